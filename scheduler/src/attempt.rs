@@ -1,0 +1,145 @@
+//! What comes of an attempt: the outcome that a handler reports, and the failure that is remembered.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::Bytes;
+
+use crate::job::NewJob;
+
+/// The longest failure message that is kept, in bytes: enough for an error chain, too little to fill a disk.
+pub const MESSAGE_BYTES_MAX: usize = 4_096;
+
+/// What sort of failure ended an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FailureKind {
+    /// The handler returned an error.
+    Error,
+    /// The handler returned an error that no retry can mend.
+    Permanent,
+    /// The handler panicked.
+    Panic,
+    /// The attempt did not end in its time.
+    TimedOut,
+    /// The payload could not be decoded for the handler.
+    Decode,
+    /// The process died under the attempt.
+    Lost,
+}
+
+impl FailureKind {
+    /// The word for it, in lower case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Permanent => "permanent",
+            Self::Panic => "panic",
+            Self::TimedOut => "timed out",
+            Self::Decode => "decode",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What sort of failure it was.
+    pub kind: FailureKind,
+    /// The error's text, cut to [`MESSAGE_BYTES_MAX`].
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure with its message cut, at a character's edge, to [`MESSAGE_BYTES_MAX`].
+    #[must_use]
+    pub fn new(kind: FailureKind, mut message: String) -> Self {
+        if message.len() > MESSAGE_BYTES_MAX {
+            let mut end = MESSAGE_BYTES_MAX;
+            while !message.is_char_boundary(end) {
+                end -= 1;
+            }
+            message.truncate(end);
+            message.shrink_to_fit();
+        }
+        Self { kind, message }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind.as_str(), self.message)
+    }
+}
+
+/// What a failed attempt asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// What the policy says.
+    ByPolicy,
+    /// After this many milliseconds, unless the policy's attempts are used up.
+    After(u64),
+    /// Nothing: the job is dead.
+    Never,
+}
+
+/// What a successful attempt leaves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Output {
+    /// Nothing worth keeping.
+    #[default]
+    None,
+    /// The encoded output.
+    Bytes(Bytes),
+    /// An output over the queue's limit: the job is done all the same.
+    TooLarge {
+        /// Bytes that it had.
+        bytes: u64,
+        /// Bytes that the queue allows.
+        bytes_max: u64,
+    },
+}
+
+impl Output {
+    /// Bytes that are kept of it.
+    #[must_use]
+    pub fn kept_bytes(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::None | Self::TooLarge { .. } => 0,
+        }
+    }
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It succeeded. The follow-up jobs are stored in the same commit.
+    Done {
+        /// What it leaves.
+        output: Output,
+        /// Jobs that exist because it succeeded.
+        follow_ups: Vec<NewJob>,
+    },
+    /// It failed.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// What it asks for.
+        retry: Retry,
+    },
+    /// It wants to run again after this many milliseconds, and that is no failure.
+    Snoozed {
+        /// The delay.
+        delay_ms: u64,
+    },
+    /// It calls the job off.
+    Cancelled {
+        /// Why.
+        reason: String,
+    },
+    /// The engine took it back unfinished (stop): not a failure, and the job keeps its turn.
+    Released,
+}

@@ -1,0 +1,303 @@
+//! What is remembered, as the domain says it: records, their keys, and the changes of a wave.
+//!
+//! The journal keeps records of what is alive and what is retained, not a history. These types say *what* stands there;
+//! how it looks in bytes is the storage crate's own affair, with types of its own.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::attempt::{Failure, Output};
+use crate::job::{Body, JobId, Name, Priority};
+use crate::lease::LeaseToken;
+use crate::retry::RetryPolicy;
+use crate::state::EndState;
+use crate::time::Timestamp;
+
+/// A number that stands for a retry policy: 4,096 distinct ones at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PolicyNo(pub u16);
+
+/// One change of what is remembered. The changes of a wave are applied in order, all or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// This record now stands under its key.
+    Put(Record),
+    /// Nothing stands under this key any more; that nothing stood there before is no error.
+    Delete(Key),
+}
+
+/// Where a record stands.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// An operator's or the engine's own setting.
+    Setting(SettingKey),
+    /// An interned retry policy.
+    Policy(PolicyNo),
+    /// The counters of a queue.
+    Counters(Name),
+    /// A job that ended and is retained.
+    Ended(EndedKey),
+    /// A job's body and first head.
+    Job(JobId),
+    /// A job's head since its first move.
+    Head(JobId),
+    /// What one wave of claims handed out.
+    Claims(ClaimsNo),
+    /// How one attempt of a job ended.
+    Attempt(JobId, u32),
+    /// What a job's success left.
+    Result(JobId),
+}
+
+/// A record, as the domain says it. [`Record::key`] tells where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// See [`Key::Setting`].
+    Setting(Setting),
+    /// See [`Key::Policy`].
+    Policy(PolicyNo, RetryPolicy),
+    /// See [`Key::Counters`].
+    Counters(Counters),
+    /// See [`Key::Ended`].
+    Ended(EndedRecord),
+    /// See [`Key::Job`].
+    Job(JobRecord),
+    /// See [`Key::Head`].
+    Head(JobId, Head),
+    /// See [`Key::Claims`].
+    Claims(Claims),
+    /// See [`Key::Attempt`].
+    Attempt(AttemptRecord),
+    /// See [`Key::Result`].
+    Result(JobId, bytes::Bytes),
+}
+
+/// The key of a [`Setting`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SettingKey {
+    /// Whether this queue is paused.
+    Paused(Name),
+    /// How many suspects may run at once.
+    SuspectsMax,
+}
+
+/// Something that an operator or the engine itself set at run time, and that a restart keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// This queue hands out nothing. Only `true` is stored; resuming deletes the record.
+    Paused(Name),
+    /// How many suspects (jobs lost twice or more) may run at once. Deleted when it is back at all slots.
+    SuspectsMax(u32),
+}
+
+/// The mutable part of a live job, all that deciding needs. Small: it is written at every move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The queue that it is in.
+    pub queue: Name,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Its place in line among jobs of one priority: smaller is sooner. Negative where it came back to the front.
+    pub arrival: i64,
+    /// When it was accepted.
+    pub created: Timestamp,
+    /// Until when it is delayed; `None` where it stands in line.
+    pub due: Option<Timestamp>,
+    /// Whether `due` was a wall time from the start: then it stays one, and a clock that is set moves it.
+    pub due_by_wall: bool,
+    /// From when on it is no longer started.
+    pub expires: Option<Timestamp>,
+    /// How long one attempt may run in milliseconds; `None`: the queue's to say.
+    pub timeout_ms: Option<u64>,
+    /// Its own retry policy; `None`: the queue's.
+    pub policy: Option<PolicyNo>,
+    /// The number of the last attempt that ended; 0 before the first. A claim of a later one is a live one.
+    pub attempts_ended: u32,
+    /// Failures that count for the retry policy.
+    pub failures: u32,
+    /// Attempts whose process died, since the last that ended.
+    pub lost: u32,
+    /// Someone cancelled it while it ran.
+    pub cancel_requested: bool,
+}
+
+/// A job's immutable body with its first head, written once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobRecord {
+    /// Its id.
+    pub id: JobId,
+    /// The handler that it is for.
+    pub kind: Name,
+    /// Payload and labels.
+    pub body: Arc<Body>,
+    /// Its head when it was accepted; a [`Record::Head`] replaces it, and so does a [`Record::Ended`].
+    pub head: Head,
+}
+
+/// The key of a wave of claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClaimsNo {
+    /// The term in which it was written.
+    pub term: u64,
+    /// Its number in that term.
+    pub n: u64,
+}
+
+/// What one wave of claims handed out. It goes with its last open attempt; an entry whose job is gone, or has ended that
+/// attempt, is stale and means nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// Its key.
+    pub no: ClaimsNo,
+    /// When they were handed out.
+    pub at: Timestamp,
+    /// What was handed out.
+    pub entries: Vec<Claim>,
+}
+
+/// One attempt that was handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The job.
+    pub id: JobId,
+    /// The attempt's number, from 1.
+    pub attempt: u32,
+    /// The lease's token.
+    pub token: LeaseToken,
+}
+
+/// How one attempt ended. Kept for the first and the last 20 attempts that did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptRecord {
+    /// The job.
+    pub id: JobId,
+    /// The attempt's number, from 1.
+    pub attempt: u32,
+    /// When it was handed out.
+    pub started: Timestamp,
+    /// When its end was known.
+    pub ended: Timestamp,
+    /// Why it failed.
+    pub failure: Failure,
+}
+
+/// The key of a retained job: readers page along the number.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EndedKey {
+    /// The queue in which it ended.
+    pub queue: Name,
+    /// How it ended.
+    pub state: EndState,
+    /// The how-manieth end of that queue it was; never used twice.
+    pub end_no: u64,
+}
+
+/// A job that ended and is retained, with all that a list shows. Its body stays under [`Key::Job`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndedRecord {
+    /// Where it stands.
+    pub key: EndedKey,
+    /// The job.
+    pub id: JobId,
+    /// The handler that it was for.
+    pub kind: Name,
+    /// Its last head.
+    pub head: Head,
+    /// When it ended.
+    pub at: Timestamp,
+    /// When its last attempt was handed out, if any was.
+    pub started: Option<Timestamp>,
+    /// The number of the last attempt that has a [`Record::Attempt`]; 0 where none has.
+    pub attempt_recorded: u32,
+    /// Bytes that it takes: body, output and error.
+    pub bytes: u64,
+    /// What its success left; the bytes of [`Output::Bytes`] stand under [`Key::Result`] and are empty here.
+    pub output: Output,
+    /// Why it is dead, cancelled or expired.
+    pub failure: Option<Failure>,
+}
+
+/// The counters of a queue: absolute numbers, written in the batch that moves them, so that they cannot drift.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counters {
+    /// The queue.
+    pub queue: Name,
+    /// Jobs ever accepted.
+    pub enqueued: u64,
+    /// Ends ever numbered: the last [`EndedKey::end_no`].
+    pub ends: u64,
+    /// Jobs that ever succeeded.
+    pub done_total: u64,
+    /// Jobs that ever died.
+    pub dead_total: u64,
+    /// Jobs ever cancelled.
+    pub cancelled_total: u64,
+    /// Jobs that ever expired.
+    pub expired_total: u64,
+    /// Ended jobs ever forgotten.
+    pub purged: u64,
+    /// Jobs ever lost to a record that could not be read.
+    pub quarantined: u64,
+    /// Dead letters ever brought back.
+    pub requeued: u64,
+    /// Attempts ever started.
+    pub attempts: u64,
+    /// Failures ever, of all kinds but lost.
+    pub failures: u64,
+    /// Retries ever scheduled.
+    pub retries: u64,
+    /// Attempts ever lost with their process.
+    pub lost: u64,
+}
+
+impl Counters {
+    /// All at zero.
+    #[must_use]
+    pub const fn new(queue: Name) -> Self {
+        Self {
+            queue,
+            enqueued: 0,
+            ends: 0,
+            done_total: 0,
+            dead_total: 0,
+            cancelled_total: 0,
+            expired_total: 0,
+            purged: 0,
+            quarantined: 0,
+            requeued: 0,
+            attempts: 0,
+            failures: 0,
+            retries: 0,
+            lost: 0,
+        }
+    }
+}
+
+impl Setting {
+    /// Where it stands.
+    #[must_use]
+    pub fn key(&self) -> SettingKey {
+        match self {
+            Self::Paused(queue) => SettingKey::Paused(queue.clone()),
+            Self::SuspectsMax(_) => SettingKey::SuspectsMax,
+        }
+    }
+}
+
+impl Record {
+    /// Where it stands.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Setting(setting) => Key::Setting(setting.key()),
+            Self::Policy(no, _) => Key::Policy(*no),
+            Self::Counters(counters) => Key::Counters(counters.queue.clone()),
+            Self::Ended(ended) => Key::Ended(ended.key.clone()),
+            Self::Job(job) => Key::Job(job.id),
+            Self::Head(id, _) => Key::Head(*id),
+            Self::Claims(claims) => Key::Claims(claims.no),
+            Self::Attempt(attempt) => Key::Attempt(attempt.id, attempt.attempt),
+            Self::Result(id, _) => Key::Result(*id),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What a job is before it has a place: its names, its body, and what its caller asked for.
+//!
+//! Owns the words that every other module uses for a job. Never looks into a payload: payloads are bytes here.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::retry::RetryPolicy;
+use crate::time::Timestamp;
+
+/// The identity of a job. Chosen by the caller or made by the engine (UUID v7); it carries no machine state.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(pub Uuid);
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl core::str::FromStr for JobId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Uuid::parse_str(text).map(Self)
+    }
+}
+
+/// A name that many jobs share: of a queue, or of a kind. Cloning is one reference count.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Arc<str>);
+
+impl Name {
+    /// The longest name in bytes: it stands in keys on disk, and a longer one is a mistake.
+    pub const BYTES_MAX: usize = 128;
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this text may be a name: 1 to [`Self::BYTES_MAX`] bytes of ASCII letters, digits, `-`, `_`, `.`, `:` or `/`.
+    #[must_use]
+    pub fn is_valid(text: &str) -> bool {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'/');
+        (1..=Self::BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed)
+    }
+}
+
+impl From<&str> for Name {
+    fn from(text: &str) -> Self {
+        Self(Arc::from(text))
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// How urgent a job is: 0 is the most urgent, 255 the least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Priority(pub u8);
+
+impl Priority {
+    /// Before everything else.
+    pub const URGENT: Self = Self(0);
+    /// Sooner than most.
+    pub const HIGH: Self = Self(64);
+    /// Where nothing else is said.
+    pub const NORMAL: Self = Self(128);
+    /// When nothing better is to be done.
+    pub const LOW: Self = Self(192);
+}
+
+impl Default for Priority {
+    fn default() -> Self {
+        Self::NORMAL
+    }
+}
+
+/// The part of a job that its attempts never change. Shared between memory, the journal and the handler.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Body {
+    /// The payload as the caller encoded it.
+    pub payload: Bytes,
+    /// The payload's schema version, as the job's type stated it.
+    pub version: u32,
+    /// Words to find the job by.
+    pub tags: Vec<String>,
+    /// The caller's own id for the story that this job is part of.
+    pub correlation_id: Option<String>,
+    /// A W3C trace context, carried and never read.
+    pub trace: Option<String>,
+}
+
+impl Body {
+    /// Bytes that this body takes on disk and in memory, within a few.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let text = |t: &Option<String>| t.as_ref().map_or(0, String::len);
+        let tags: usize = self.tags.iter().map(String::len).sum();
+        self.payload.len() + tags + text(&self.correlation_id) + text(&self.trace)
+    }
+}
+
+/// A moment as a caller says it: after a time (kept by the monotonic clock while the process lives) or at a wall time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// This many milliseconds from now.
+    After(u64),
+    /// At this moment of the wall clock.
+    At(Timestamp),
+}
+
+/// A job as it is handed in, with everything its caller chose. What is `None` is the queue's to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewJob {
+    /// Its id; a second job with the same id is the same job.
+    pub id: JobId,
+    /// The queue that it goes to.
+    pub queue: Name,
+    /// The handler that it is for.
+    pub kind: Name,
+    /// How urgent it is.
+    pub priority: Option<Priority>,
+    /// Not before then; at once where `None`.
+    pub due: Option<When>,
+    /// Not started from then on: it expires instead.
+    pub expires: Option<When>,
+    /// How long one attempt may run, in milliseconds.
+    pub timeout_ms: Option<u64>,
+    /// Its own retry policy.
+    pub retry: Option<RetryPolicy>,
+    /// Payload and labels.
+    pub body: Arc<Body>,
+}

@@ -1,0 +1,194 @@
+//! The seam: what every journal promises, and the words that the writer and a journal exchange.
+//!
+//! A journal is an ordered, fenced, single-writer log of one shard, seen as the records that are left. It is blocking, has
+//! no clock and no thread of its own, and never reads in order to write. The trait's text is half of the contract; the
+//! other half is the suite in [`conformance`](crate::conformance), which every journal runs, third-party ones too.
+
+use std::fmt;
+use std::sync::Arc;
+
+use windlass_scheduler::change::{Change, EndedRecord, Key, Record};
+use windlass_scheduler::job::Name;
+use windlass_scheduler::state::EndState;
+
+use crate::error::{LoadError, OpenError, StorageError};
+
+/// The number of a commit: the term in which it was made, and the last step in it. Rises strictly, across reopenings too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommitNo {
+    /// Raised and synced at every open, before anything is handed out.
+    pub term: u64,
+    /// The last step of the commit.
+    pub step: u64,
+}
+
+impl fmt::Display for CommitNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.term, self.step)
+    }
+}
+
+/// What a journal can do, fixed for its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// What is appended survives the death of the process.
+    pub survives_process: bool,
+    /// What is synced survives the loss of power.
+    pub survives_power: bool,
+    /// The largest batch in bytes that one append takes.
+    pub batch_bytes_max: usize,
+}
+
+/// What [`Journal::open`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The new term, already durable: greater than any that this journal ever had.
+    pub term: u64,
+    /// The last commit that is there from earlier terms; the default where there is none.
+    pub recovered: CommitNo,
+}
+
+/// Changes that are written together or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Its number; greater than every earlier one of this journal.
+    pub commit_no: CommitNo,
+    /// What changes, in order.
+    pub changes: Vec<Change>,
+}
+
+/// The journal's answer to an append.
+#[must_use]
+#[derive(Debug)]
+pub enum Append {
+    /// Written: it survives the death of this process (as far as the journal survives it), and a later
+    /// [`Journal::sync`] covers it.
+    Ok,
+    /// Nothing of it was written and nothing of it ever will appear; the journal is as before.
+    Refused(StorageError),
+    /// It may be there or not, now or after reopening. The journal is poisoned: close it, open it, and ask
+    /// [`Journal::resolve`].
+    Unknown(StorageError),
+    /// Another owner has a later term. Nothing was written; this handle is of no use any more.
+    Fenced {
+        /// The later term.
+        term: u64,
+    },
+}
+
+/// Whether a commit is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// It is, whole.
+    Committed,
+    /// It is not, and never will be.
+    Absent,
+}
+
+/// Something that [`Journal::load`] streams.
+#[derive(Debug)]
+pub enum Loaded {
+    /// A readable record. A job's record comes with the head that replaced its first one already in it.
+    Record(Record),
+    /// A record that could not be read. It has been moved, with its bytes, where nothing will touch it.
+    Quarantined(Quarantined),
+}
+
+/// A record that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Its key, in hexadecimal digits.
+    pub key: String,
+    /// What was wrong.
+    pub reason: String,
+}
+
+/// An ordered, fenced, single-writer log of one shard.
+///
+/// A journal value starts closed and may be opened and closed any number of times. Creating one touches nothing: all errors
+/// of opening come from [`open`](Self::open).
+pub trait Journal: Send {
+    /// What this journal can do. The same at every call.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Where it is, for messages: a directory, or a word.
+    fn describe(&self) -> String;
+
+    /// Takes the journal for this owner and starts a new term.
+    ///
+    /// Must make the new term durable before it returns. Must refuse, touching nothing, what it cannot read whole: a newer
+    /// format, a damaged log, a log that has gone back behind its watermark.
+    ///
+    /// # Errors
+    /// [`OpenError`], typed by what the operator has to do.
+    fn open(&mut self) -> Result<Opened, OpenError>;
+
+    /// Streams every record that deciding needs, in this order: settings, policies, counters, ended jobs, jobs (each joined
+    /// with its latest head), claims. Attempts and results are left for the readers.
+    ///
+    /// Must not lose an unreadable record: it is moved aside with its bytes and reported as [`Loaded::Quarantined`]. A job
+    /// whose own record is unreadable takes its head with it. The sink answers `Some(reason)` to a record that is readable
+    /// but makes no sense, and the journal must then move it aside in the same way.
+    ///
+    /// # Errors
+    /// [`LoadError`] where the journal is not open or cannot be read at all.
+    fn load(&mut self, sink: &mut dyn FnMut(Loaded) -> Option<String>) -> Result<(), LoadError>;
+
+    /// Writes a batch: all of it or nothing, after all earlier ones.
+    ///
+    /// Must not wait for the disk's own cache (that is [`sync`](Self::sync)). Must refuse a commit number that does not
+    /// rise. After an answer of [`Append::Unknown`] must answer nothing but that until reopened.
+    fn append(&mut self, batch: &Batch) -> Append;
+
+    /// Whether the commit is there. To be asked after reopening, about a commit of an earlier term whose append answered
+    /// [`Append::Unknown`].
+    ///
+    /// # Errors
+    /// [`StorageError`] where the journal is not open.
+    fn resolve(&mut self, commit_no: CommitNo) -> Result<Resolution, StorageError>;
+
+    /// Makes everything that was appended survive the loss of power.
+    ///
+    /// # Errors
+    /// [`StorageError`]: nothing may be believed durable that was not so before, and the journal is poisoned.
+    fn sync(&mut self) -> Result<(), StorageError>;
+
+    /// Free bytes where the journal writes; `None` where that means nothing.
+    fn free_bytes(&self) -> Option<u64>;
+
+    /// A way to read what is written, from any thread. It is revoked by [`close`](Self::close).
+    ///
+    /// # Errors
+    /// [`StorageError`] where the journal is not open.
+    fn reader(&self) -> Result<Arc<dyn Reader>, StorageError>;
+
+    /// Syncs, gives up the ownership and revokes all readers. Closing a closed journal does nothing.
+    ///
+    /// Must release the journal even where it cannot sync.
+    ///
+    /// # Errors
+    /// [`StorageError`] where the last sync failed: what was not synced before may be gone after a loss of power.
+    fn close(&mut self) -> Result<(), StorageError>;
+}
+
+/// Point reads and pages of what is written, from any thread.
+pub trait Reader: Send + Sync {
+    /// The record under this key. A job's record comes with its latest head in it.
+    ///
+    /// # Errors
+    /// [`StorageError::Closed`] once the journal is closed; [`StorageError::Damaged`] for a record that cannot be read.
+    fn get(&self, key: &Key) -> Result<Option<Record>, StorageError>;
+
+    /// A page of the jobs that ended so in this queue, the latest first, with end numbers below `before`
+    /// (`None`: from the latest on), at most `limit`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    fn ended(
+        &self,
+        queue: &Name,
+        state: EndState,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<EndedRecord>, StorageError>;
+}
