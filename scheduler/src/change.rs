@@ -18,6 +18,8 @@ use crate::time::Timestamp;
 pub struct PolicyNo(pub u16);
 
 /// One change of what is remembered. The changes of a wave are applied in order, all or none.
+// Moved once, from the core to the journal: a box would cost an allocation for every job.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// This record now stands under its key.

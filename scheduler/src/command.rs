@@ -1,0 +1,163 @@
+//! What may be asked of a shard. Every command is one step.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::attempt::Outcome;
+use crate::change::{Claim, EndedRecord};
+use crate::job::{Body, JobId, Name, NewJob};
+use crate::lease::LeaseToken;
+
+/// The driver's own number for someone who waits for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Request(pub u64);
+
+/// The place of a queue in [`ShardSettings::queues`](crate::settings::ShardSettings::queues); later numbers stand for
+/// queues that only the journal knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueueNo(pub u32);
+
+/// The kinds of timers; the driver keeps one instant for each, per queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TimerClass {
+    /// Relative delays, retries, snoozes: the monotonic clock.
+    Delay,
+    /// Delays until a wall time.
+    At,
+    /// Ends of leases: the monotonic clock.
+    Lease,
+    /// Expiry of jobs that were not started: the wall clock.
+    Expiry,
+    /// Retention of jobs that ended: the wall clock.
+    Retention,
+}
+
+impl TimerClass {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Delay, Self::At, Self::Lease, Self::Expiry, Self::Retention];
+}
+
+/// One call of a caller: some jobs, all or none.
+#[derive(Clone, Debug)]
+pub struct Submit {
+    /// Who waits for the receipts.
+    pub request: Request,
+    /// Who waits for the end of the (only) job, registered in the same step.
+    pub watch: Option<Request>,
+    /// The jobs.
+    pub jobs: Vec<NewJob>,
+}
+
+/// Something that is asked of a shard.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Accept these jobs.
+    Submit(Submit),
+    /// An attempt's code has ended.
+    End {
+        /// Its lease's token.
+        token: LeaseToken,
+        /// How.
+        outcome: Outcome,
+    },
+    /// Let this attempt run until this long from now.
+    Extend {
+        /// Who waits.
+        request: Request,
+        /// The job, for the refusal.
+        id: JobId,
+        /// The lease's token.
+        token: LeaseToken,
+        /// Milliseconds from now.
+        by_ms: u64,
+    },
+    /// This queue's worker can run so many attempts at once, from now on.
+    Slots {
+        /// The queue.
+        queue: QueueNo,
+        /// The number; 0 while there is no worker.
+        slots: u32,
+    },
+    /// A timer of this class has fired, or might as well have.
+    Due {
+        /// The queue.
+        queue: QueueNo,
+        /// The class.
+        class: TimerClass,
+    },
+    /// The driver has forgotten its timers, or the clock jumped: arm everything again.
+    Rearm,
+    /// Call this job off.
+    Cancel {
+        /// Who waits.
+        request: Request,
+        /// The job.
+        id: JobId,
+    },
+    /// Hand out nothing of this queue, until resumed.
+    Pause {
+        /// Who waits.
+        request: Request,
+        /// The queue.
+        queue: Name,
+    },
+    /// Hand out again.
+    Resume {
+        /// Who waits.
+        request: Request,
+        /// The queue.
+        queue: Name,
+    },
+    /// Bring this dead letter back. The driver has read it from the journal.
+    Requeue {
+        /// Who waits.
+        request: Request,
+        /// Its record as read; the core refuses `Changed` if it is no longer that.
+        ended: Box<EndedRecord>,
+        /// Its body as read.
+        body: Arc<Body>,
+    },
+    /// Forget this dead letter.
+    Discard {
+        /// Who waits.
+        request: Request,
+        /// The job.
+        id: JobId,
+    },
+    /// Answer when this job has ended.
+    Watch {
+        /// Who waits.
+        request: Request,
+        /// The job.
+        id: JobId,
+    },
+    /// This caller no longer waits.
+    Unwatch {
+        /// Who.
+        request: Request,
+        /// For which job.
+        id: JobId,
+    },
+    /// Tell what is known of this job.
+    Look {
+        /// Who waits.
+        request: Request,
+        /// The job.
+        id: JobId,
+    },
+    /// Tell the numbers of all queues.
+    Stats {
+        /// Who waits.
+        request: Request,
+    },
+    /// Hand out nothing and accept nothing from now on; what runs may end.
+    Drain,
+    /// Ask all live attempts to end.
+    StopAttempts,
+    /// All records have been admitted. These attempts still run in this process.
+    LoadEnd {
+        /// Them.
+        live: Vec<Claim>,
+    },
+}

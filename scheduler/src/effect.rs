@@ -1,0 +1,125 @@
+//! What a shard asks of its driver, once the step it depends on is durable enough, and the waves that make it so.
+
+use alloc::vec::Vec;
+
+use crate::attempt::{Failure, Output};
+use crate::change::{Change, EndedKey};
+use crate::command::{QueueNo, Request, TimerClass};
+use crate::job::JobId;
+use crate::lease::{Lease, LeaseToken, StopReason};
+use crate::refusal::Refusal;
+use crate::state::{EndState, State};
+use crate::time::{Mono, Timestamp};
+use crate::view::{JobView, QueueStats};
+
+/// The changes of some steps in a row, written together or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct Wave {
+    /// The first step.
+    pub first: u64,
+    /// The last step.
+    pub last: u64,
+    /// What changes in the journal.
+    pub changes: Vec<Change>,
+    /// What changes in the volatile twin, where `Memory` queues live.
+    pub volatile: Vec<Change>,
+    /// Whether someone waits for these steps, or earlier ones, to be synced.
+    pub sync: bool,
+}
+
+/// A moment for a timer, on the clock that its class goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deadline {
+    /// The monotonic clock.
+    Mono(Mono),
+    /// The wall clock.
+    Wall(Timestamp),
+}
+
+/// Something for the driver to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Answer this request.
+    Reply {
+        /// Who waits.
+        request: Request,
+        /// The answer.
+        answer: Result<Answer, Refusal>,
+    },
+    /// Start these attempts.
+    Run {
+        /// The queue.
+        queue: QueueNo,
+        /// What to start.
+        leases: Vec<Lease>,
+    },
+    /// Ask this attempt to end.
+    Stop {
+        /// The queue.
+        queue: QueueNo,
+        /// The attempt.
+        token: LeaseToken,
+        /// Why.
+        reason: StopReason,
+    },
+    /// Fire this queue's timer of this class then; it replaces the one before. `None`: not at all.
+    Arm {
+        /// The queue.
+        queue: QueueNo,
+        /// The class.
+        class: TimerClass,
+        /// When.
+        at: Option<Deadline>,
+    },
+}
+
+/// What came of one job of an enqueue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The job.
+    pub id: JobId,
+    /// Whether it is new; otherwise a job with this id was there already, and that is it.
+    pub fresh: bool,
+}
+
+/// How a job ended, for those who waited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// The job.
+    pub id: JobId,
+    /// How it ended.
+    pub state: EndState,
+    /// What it left.
+    pub output: Output,
+    /// Why it is dead, cancelled or expired.
+    pub failure: Option<Failure>,
+}
+
+/// Where a job stands that someone looks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// In memory.
+    Live(JobView),
+    /// In the journal, under this key: the driver reads it there.
+    Ended(EndedKey),
+}
+
+/// A yes, with what was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// To [`Submit`](crate::command::Submit): in the order of its jobs.
+    Enqueued(Vec<Receipt>),
+    /// To Cancel: the job is cancelled, or (where it was running) will be when its attempt has ended.
+    Cancelled {
+        /// The state it is in now.
+        state: State,
+    },
+    /// To Watch: it ended while someone waited.
+    Ending(Ending),
+    /// To Look, and to Watch where the job had ended before.
+    Found(Found),
+    /// To Stats.
+    Stats(Vec<QueueStats>),
+    /// To everything else: it is so.
+    Ok,
+}

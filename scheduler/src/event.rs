@@ -1,0 +1,92 @@
+//! What happened: the only thing that moves a shard's state. Past tense, decided before, impossible to refuse.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::attempt::{Failure, Output};
+use crate::change::{Claims, ClaimsNo, Counters, EndedRecord, JobRecord, PolicyNo, Setting};
+use crate::command::{QueueNo, Request};
+use crate::job::{Body, JobId, NewJob};
+use crate::lease::LeaseToken;
+use crate::retry::RetryPolicy;
+use crate::settings::Level;
+use crate::shard::slab::Slot;
+use crate::state::EndState;
+use crate::time::{Mono, Now, Timestamp};
+
+/// Something that happened to a shard.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A job was accepted.
+    Enqueued { job: NewJob, queue: QueueNo, arrival: i64, now: Now },
+    /// A delay was over: the job stands in line (or is parked).
+    FellDue { slot: Slot, arrival: i64, now: Now },
+    /// Attempts were handed out.
+    Claimed { queue: QueueNo, no: ClaimsNo, now: Now, claims: Vec<Claimed> },
+    /// A live attempt ended without success; where it went comes next.
+    AttemptFailed { slot: Slot, failure: Failure, at: Timestamp, counts: bool },
+    /// A live attempt ended, and it was no failure; where it went comes next.
+    AttemptEnded { slot: Slot },
+    /// After an attempt: waits for its time.
+    Delayed { slot: Slot, delay_ms: u64, now: Now, is_retry: bool },
+    /// After an attempt: stands in line again.
+    Returned { slot: Slot, arrival: i64, now: Now },
+    /// A job ended.
+    Ended { slot: Slot, state: EndState, at: Timestamp, output: Output, failure: Option<Failure>, keep: bool },
+    /// A lease's time was over; its code still runs.
+    Overdue { slot: Slot },
+    /// A lease got another end.
+    Extended { slot: Slot, deadline: Mono },
+    /// A running job was called off.
+    CancelRequested { slot: Slot },
+    /// A retained job was forgotten.
+    Purged { stub: Slot },
+    /// A dead letter came back.
+    Requeued { stub: Slot, ended: Box<EndedRecord>, body: Arc<Body>, arrival: i64, now: Now },
+    /// A queue was paused or resumed.
+    Paused { queue: QueueNo, paused: bool },
+    /// A worker said how much it can run at once.
+    SlotsSet { queue: QueueNo, slots: u32 },
+    /// How many suspects may run at once changed.
+    SuspectsMaxSet { max: u32 },
+    /// No more is handed out or accepted.
+    Drained,
+    /// Someone waits for the end of a job.
+    Watched { id: JobId, request: Request },
+    /// Someone no longer does.
+    Unwatched { id: JobId, request: Request },
+    /// An acknowledgement came with a token that was not current.
+    StaleAck,
+    /// A record was loaded.
+    Loaded(Box<LoadedRecord>),
+    /// All records are there: every job takes its place.
+    AllLoaded { now: Now },
+    /// An attempt that still runs in this process was taken over.
+    Adopted { slot: Slot, token: LeaseToken, no: ClaimsNo, now: Now },
+    /// What was taken over stands in a record of claims of this term.
+    ClaimsRenewed(Claims, Level),
+    /// An attempt's process died under it.
+    Lost { slot: Slot, started: Timestamp, now: Now },
+    /// The records of claims of earlier terms were judged and mean nothing any more.
+    ClaimsSettled,
+}
+
+/// One attempt that was handed out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claimed {
+    pub(crate) slot: Slot,
+    pub(crate) token: LeaseToken,
+    pub(crate) deadline: Option<Mono>,
+}
+
+/// A record that was found to make sense.
+#[derive(Debug)]
+pub(crate) enum LoadedRecord {
+    Setting(Setting),
+    Policy(PolicyNo, RetryPolicy),
+    Counters(Counters),
+    Ended(EndedRecord),
+    Job(JobRecord),
+    Claims(Claims),
+}

@@ -1,0 +1,142 @@
+//! A no, with its numbers. A refusal changes nothing and loses nothing; a break of the storage is another thing.
+
+use core::fmt;
+
+use crate::job::{JobId, Name};
+use crate::state::State;
+
+/// Why a command was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no queue of this name.
+    NoQueue {
+        /// The name.
+        queue: Name,
+    },
+    /// No handler is registered for this kind.
+    NoHandler {
+        /// The kind.
+        kind: Name,
+    },
+    /// The queue holds as many waiting jobs as it may.
+    QueueFull {
+        /// The queue.
+        queue: Name,
+        /// Jobs that wait in it.
+        depth: u64,
+        /// Jobs that may wait in it.
+        depth_max: u64,
+        /// New jobs for it in the refused call.
+        jobs: u64,
+    },
+    /// The queue is full, and as many callers as may wait for room already do.
+    TooManyWaiters {
+        /// The queue.
+        queue: Name,
+        /// Callers that may wait.
+        waiters_max: usize,
+    },
+    /// The payload is over the queue's limit.
+    PayloadTooLarge {
+        /// The queue.
+        queue: Name,
+        /// Bytes of the payload.
+        bytes: usize,
+        /// Bytes that the queue allows.
+        bytes_max: usize,
+    },
+    /// Too many jobs or bytes in one call.
+    BulkTooLarge {
+        /// Jobs in the call.
+        jobs: usize,
+        /// Jobs that one call takes.
+        jobs_max: usize,
+        /// Bytes of their bodies.
+        bytes: usize,
+        /// Bytes that one call takes.
+        bytes_max: usize,
+    },
+    /// Another job, of another kind, has this id.
+    IdTaken {
+        /// The id.
+        id: JobId,
+        /// The kind of the job that has it.
+        kind: Name,
+    },
+    /// Too many different retry policies are in use.
+    TooManyPolicies {
+        /// How many may be.
+        policies_max: usize,
+    },
+    /// No live or retained job has this id.
+    Forgotten {
+        /// The id.
+        id: JobId,
+    },
+    /// The job ended before the command came.
+    AlreadyEnded {
+        /// The job.
+        id: JobId,
+        /// How it ended.
+        state: State,
+    },
+    /// Only a dead letter can be requeued or discarded.
+    NotDead {
+        /// The job.
+        id: JobId,
+        /// What it is.
+        state: State,
+    },
+    /// The job moved between the reading of its record and the command.
+    Changed {
+        /// The job.
+        id: JobId,
+    },
+    /// The lease is not, or no longer, the job's current one.
+    StaleLease {
+        /// The job.
+        id: JobId,
+    },
+    /// The engine is stopping.
+    Stopping,
+}
+
+impl Refusal {
+    /// Distinct retry policies that jobs may bring along.
+    pub const POLICIES_MAX: usize = 4_096;
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoQueue { queue } => write!(f, "there is no queue `{queue}`: add it to the builder"),
+            Self::NoHandler { kind } => {
+                write!(f, "no handler is registered for kind `{kind}`: register one, or allow unknown kinds")
+            }
+            Self::QueueFull { queue, depth, depth_max, jobs } => {
+                write!(f, "queue `{queue}` is full: {depth} jobs wait, {jobs} more asked in, {depth_max} allowed")
+            }
+            Self::TooManyWaiters { queue, waiters_max } => {
+                write!(f, "queue `{queue}` is full, and {waiters_max} callers, as many as may, already wait for room")
+            }
+            Self::PayloadTooLarge { queue, bytes, bytes_max } => {
+                write!(f, "the payload has {bytes} bytes, queue `{queue}` allows {bytes_max}")
+            }
+            Self::BulkTooLarge { jobs, jobs_max, bytes, bytes_max } => {
+                write!(f, "{jobs} jobs of {bytes} bytes in one call, {jobs_max} jobs of {bytes_max} bytes allowed")
+            }
+            Self::IdTaken { id, kind } => write!(f, "job {id} exists already and is of kind `{kind}`"),
+            Self::TooManyPolicies { policies_max } => {
+                write!(f, "{policies_max} different retry policies are in use, and no more may be: share some")
+            }
+            Self::Forgotten { id } => write!(f, "no live or retained job has the id {id}"),
+            Self::AlreadyEnded { id, state } => write!(f, "job {id} has ended already: it is {state}"),
+            Self::NotDead { id, state } => write!(f, "job {id} is no dead letter: it is {state}"),
+            Self::Changed { id } => write!(f, "job {id} moved meanwhile: look again"),
+            Self::StaleLease { id } => write!(f, "the lease on job {id} is not its current one"),
+            Self::Stopping => f.write_str("the engine is stopping"),
+        }
+    }
+}
+
+impl core::error::Error for Refusal {}

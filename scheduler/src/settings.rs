@@ -1,0 +1,175 @@
+//! What the driver tells the core at the start: the queues, the kinds that have a handler, the limits.
+//!
+//! Every limit carries its unit in its name. The engine checks what users write; the core trusts these numbers.
+
+use alloc::vec::Vec;
+
+use crate::job::{Name, Priority};
+use crate::retry::RetryPolicy;
+use crate::state::EndState;
+
+/// How much a queue's Ok is worth, named by what it loses. Ordered: later is stronger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// In memory: lost with the process.
+    Memory,
+    /// Written: survives the process, not the loss of power.
+    Process,
+    /// Synced: survives the loss of power.
+    Durable,
+}
+
+/// What a full queue does with a new job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Refuses it.
+    Refuse,
+    /// Lets the caller wait for room, as long as not more than this many already do.
+    Wait {
+        /// Callers that may wait at once.
+        waiters_max: usize,
+    },
+}
+
+/// Which jobs that succeeded are retained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeepDone {
+    /// None of them.
+    None,
+    /// Those that left an output.
+    WithOutput,
+    /// All of them.
+    All,
+}
+
+/// How long, how many and how much is retained. Whichever limit is met first counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Milliseconds since the end.
+    pub age_ms: u64,
+    /// Jobs.
+    pub count_max: u64,
+    /// Bytes of payload, output and error.
+    pub bytes_max: u64,
+}
+
+/// What a queue retains of the jobs that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Which successes are kept at all.
+    pub keep_done: KeepDone,
+    /// For how long successes are kept.
+    pub done: Keep,
+    /// For how long dead letters are kept.
+    pub dead: Keep,
+    /// For how long cancelled and expired jobs are kept, each.
+    pub dropped: Keep,
+}
+
+impl Retention {
+    /// The limits for this end.
+    #[must_use]
+    pub const fn keep(&self, state: EndState) -> &Keep {
+        match state {
+            EndState::Done => &self.done,
+            EndState::Dead => &self.dead,
+            EndState::Cancelled | EndState::Expired => &self.dropped,
+        }
+    }
+}
+
+impl Default for Retention {
+    /// Successes for a day (10,000, 64 MiB), dead letters for 30 days (100,000, 256 MiB), the rest for a day.
+    fn default() -> Self {
+        const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+        const MIB: u64 = 1 << 20;
+        let day = Keep { age_ms: DAY_MS, count_max: 10_000, bytes_max: 64 * MIB };
+        let month = Keep { age_ms: 30 * DAY_MS, count_max: 100_000, bytes_max: 256 * MIB };
+        Self { keep_done: KeepDone::All, done: day, dead: month, dropped: day }
+    }
+}
+
+/// One queue, as configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// Its name.
+    pub name: Name,
+    /// Attempts that may run at once.
+    pub slots: u32,
+    /// The priority of jobs that state none.
+    pub priority: Priority,
+    /// The retry policy of jobs that have none of their own, looked up at each failure.
+    pub retry: RetryPolicy,
+    /// How long an attempt may run in milliseconds, for jobs that do not say; `None`: for ever.
+    pub timeout_ms: Option<u64>,
+    /// What Ok means.
+    pub level: Level,
+    /// Jobs that may wait (ready, delayed or parked) before new ones are refused.
+    pub depth_max: u64,
+    /// What happens then.
+    pub when_full: WhenFull,
+    /// The largest payload in bytes.
+    pub payload_bytes_max: usize,
+    /// The largest output in bytes.
+    pub result_bytes_max: usize,
+    /// What is retained.
+    pub retention: Retention,
+}
+
+impl QueueSettings {
+    /// A queue with the defaults: 16 at once, durable, a million jobs deep, no timeout.
+    #[must_use]
+    pub fn new(name: Name) -> Self {
+        Self {
+            name,
+            slots: 16,
+            priority: Priority::NORMAL,
+            retry: RetryPolicy::default(),
+            timeout_ms: None,
+            level: Level::Durable,
+            depth_max: 1_000_000,
+            when_full: WhenFull::Refuse,
+            payload_bytes_max: 256 * 1_024,
+            result_bytes_max: 64 * 1_024,
+            retention: Retention::default(),
+        }
+    }
+}
+
+/// Everything that a shard is started with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardSettings {
+    /// The journal's term: part of every lease token.
+    pub term: u64,
+    /// The key of the hash tables, so that nobody can choose ids that collide.
+    pub seed: u64,
+    /// The queues.
+    pub queues: Vec<QueueSettings>,
+    /// The kinds that have a handler.
+    pub kinds: Vec<Name>,
+    /// Whether jobs of other kinds are accepted (and parked) rather than refused.
+    pub unknown_kinds: bool,
+    /// The most jobs that one enqueue takes.
+    pub bulk_jobs_max: usize,
+    /// The most bytes of bodies that one enqueue takes.
+    pub bulk_bytes_max: usize,
+    /// A job lost this often, the last time as the only running suspect, is dead: it kills the process.
+    pub lost_max: u32,
+}
+
+impl ShardSettings {
+    /// Settings with the default limits.
+    #[must_use]
+    pub const fn new(term: u64, seed: u64, queues: Vec<QueueSettings>, kinds: Vec<Name>) -> Self {
+        Self {
+            term,
+            seed,
+            queues,
+            kinds,
+            unknown_kinds: false,
+            bulk_jobs_max: 100_000,
+            bulk_bytes_max: 64 << 20,
+            lost_max: 3,
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! One mind: all queues of an engine, the job index, the counters, and the steps they take.
+//!
+//! Owns the order of steps. A driver feeds it commands with the time, seals what they did into waves, has them written, says
+//! how far that got, and does the effects that come loose. Everything it does follows from what it is given: the same
+//! commands and times give the same waves and effects, byte for byte.
+
+mod apply;
+pub mod audit;
+mod decide;
+mod door;
+mod ended;
+mod outbox;
+mod ready;
+pub(crate) mod slab;
+mod state;
+mod tape;
+
+use alloc::vec::Vec;
+
+pub use decide::admit::Misfit;
+
+use self::decide::Decision;
+use self::decide::{admit, claim, due, end, load, look, steer, submit};
+use self::door::Door;
+use self::outbox::{Mark, Outbox};
+use self::state::State;
+use self::tape::Tape;
+use crate::change::Record;
+use crate::command::{Command, QueueNo, Request, Submit, TimerClass};
+use crate::effect::{Answer, Deadline, Effect, Wave};
+use crate::event::Event;
+use crate::job::{JobId, Name};
+use crate::refusal::Refusal;
+use crate::settings::{Level, ShardSettings};
+use crate::time::Now;
+
+/// The mind of an engine. See the module's and the crate's documentation for the loop of a driver.
+#[derive(Debug)]
+pub struct Shard {
+    state: State,
+    tape: Tape,
+    outbox: Outbox,
+    door: Door,
+    /// The last step taken.
+    step: u64,
+    /// The last step sealed.
+    sealed: u64,
+    sync_wanted: bool,
+    /// What each timer was last set to: soft, rebuilt on [`Command::Rearm`].
+    armed: Vec<[Option<Deadline>; TimerClass::ALL.len()]>,
+}
+
+impl Shard {
+    /// An empty shard. Admit the journal's records, then send [`Command::LoadEnd`], before anything else.
+    #[must_use]
+    pub fn new(settings: ShardSettings) -> Self {
+        Self {
+            state: State::new(settings),
+            tape: Tape::default(),
+            outbox: Outbox::default(),
+            door: Door::default(),
+            step: 0,
+            sealed: 0,
+            sync_wanted: false,
+            armed: Vec::new(),
+        }
+    }
+
+    /// Takes in a record that the journal had, in the journal's order.
+    ///
+    /// # Errors
+    /// [`Misfit`], where it makes no sense beside those that came before. Nothing has changed then.
+    pub fn admit(&mut self, record: Record) -> Result<(), Misfit> {
+        if let Some(event) = admit::admit(&self.state, record)? {
+            self.state.apply(event, &mut self.tape);
+        }
+        Ok(())
+    }
+
+    /// Takes one step. What comes of it leaves with [`seal`](Self::seal) and [`poll_effect`](Self::poll_effect).
+    pub fn handle(&mut self, command: Command, now: Now) {
+        self.step += 1;
+        let state = &self.state;
+        match command {
+            Command::Submit(submit) => match self.door.behind(&self.state, &submit) {
+                Some(queue) => self.wait_at(queue, submit),
+                None => {
+                    if let Some((queue, submit)) = self.submit(submit, now) {
+                        self.door.push_back(queue, submit);
+                    }
+                }
+            },
+            Command::End { token, outcome } => self.take(end::end(state, token, outcome, now)),
+            Command::Extend { request, id, token, by_ms } => {
+                self.answer(request, end::extend(&self.state, request, id, token, by_ms, now));
+            }
+            Command::Slots { queue, slots } => self.take(Decision::default().event(Event::SlotsSet { queue, slots })),
+            Command::Due { queue, class } => {
+                // The timer has fired: whatever is due next has to be armed anew, also at the same instant.
+                if let Some(armed) = self.armed.get_mut(queue.0 as usize) {
+                    armed[class as usize] = None;
+                }
+                self.take(due::due(&self.state, queue, class, now));
+            }
+            Command::Rearm => self.armed.clear(),
+            Command::Cancel { request, id } => self.answer(request, steer::cancel(&self.state, request, id, now)),
+            Command::Pause { request, queue } => self.answer(request, steer::pause(state, request, &queue, true)),
+            Command::Resume { request, queue } => self.answer(request, steer::pause(state, request, &queue, false)),
+            Command::Requeue { request, ended, body } => {
+                self.answer(request, steer::requeue(&self.state, request, ended, body, now));
+            }
+            Command::Discard { request, id } => self.answer(request, steer::discard(&self.state, request, id)),
+            Command::Watch { request, id } => self.answer(request, steer::watch(&self.state, request, id)),
+            Command::Unwatch { request, id } => self.take(Decision::default().event(Event::Unwatched { id, request })),
+            Command::Look { request, id } => self.answer(request, look::look(&self.state, request, id)),
+            Command::Stats { request } => {
+                let stats = look::stats(&self.state, |no| self.door.waiting(no), now);
+                self.reply(request, Mark::Sealed, Ok(Answer::Stats(stats)));
+            }
+            Command::Drain => self.drain(),
+            Command::StopAttempts => self.take(steer::stop_attempts(&self.state)),
+            Command::LoadEnd { live } => {
+                self.tape.is_on = true;
+                self.state.apply(Event::AllLoaded { now }, &mut self.tape);
+                self.take(load::load_end(&self.state, &live, self.step, now));
+            }
+        }
+    }
+
+    /// Hands out what may run, arms the timers, and closes the wave. `None` where nothing happened since the last one.
+    /// The driver puts the volatile changes into the twin before it asks for effects.
+    pub fn seal(&mut self, now: Now) -> Option<Wave> {
+        self.hand_out(now);
+        self.arm();
+        if self.step == self.sealed {
+            return None;
+        }
+        let (changes, volatile) = self.tape.take(&mut self.state);
+        let first = core::mem::replace(&mut self.sealed, self.step) + 1;
+        self.outbox.reached(Mark::Sealed, self.step);
+        let sync = core::mem::take(&mut self.sync_wanted);
+        Some(Wave { first, last: self.step, changes, volatile, sync })
+    }
+
+    /// The journal has everything up to this step.
+    pub fn written(&mut self, step: u64) {
+        self.outbox.reached(Mark::Written, step);
+    }
+
+    /// The journal has synced everything up to this step.
+    pub fn synced(&mut self, step: u64) {
+        self.outbox.reached(Mark::Written, step);
+        self.outbox.reached(Mark::Synced, step);
+    }
+
+    /// The next effect that may leave.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.outbox.pop()
+    }
+
+    /// The number of the queue of this name.
+    #[must_use]
+    pub fn queue_no(&self, name: &Name) -> Option<QueueNo> {
+        self.state.queue_no(name)
+    }
+
+    /// Queues at level `Memory` that have jobs in what was loaded so far. To be asked between the journal's records and
+    /// the twin's: what is journaled must not go on in memory alone.
+    pub fn volatile_queues_with_jobs(&self) -> impl Iterator<Item = (&Name, u64)> {
+        let queues = self.state.queues.iter().enumerate().filter(|(_, queue)| queue.level() == Level::Memory);
+        queues.filter_map(|(no, queue)| {
+            let live = self.state.jobs.iter().filter(|(_, live)| live.queue.0 as usize == no).count() as u64;
+            let jobs = live + queue.retained();
+            (jobs > 0).then_some((&queue.settings.name, jobs))
+        })
+    }
+
+    /// Jobs that run, in all queues.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.state.running.len()
+    }
+
+    /// Jobs that run, by id.
+    #[must_use]
+    pub fn running_ids(&self) -> Vec<JobId> {
+        let mut ids: Vec<_> = self.state.running.values().map(|slot| self.state.jobs[*slot].id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Acknowledgements refused since the start because their token was not current.
+    #[must_use]
+    pub const fn stale_acks(&self) -> u64 {
+        self.state.stale_acks
+    }
+
+    /// Live jobs, retained ones, and distinct watchers, for the memory budget.
+    #[must_use]
+    pub fn sizes(&self) -> (usize, usize, usize) {
+        (self.state.jobs.len(), self.state.stubs.len(), self.state.watchers.len())
+    }
+
+    /// Lets a call in or refuses it; gives it back where it has to wait for room.
+    fn submit(&mut self, submit: Submit, now: Now) -> Option<(QueueNo, Submit)> {
+        let (request, watch) = (submit.request, submit.watch);
+        let copy = Door::may_wait(&self.state, &submit).then(|| submit.clone());
+        let refusal = match submit::submit(&self.state, submit, now) {
+            Ok(decision) => {
+                self.take(decision);
+                return None;
+            }
+            Err(refusal) => refusal,
+        };
+        match (copy, self.door.admits(&self.state, refusal)) {
+            (Some(submit), Ok(queue)) => return Some((queue, submit)),
+            (None, Ok(_)) => unreachable!("only a call that was copied is let wait"),
+            (_, Err(refusal)) => self.refuse(request, watch, refusal),
+        }
+        None
+    }
+
+    fn refuse(&mut self, request: Request, watch: Option<Request>, refusal: Refusal) {
+        if let Some(watch) = watch {
+            self.answer(watch, Err(refusal.clone()));
+        }
+        self.answer(request, Err(refusal));
+    }
+
+    fn wait_at(&mut self, queue: QueueNo, submit: Submit) {
+        let settings = &self.state.queue(queue).settings;
+        let (depth, depth_max) = (self.state.queue(queue).depth(), settings.depth_max);
+        let jobs = submit.jobs.len() as u64;
+        let full = Refusal::QueueFull { queue: settings.name.clone(), depth, depth_max, jobs };
+        match self.door.admits(&self.state, full) {
+            Ok(queue) => self.door.push_back(queue, submit),
+            Err(refusal) => self.refuse(submit.request, submit.watch, refusal),
+        }
+    }
+
+    /// Claims, lets waiting calls in where that made room, and claims what they brought.
+    fn hand_out(&mut self, now: Now) {
+        loop {
+            for no in 0..self.state.queues.len() {
+                while claim::is_hungry(&self.state, &self.state.queues[no]) {
+                    self.step += 1;
+                    let decision = claim::claim(&self.state, QueueNo(no as u32), self.step, now);
+                    self.take(decision);
+                }
+            }
+            if !self.let_in(now) {
+                return;
+            }
+        }
+    }
+
+    fn let_in(&mut self, now: Now) -> bool {
+        let mut came_in = false;
+        for no in 0..self.state.queues.len() {
+            while self.door.front(no).is_some() {
+                let queue = self.state.queue(QueueNo(no as u32));
+                if queue.depth() >= queue.settings.depth_max {
+                    break;
+                }
+                let Some(submit) = self.door.pop(no) else { break };
+                self.step += 1;
+                if let Some((queue, submit)) = self.submit(submit, now) {
+                    self.door.push_front(queue, submit);
+                    break;
+                }
+                came_in = true;
+            }
+        }
+        came_in
+    }
+
+    fn arm(&mut self) {
+        self.armed.resize(self.state.queues.len(), [None; TimerClass::ALL.len()]);
+        for (no, armed) in self.armed.iter_mut().enumerate() {
+            let queue = &self.state.queues[no];
+            for class in TimerClass::ALL {
+                let at = match class {
+                    TimerClass::Retention => due::next_retention(&self.state, queue),
+                    _ => due::next(queue, class),
+                };
+                if armed[class as usize] != at {
+                    armed[class as usize] = at;
+                    let effect = Effect::Arm { queue: QueueNo(no as u32), class, at };
+                    self.outbox.hold(self.step, Mark::Sealed, effect);
+                }
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        self.take(Decision::default().event(Event::Drained));
+        for submit in self.door.clear() {
+            self.refuse(submit.request, submit.watch, Refusal::Stopping);
+        }
+    }
+
+    fn answer(&mut self, request: Request, decided: Result<Decision, Refusal>) {
+        match decided {
+            Ok(decision) => self.take(decision),
+            Err(refusal) => {
+                let mark = self.refusal_mark(&refusal);
+                self.reply(request, mark, Err(refusal));
+            }
+        }
+    }
+
+    /// A refusal that another job caused waits like that job's own Ok.
+    fn refusal_mark(&self, refusal: &Refusal) -> Mark {
+        let id = match refusal {
+            Refusal::IdTaken { id, .. }
+            | Refusal::AlreadyEnded { id, .. }
+            | Refusal::NotDead { id, .. }
+            | Refusal::Changed { id } => *id,
+            _ => return Mark::Sealed,
+        };
+        let live = self.state.live(id).map(|(_, live)| live.queue);
+        let queue = live.or_else(|| self.state.stub(id).map(|(_, stub)| stub.queue));
+        queue.map_or(Mark::Sealed, |no| self.state.queue(no).level().into())
+    }
+
+    fn reply(&mut self, request: Request, mark: Mark, answer: Result<Answer, Refusal>) {
+        self.hold(mark, Effect::Reply { request, answer });
+    }
+
+    fn take(&mut self, decision: Decision) {
+        for event in decision.events {
+            self.state.apply(event, &mut self.tape);
+        }
+        for (mark, effect) in decision.effects {
+            self.hold(mark, effect);
+        }
+    }
+
+    fn hold(&mut self, mark: Mark, effect: Effect) {
+        self.sync_wanted |= mark == Mark::Synced;
+        self.outbox.hold(self.step, mark, effect);
+    }
+}

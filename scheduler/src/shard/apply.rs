@@ -1,0 +1,258 @@
+//! The only mutation (I1): events move the state, live and while loading alike. Nothing here can refuse or fail; an event
+//! that makes no sense is a bug of a decision, and asserts.
+
+mod attempts;
+mod ends;
+mod load;
+
+use super::slab::{NONE, Slot};
+use super::state::{KindEntry, Live, Place, Queue, Spot, State};
+use super::tape::Tape;
+use crate::change::{Change, PolicyNo, Record, Setting};
+use crate::command::QueueNo;
+use crate::event::Event;
+use crate::job::{Name, NewJob, When};
+use crate::refusal::Refusal;
+use crate::retry::RetryPolicy;
+use crate::settings::{Level, QueueSettings};
+use crate::state::State as JobState;
+use crate::time::Now;
+
+impl State {
+    /// Moves the state by one event, and writes down what has to be remembered of it.
+    pub(crate) fn apply(&mut self, event: Event, tape: &mut Tape) {
+        match event {
+            Event::Enqueued { job, queue, arrival, now } => self.enqueued(job, queue, arrival, now, tape),
+            Event::FellDue { slot, arrival, now } | Event::Returned { slot, arrival, now } => {
+                self.stand_in_line(slot, arrival, now, tape);
+            }
+            Event::Claimed { queue, no, now, claims } => self.claimed(queue, no, now, &claims, tape),
+            Event::AttemptFailed { slot, failure, at, counts } => self.attempt_failed(slot, failure, at, counts, tape),
+            Event::AttemptEnded { slot } => self.attempt_ended(slot, tape),
+            Event::Delayed { slot, delay_ms, now, is_retry } => self.delayed(slot, delay_ms, now, is_retry, tape),
+            Event::Ended { slot, state, at, output, failure, keep } => {
+                self.ended(slot, state, at, ends::Left { output, failure, keep }, tape);
+            }
+            Event::Overdue { slot } => self.overdue(slot),
+            Event::Extended { slot, deadline } => self.extended(slot, deadline),
+            Event::CancelRequested { slot } => {
+                self.jobs[slot].cancel_requested = true;
+                tape.touch_job(self, slot);
+            }
+            Event::Purged { stub } => self.purged(stub, tape),
+            Event::Requeued { stub, ended, body, arrival, now } => {
+                self.requeued(stub, &ended, body, arrival, now, tape);
+            }
+            Event::Paused { queue, paused } => self.paused(queue, paused, tape),
+            Event::SlotsSet { queue, slots } => self.queues[queue.0 as usize].slots = slots,
+            Event::SuspectsMaxSet { max } => self.suspects_max_set(max, tape),
+            Event::Drained => self.draining = true,
+            Event::Watched { id, request } => self.watchers.entry(id).or_default().push(request),
+            Event::Unwatched { id, request } => self.unwatched(id, request),
+            Event::StaleAck => self.stale_acks += 1,
+            Event::Loaded(record) => self.loaded(*record, tape),
+            Event::AllLoaded { now } => self.all_loaded(now, tape),
+            Event::Adopted { slot, token, no, now } => self.adopted(slot, token, no, now),
+            Event::ClaimsRenewed(claims, level) => tape.put(level, Record::Claims(claims)),
+            Event::Lost { slot, started, now } => self.lost(slot, started, now, tape),
+            Event::ClaimsSettled => {
+                for claims in core::mem::take(&mut self.loaded_claims) {
+                    tape.push_both(&Change::Delete(crate::change::Key::Claims(claims.no)));
+                }
+            }
+        }
+    }
+
+    fn enqueued(&mut self, job: NewJob, queue: QueueNo, arrival: i64, now: Now, tape: &mut Tape) {
+        let kind = self.intern_kind(&job.kind);
+        let policy = job.retry.map(|policy| self.intern_policy(policy, tape));
+        let (due, by_wall, clock_ms) = match job.due {
+            None => (None, false, 0),
+            Some(When::After(ms)) => (Some(now.wall.plus_ms(ms)), false, as_key(now.mono.plus_ms(ms).0)),
+            Some(When::At(at)) => (Some(at), true, as_key(at.0)),
+        };
+        let due = due.filter(|due| *due > now.wall);
+        let settings = &self.queue(queue).settings;
+        let slot = self.jobs.insert(Live {
+            id: job.id,
+            body: job.body,
+            queue,
+            kind,
+            priority: job.priority.unwrap_or(settings.priority),
+            spot: Spot::Loading,
+            arrival,
+            created: now.wall,
+            due,
+            due_by_wall: by_wall,
+            clock_ms,
+            expires: job.expires.map(|when| match when {
+                When::After(ms) => now.wall.plus_ms(ms),
+                When::At(at) => at,
+            }),
+            timeout_ms: job.timeout_ms,
+            policy,
+            attempts_ended: 0,
+            attempt_recorded: 0,
+            failures: 0,
+            lost: 0,
+            cancel_requested: false,
+            started: None,
+            run: None,
+            prev: NONE,
+            next: NONE,
+            is_new: true,
+            has_head: false,
+            is_dirty: false,
+        });
+        self.next_arrival = self.next_arrival.max(arrival + 1);
+        self.index.insert(job.id, Place::Live(slot));
+        self.queues[queue.0 as usize].counters.enqueued += 1;
+        if due.is_some() {
+            self.place_delayed(slot);
+        } else {
+            self.place_ready(slot, now);
+        }
+        tape.touch_job(self, slot);
+        tape.touch_counters(queue);
+    }
+
+    /// After a delay, a snooze without one, a release: in line, or parked where nobody can run it.
+    fn stand_in_line(&mut self, slot: Slot, arrival: i64, now: Now, tape: &mut Tape) {
+        self.unplace(slot);
+        let live = &mut self.jobs[slot];
+        live.due = None;
+        live.arrival = arrival;
+        self.next_arrival = self.next_arrival.max(arrival + 1);
+        self.next_front = self.next_front.min(arrival - 1);
+        self.place_ready(slot, now);
+        tape.touch_job(self, slot);
+    }
+
+    /// Puts a job into the timers; `clock_ms` and `due` say when.
+    fn place_delayed(&mut self, slot: Slot) {
+        let live = &mut self.jobs[slot];
+        debug_assert!(State::state_of(live).may_become(JobState::Delayed) || live.spot == Spot::Loading);
+        live.spot = Spot::Delayed;
+        let queue = &mut self.queues[live.queue.0 as usize];
+        let timers = if live.due_by_wall { &mut queue.at } else { &mut queue.delay };
+        timers.insert((live.clock_ms, live.arrival, slot));
+        queue.delayed += 1;
+        self.watch_expiry(slot);
+    }
+
+    /// Puts a job into the line, the suspects' line or, where nobody can run it, among the parked.
+    fn place_ready(&mut self, slot: Slot, now: Now) {
+        let (queue, kind) = (self.jobs[slot].queue, self.jobs[slot].kind);
+        let can_run = self.can_run(queue, kind);
+        let live = &mut self.jobs[slot];
+        live.clock_ms = as_key(now.mono.0);
+        let queue = &mut self.queues[queue.0 as usize];
+        if can_run {
+            live.spot = Spot::Line;
+            let line = if live.is_suspect() { &mut queue.suspects } else { &mut queue.line };
+            line.join(&mut self.jobs, slot);
+        } else {
+            live.spot = Spot::Parked;
+            queue.parked += 1;
+        }
+        self.watch_expiry(slot);
+    }
+
+    /// Takes a job out of wherever it is.
+    fn unplace(&mut self, slot: Slot) {
+        let live = &self.jobs[slot];
+        let queue = &mut self.queues[live.queue.0 as usize];
+        if let Some(expires) = live.expires {
+            queue.expiry.remove(&(expires, slot));
+        }
+        match live.spot {
+            Spot::Loading => {}
+            Spot::Delayed => {
+                let timers = if live.due_by_wall { &mut queue.at } else { &mut queue.delay };
+                timers.remove(&(live.clock_ms, live.arrival, slot));
+                queue.delayed -= 1;
+            }
+            Spot::Line => {
+                let line = if live.is_suspect() { &mut queue.suspects } else { &mut queue.line };
+                line.leave(&mut self.jobs, slot);
+            }
+            Spot::Parked => queue.parked -= 1,
+            Spot::Running => unreachable!("a running job leaves by the end of its attempt"),
+        }
+        self.jobs[slot].spot = Spot::Loading;
+    }
+
+    fn watch_expiry(&mut self, slot: Slot) {
+        let live = &self.jobs[slot];
+        if let Some(expires) = live.expires {
+            self.queues[live.queue.0 as usize].expiry.insert((expires, slot));
+        }
+    }
+
+    fn paused(&mut self, queue: QueueNo, paused: bool, tape: &mut Tape) {
+        let queue = &mut self.queues[queue.0 as usize];
+        queue.paused = paused;
+        let setting = Setting::Paused(queue.settings.name.clone());
+        Self::remember(setting, paused, tape);
+    }
+
+    fn suspects_max_set(&mut self, max: u32, tape: &mut Tape) {
+        self.suspects_max = max;
+        Self::remember(Setting::SuspectsMax(max), max != u32::MAX, tape);
+    }
+
+    fn remember(setting: Setting, stands: bool, tape: &mut Tape) {
+        let key = crate::change::Key::Setting(setting.key());
+        let change = if stands { Change::Put(Record::Setting(setting)) } else { Change::Delete(key) };
+        tape.push(Level::Durable, change);
+    }
+
+    fn unwatched(&mut self, id: crate::job::JobId, request: crate::command::Request) {
+        if let Some(watchers) = self.watchers.get_mut(&id) {
+            watchers.retain(|one| *one != request);
+            if watchers.is_empty() {
+                self.watchers.remove(&id);
+            }
+        }
+    }
+
+    pub(super) fn add_queue(&mut self, settings: QueueSettings, is_configured: bool) -> QueueNo {
+        let no = QueueNo(self.queues.len() as u32);
+        self.queue_names.insert(settings.name.clone(), no);
+        self.queues.push(Queue::new(settings, is_configured));
+        no
+    }
+
+    pub(super) fn intern_kind(&mut self, name: &Name) -> u32 {
+        if let Some(no) = self.kind_names.get(name) {
+            return *no;
+        }
+        let no = self.kinds.len() as u32;
+        self.kinds.push(KindEntry { name: name.clone(), is_handled: false });
+        self.kind_names.insert(name.clone(), no);
+        no
+    }
+
+    fn intern_policy(&mut self, policy: RetryPolicy, tape: &mut Tape) -> PolicyNo {
+        if let Some(no) = self.policy_nos.get(&policy) {
+            return *no;
+        }
+        let next = self.policies.last_key_value().map_or(0, |(no, _)| no.0 + 1);
+        assert!((next as usize) < Refusal::POLICIES_MAX, "the decision let one policy too many in");
+        let no = PolicyNo(next);
+        tape.push_both(&Change::Put(Record::Policy(no, policy.clone())));
+        self.policies.insert(no, policy.clone());
+        self.policy_nos.insert(policy, no);
+        no
+    }
+}
+
+/// A moment as a timer's key. Saturates: the far future is far enough.
+pub(super) fn as_key(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
+}
+
+/// A timer's key as a moment.
+pub(super) fn from_key(ms: i64) -> u64 {
+    u64::try_from(ms).unwrap_or(0)
+}

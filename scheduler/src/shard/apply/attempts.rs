@@ -1,0 +1,193 @@
+//! What events about attempts do to the state.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::super::slab::Slot;
+use super::super::state::{Run, Spot, State};
+use super::super::tape::Tape;
+use super::as_key;
+use crate::attempt::{Failure, FailureKind};
+use crate::change::{AttemptRecord, Claim, Claims, ClaimsNo, Key, Record};
+use crate::command::QueueNo;
+use crate::event::Claimed;
+use crate::lease::LeaseToken;
+use crate::time::{Mono, Now, Timestamp};
+
+/// Records of this many last attempts are kept, and of the first one.
+const LAST_KEPT: u32 = 20;
+
+/// The attempts before this one, itself included, that have records: the first and the last 20.
+pub(super) fn recorded(last: u32) -> impl Iterator<Item = u32> {
+    let tail_from = last.saturating_sub(LAST_KEPT - 1).max(2);
+    (last > 0).then_some(1).into_iter().chain(tail_from..=last)
+}
+
+impl State {
+    pub(super) fn claimed(&mut self, queue: QueueNo, no: ClaimsNo, now: Now, claims: &[Claimed], tape: &mut Tape) {
+        let mut entries = Vec::with_capacity(claims.len());
+        for claim in claims {
+            let live = &self.jobs[claim.slot];
+            entries.push(Claim { id: live.id, attempt: live.attempt(), token: claim.token });
+            self.unplace(claim.slot);
+            self.start(claim.slot, claim.token, no, claim.deadline);
+            self.jobs[claim.slot].started = Some(now.wall);
+            self.next_token = self.next_token.max(claim.token.n + 1);
+        }
+        let queue_state = &mut self.queues[queue.0 as usize];
+        queue_state.counters.attempts += claims.len() as u64;
+        tape.put(queue_state.level(), Record::Claims(Claims { no, at: now.wall, entries }));
+        tape.touch_counters(queue);
+    }
+
+    fn start(&mut self, slot: Slot, token: LeaseToken, no: ClaimsNo, deadline: Option<Mono>) {
+        let live = &mut self.jobs[slot];
+        let suspect = live.is_suspect();
+        live.spot = Spot::Running;
+        live.run = Some(Box::new(Run { token, claims: no, deadline, overdue: false, suspect }));
+        let queue = &mut self.queues[live.queue.0 as usize];
+        queue.running += 1;
+        if let Some(deadline) = deadline {
+            queue.leases.insert((deadline, slot));
+        }
+        self.suspects_running += u32::from(suspect);
+        self.running.insert(token, slot);
+        *self.claims_open.entry(no).or_default() += 1;
+    }
+
+    /// The code of the live attempt has ended: the slot is free, the token void, the attempt's number used up.
+    fn close(&mut self, slot: Slot, tape: &mut Tape) {
+        let live = &mut self.jobs[slot];
+        let Some(run) = live.run.take() else { unreachable!("job {} does not run", live.id) };
+        live.spot = Spot::Loading;
+        live.attempts_ended += 1;
+        live.lost = 0;
+        let queue = &mut self.queues[live.queue.0 as usize];
+        queue.running -= 1;
+        if let Some(deadline) = run.deadline {
+            queue.leases.remove(&(deadline, slot));
+        }
+        self.suspects_running -= u32::from(run.suspect);
+        self.running.remove(&run.token);
+        if let Some(open) = self.claims_open.get_mut(&run.claims) {
+            *open -= 1;
+            if *open == 0 {
+                self.claims_open.remove(&run.claims);
+                tape.delete(queue.settings.level, Key::Claims(run.claims));
+            }
+        }
+        tape.touch_job(self, slot);
+    }
+
+    pub(super) fn attempt_ended(&mut self, slot: Slot, tape: &mut Tape) {
+        self.close(slot, tape);
+    }
+
+    pub(super) fn attempt_failed(
+        &mut self,
+        slot: Slot,
+        failure: Failure,
+        at: Timestamp,
+        counts: bool,
+        tape: &mut Tape,
+    ) {
+        self.close(slot, tape);
+        let live = &mut self.jobs[slot];
+        live.failures += u32::from(counts);
+        let (queue, attempt, started) = (live.queue, live.attempts_ended, live.started.unwrap_or(at));
+        self.queues[queue.0 as usize].counters.failures += u64::from(counts);
+        tape.touch_counters(queue);
+        self.record(slot, attempt, started, at, failure, tape);
+    }
+
+    fn record(
+        &mut self,
+        slot: Slot,
+        attempt: u32,
+        started: Timestamp,
+        ended: Timestamp,
+        failure: Failure,
+        tape: &mut Tape,
+    ) {
+        let level = self.queue(self.jobs[slot].queue).level();
+        let live = &mut self.jobs[slot];
+        // Attempts between the last record and this one left none: deleting nothing is no error.
+        let kept_from = |last: u32| last.saturating_sub(LAST_KEPT - 1).max(2);
+        for gone in kept_from(live.attempt_recorded)..kept_from(attempt).min(live.attempt_recorded + 1) {
+            tape.delete(level, Key::Attempt(live.id, gone));
+        }
+        live.attempt_recorded = attempt;
+        let record = AttemptRecord { id: live.id, attempt, started, ended, failure };
+        tape.put(level, Record::Attempt(record));
+    }
+
+    pub(super) fn delayed(&mut self, slot: Slot, delay_ms: u64, now: Now, is_retry: bool, tape: &mut Tape) {
+        let live = &mut self.jobs[slot];
+        live.due = Some(now.wall.plus_ms(delay_ms));
+        live.due_by_wall = false;
+        live.clock_ms = as_key(now.mono.plus_ms(delay_ms).0);
+        let queue = live.queue;
+        self.queues[queue.0 as usize].counters.retries += u64::from(is_retry);
+        tape.touch_counters(queue);
+        self.place_delayed(slot);
+        tape.touch_job(self, slot);
+    }
+
+    pub(super) fn overdue(&mut self, slot: Slot) {
+        let live = &mut self.jobs[slot];
+        if let Some(run) = &mut live.run {
+            run.overdue = true;
+            if let Some(deadline) = run.deadline.take() {
+                self.queues[live.queue.0 as usize].leases.remove(&(deadline, slot));
+            }
+        }
+    }
+
+    pub(super) fn extended(&mut self, slot: Slot, deadline: Mono) {
+        let live = &mut self.jobs[slot];
+        if let Some(run) = &mut live.run {
+            let leases = &mut self.queues[live.queue.0 as usize].leases;
+            if let Some(before) = run.deadline.replace(deadline) {
+                leases.remove(&(before, slot));
+            }
+            leases.insert((deadline, slot));
+        }
+    }
+
+    pub(super) fn adopted(&mut self, slot: Slot, token: LeaseToken, no: ClaimsNo, now: Now) {
+        self.unplace(slot);
+        let timeout = self.jobs[slot].timeout_ms.or(self.queue(self.jobs[slot].queue).settings.timeout_ms);
+        self.start(slot, token, no, timeout.map(|ms| now.mono.plus_ms(ms)));
+        self.jobs[slot].started = Some(now.wall);
+    }
+
+    pub(super) fn lost(&mut self, slot: Slot, started: Timestamp, now: Now, tape: &mut Tape) {
+        self.unplace(slot);
+        let live = &mut self.jobs[slot];
+        live.attempts_ended += 1;
+        live.lost += 1;
+        live.started = Some(started);
+        let (attempt, queue) = (live.attempts_ended, live.queue);
+        self.queues[queue.0 as usize].counters.lost += 1;
+        tape.touch_counters(queue);
+        let failure = Failure::new(FailureKind::Lost, String::from("the process died under this attempt"));
+        self.record(slot, attempt, started, now.wall, failure, tape);
+        self.place_ready(slot, now);
+        tape.touch_job(self, slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_and_the_last_twenty_attempts_are_kept() {
+        assert_eq!(recorded(0).count(), 0);
+        assert_eq!(recorded(1).collect::<Vec<_>>(), [1]);
+        assert_eq!(recorded(3).collect::<Vec<_>>(), [1, 2, 3]);
+        let many: Vec<_> = recorded(100).collect();
+        assert_eq!((many.len(), many[0], many[1], many[20]), (21, 1, 81, 100));
+    }
+}

@@ -1,0 +1,202 @@
+//! What events about ended jobs do to the state: retained, forgotten, brought back.
+
+use alloc::sync::Arc;
+
+use super::super::ended::Stub;
+use super::super::slab::{NONE, Slot};
+use super::super::state::{Live, Place, Spot, State};
+use super::super::tape::Tape;
+use super::attempts::recorded;
+use crate::attempt::{Failure, Output};
+use crate::change::{EndedKey, EndedRecord, Key, Record};
+use crate::job::{Body, JobId};
+use crate::settings::Level;
+use crate::state::{EndState, State as JobState};
+use crate::time::{Now, Timestamp};
+
+/// What an ended job leaves.
+pub(super) struct Left {
+    pub(super) output: Output,
+    pub(super) failure: Option<Failure>,
+    /// Whether it is retained.
+    pub(super) keep: bool,
+}
+
+impl State {
+    pub(super) fn ended(&mut self, slot: Slot, state: EndState, at: Timestamp, left: Left, tape: &mut Tape) {
+        let from = State::state_of(&self.jobs[slot]);
+        // An attempt's end leaves its job between two places, and that one was running.
+        let from = if self.jobs[slot].spot == Spot::Loading { JobState::Running } else { from };
+        debug_assert!(from.may_become(state.into()), "{from} became {state:?}");
+        self.unplace(slot);
+        let queue = self.jobs[slot].queue;
+        let level = self.queue(queue).level();
+        let counters = &mut self.queues[queue.0 as usize].counters;
+        match state {
+            EndState::Done => counters.done_total += 1,
+            EndState::Dead => counters.dead_total += 1,
+            EndState::Cancelled => counters.cancelled_total += 1,
+            EndState::Expired => counters.expired_total += 1,
+        }
+        tape.touch_counters(queue);
+        if left.keep {
+            self.retain(slot, state, at, left, level, tape);
+        } else {
+            self.forget(slot, level, tape);
+        }
+        self.jobs.remove(slot);
+    }
+
+    fn retain(&mut self, slot: Slot, state: EndState, at: Timestamp, left: Left, level: Level, tape: &mut Tape) {
+        if self.jobs[slot].is_new {
+            tape.put(level, Tape::job_record(self, slot));
+        }
+        let queue_no = self.jobs[slot].queue;
+        let queue = &mut self.queues[queue_no.0 as usize];
+        queue.counters.ends += 1;
+        let key = EndedKey { queue: queue.settings.name.clone(), state, end_no: queue.counters.ends };
+        let live = &self.jobs[slot];
+        let error_bytes = left.failure.as_ref().map_or(0, |failure| failure.message.len());
+        let bytes = (live.body.bytes() + left.output.kept_bytes() + error_bytes) as u64;
+        let (output, result) = match left.output {
+            Output::Bytes(bytes) => (Output::Bytes(bytes::Bytes::new()), Some(bytes)),
+            other => (other, None),
+        };
+        let record = EndedRecord {
+            key,
+            id: live.id,
+            kind: self.kinds[live.kind as usize].name.clone(),
+            head: self.head_of(live),
+            at,
+            started: live.started,
+            attempt_recorded: live.attempt_recorded,
+            bytes,
+            output,
+            failure: left.failure,
+        };
+        if live.has_head {
+            tape.delete(level, Key::Head(live.id));
+        }
+        let (id, kind) = (live.id, live.kind);
+        let stub = self.hold(&record, queue_no, kind, result.is_some());
+        self.index.insert(id, Place::Ended(stub));
+        tape.put(level, Record::Ended(record));
+        if let Some(bytes) = result {
+            tape.put(level, Record::Result(id, bytes));
+        }
+    }
+
+    /// Links a retained job's stub. Loading takes the same road.
+    pub(super) fn hold(
+        &mut self,
+        record: &EndedRecord,
+        queue: crate::command::QueueNo,
+        kind: u32,
+        has_result: bool,
+    ) -> Slot {
+        let stub = Stub {
+            id: record.id,
+            queue,
+            kind,
+            state: record.key.state,
+            end_no: record.key.end_no,
+            at: record.at,
+            bytes: record.bytes,
+            attempt_recorded: record.attempt_recorded,
+            has_result,
+            prev: NONE,
+            next: NONE,
+        };
+        self.queues[queue.0 as usize].ended[record.key.state.index()].push(&mut self.stubs, stub)
+    }
+
+    fn forget(&mut self, slot: Slot, level: Level, tape: &mut Tape) {
+        let live = &self.jobs[slot];
+        self.queues[live.queue.0 as usize].counters.purged += 1;
+        if !live.is_new {
+            tape.delete(level, Key::Job(live.id));
+            if live.has_head {
+                tape.delete(level, Key::Head(live.id));
+            }
+        }
+        delete_attempts(live.id, live.attempt_recorded, level, tape);
+        self.index.remove(&live.id);
+    }
+
+    pub(super) fn purged(&mut self, slot: Slot, tape: &mut Tape) {
+        let stub = self.unhold(slot, tape);
+        self.index.remove(&stub.id);
+        let queue = &mut self.queues[stub.queue.0 as usize];
+        queue.counters.purged += 1;
+        let level = queue.settings.level;
+        tape.touch_counters(stub.queue);
+        tape.delete(level, Key::Job(stub.id));
+        delete_attempts(stub.id, stub.attempt_recorded, level, tape);
+        if stub.has_result {
+            tape.delete(level, Key::Result(stub.id));
+        }
+    }
+
+    fn unhold(&mut self, slot: Slot, tape: &mut Tape) -> Stub {
+        let (queue, state) = (self.stubs[slot].queue, self.stubs[slot].state);
+        let queue = &mut self.queues[queue.0 as usize];
+        let stub = queue.ended[state.index()].remove(&mut self.stubs, slot);
+        let key = EndedKey { queue: queue.settings.name.clone(), state, end_no: stub.end_no };
+        tape.delete(queue.settings.level, Key::Ended(key));
+        stub
+    }
+
+    pub(super) fn requeued(
+        &mut self,
+        stub: Slot,
+        ended: &EndedRecord,
+        body: Arc<Body>,
+        arrival: i64,
+        now: Now,
+        tape: &mut Tape,
+    ) {
+        let stub = self.unhold(stub, tape);
+        let head = &ended.head;
+        let slot = self.jobs.insert(Live {
+            id: stub.id,
+            body,
+            queue: stub.queue,
+            kind: stub.kind,
+            priority: head.priority,
+            spot: Spot::Loading,
+            arrival,
+            created: head.created,
+            due: None,
+            due_by_wall: false,
+            clock_ms: 0,
+            // Whoever brings it back wants it to run.
+            expires: None,
+            timeout_ms: head.timeout_ms,
+            policy: head.policy,
+            attempts_ended: head.attempts_ended,
+            attempt_recorded: stub.attempt_recorded,
+            failures: 0,
+            lost: 0,
+            cancel_requested: false,
+            started: ended.started,
+            run: None,
+            prev: NONE,
+            next: NONE,
+            is_new: false,
+            has_head: false,
+            is_dirty: false,
+        });
+        self.index.insert(stub.id, Place::Live(slot));
+        self.next_arrival = self.next_arrival.max(arrival + 1);
+        self.queues[stub.queue.0 as usize].counters.requeued += 1;
+        self.place_ready(slot, now);
+        tape.touch_job(self, slot);
+        tape.touch_counters(stub.queue);
+    }
+}
+
+fn delete_attempts(id: JobId, last: u32, level: Level, tape: &mut Tape) {
+    for attempt in recorded(last) {
+        tape.delete(level, Key::Attempt(id, attempt));
+    }
+}

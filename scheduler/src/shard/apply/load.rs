@@ -1,0 +1,132 @@
+//! What loading does to the state. A loaded record takes the same road as a live event, with the tape off.
+
+use alloc::vec::Vec;
+
+use super::super::slab::{NONE, Slot};
+use super::super::state::{Live, Place, Spot, State};
+use super::super::tape::Tape;
+use super::as_key;
+use crate::attempt::Output;
+use crate::change::{Counters, EndedRecord, JobRecord, Setting};
+use crate::command::QueueNo;
+use crate::event::LoadedRecord;
+use crate::job::Name;
+use crate::settings::QueueSettings;
+use crate::time::Now;
+
+impl State {
+    pub(super) fn loaded(&mut self, record: LoadedRecord, tape: &mut Tape) {
+        debug_assert!(!tape.is_on, "records are loaded before anything is decided");
+        match record {
+            LoadedRecord::Setting(Setting::Paused(queue)) => {
+                let no = self.queue_or_new(&queue);
+                self.queues[no.0 as usize].paused = true;
+            }
+            LoadedRecord::Setting(Setting::SuspectsMax(max)) => self.suspects_max = max,
+            LoadedRecord::Policy(no, policy) => {
+                self.policies.insert(no, policy.clone());
+                self.policy_nos.insert(policy, no);
+            }
+            LoadedRecord::Counters(counters) => self.loaded_counters(counters),
+            LoadedRecord::Ended(record) => self.loaded_ended(&record),
+            LoadedRecord::Job(record) => self.loaded_job(record),
+            LoadedRecord::Claims(claims) => self.loaded_claims.push(claims),
+        }
+    }
+
+    fn queue_or_new(&mut self, name: &Name) -> QueueNo {
+        match self.queue_no(name) {
+            Some(no) => no,
+            None => self.add_queue(QueueSettings::new(name.clone()), false),
+        }
+    }
+
+    fn loaded_counters(&mut self, counters: Counters) {
+        let no = self.queue_or_new(&counters.queue);
+        self.queues[no.0 as usize].counters = counters;
+    }
+
+    fn loaded_ended(&mut self, record: &EndedRecord) {
+        let queue = self.queue_or_new(&record.key.queue);
+        let kind = self.intern_kind(&record.kind);
+        let counters = &mut self.queues[queue.0 as usize].counters;
+        counters.ends = counters.ends.max(record.key.end_no);
+        let stub = self.hold(record, queue, kind, matches!(record.output, Output::Bytes(_)));
+        self.index.insert(record.id, Place::Ended(stub));
+    }
+
+    fn loaded_job(&mut self, record: JobRecord) {
+        let head = record.head;
+        let queue = self.queue_or_new(&head.queue);
+        let kind = self.intern_kind(&record.kind);
+        let slot = self.jobs.insert(Live {
+            id: record.id,
+            body: record.body,
+            queue,
+            kind,
+            priority: head.priority,
+            spot: Spot::Loading,
+            arrival: head.arrival,
+            created: head.created,
+            due: head.due,
+            due_by_wall: head.due_by_wall,
+            clock_ms: 0,
+            expires: head.expires,
+            timeout_ms: head.timeout_ms,
+            policy: head.policy,
+            attempts_ended: head.attempts_ended,
+            // Which of them left a record is not loaded; deleting one too many is no error.
+            attempt_recorded: head.attempts_ended,
+            failures: head.failures,
+            lost: head.lost,
+            cancel_requested: head.cancel_requested,
+            started: None,
+            run: None,
+            prev: NONE,
+            next: NONE,
+            is_new: false,
+            // It may have none of its own; deleting it is no error then.
+            has_head: true,
+            is_dirty: false,
+        });
+        self.next_arrival = self.next_arrival.max(head.arrival.saturating_add(1));
+        self.next_front = self.next_front.min(head.arrival.saturating_sub(1));
+        self.index.insert(record.id, Place::Live(slot));
+    }
+
+    /// Every job takes its place, and what is missing by the counters is counted as quarantined.
+    pub(super) fn all_loaded(&mut self, now: Now, tape: &mut Tape) {
+        let mut order: Vec<(i64, Slot)> = self
+            .jobs
+            .iter()
+            .filter(|(_, live)| live.spot == Spot::Loading)
+            .map(|(slot, live)| (live.arrival, slot))
+            .collect();
+        order.sort_unstable();
+        for (_, slot) in order {
+            let live = &mut self.jobs[slot];
+            let Some(due) = live.due else {
+                self.place_ready(slot, now);
+                continue;
+            };
+            live.clock_ms = if live.due_by_wall {
+                as_key(due.0)
+            } else {
+                // Negative where it fell due meanwhile, so that those keep their order among themselves.
+                as_key(now.mono.0).saturating_add(as_key(due.0).saturating_sub(as_key(now.wall.0)))
+            };
+            self.place_delayed(slot);
+        }
+        for no in 0..self.queues.len() {
+            let queue = &mut self.queues[no];
+            let here = queue.depth() + queue.running + queue.retained();
+            let counters = &mut queue.counters;
+            let counted = counters.enqueued - (counters.purged + counters.quarantined).min(counters.enqueued);
+            if counted != here {
+                counters.quarantined += counted.saturating_sub(here);
+                counters.enqueued += here.saturating_sub(counted);
+                tape.touch_counters(QueueNo(no as u32));
+            }
+        }
+    }
+}

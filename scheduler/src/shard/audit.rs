@@ -1,0 +1,168 @@
+//! The whole-state check that every test calls: each structure against every other, and counters against a recount (I3,
+//! I11); and a portrait of the state to compare two of them by.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::Shard;
+use super::slab::Slot;
+use super::state::{Place, Queue, Spot, State};
+use crate::change::{Counters, Head};
+use crate::job::{JobId, Name};
+use crate::lease::LeaseToken;
+use crate::state::EndState;
+
+/// What two shards have to have in common to be in the same state. Leaves out what only one process can know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Portrait {
+    /// Live jobs: kind, payload bytes, head, and the token of the attempt that runs.
+    pub jobs: BTreeMap<JobId, (Name, usize, Head, Option<LeaseToken>)>,
+    /// Retained jobs: queue, end, number.
+    pub retained: BTreeMap<JobId, (Name, EndState, u64)>,
+    /// The lines: ready jobs in order, by queue.
+    pub lines: BTreeMap<Name, Vec<JobId>>,
+    /// Counters, by queue; queues that never had a job are left out.
+    pub counters: BTreeMap<Name, (bool, Counters)>,
+    /// How many suspects may run.
+    pub suspects_max: u32,
+}
+
+impl Shard {
+    /// The state's portrait.
+    #[must_use]
+    pub fn portrait(&self) -> Portrait {
+        let state = &self.state;
+        let name = |queue: &Queue| queue.settings.name.clone();
+        let job = |(_, live): (Slot, &super::state::Live)| {
+            let kind = state.kinds[live.kind as usize].name.clone();
+            let token = live.run.as_ref().map(|run| run.token);
+            (live.id, (kind, live.body.payload.len(), state.head_of(live), token))
+        };
+        let line = |queue: &Queue| {
+            let ids = queue.line.iter(&state.jobs).chain(queue.suspects.iter(&state.jobs));
+            (name(queue), ids.map(|slot| state.jobs[slot].id).collect::<Vec<_>>())
+        };
+        let stubs = state.stubs.iter();
+        Portrait {
+            jobs: state.jobs.iter().map(job).collect(),
+            retained: stubs
+                .map(|(_, stub)| (stub.id, (name(state.queue(stub.queue)), stub.state, stub.end_no)))
+                .collect(),
+            lines: state.queues.iter().map(line).filter(|(_, ids)| !ids.is_empty()).collect(),
+            counters: state
+                .queues
+                .iter()
+                .filter(|queue| queue.counters.enqueued > 0 || queue.paused)
+                .map(|queue| (name(queue), (queue.paused, queue.counters.clone())))
+                .collect(),
+            suspects_max: state.suspects_max,
+        }
+    }
+
+    /// Checks the whole state.
+    ///
+    /// # Errors
+    /// A sentence for the first thing that is not as it must be.
+    pub fn audit(&self) -> Result<(), String> {
+        let state = &self.state;
+        if state.index.len() != state.jobs.len() + state.stubs.len() {
+            let (ids, jobs, stubs) = (state.index.len(), state.jobs.len(), state.stubs.len());
+            return Err(format!("the index has {ids} ids for {jobs} live and {stubs} retained jobs"));
+        }
+        for (slot, live) in state.jobs.iter() {
+            if state.index.get(&live.id) != Some(&Place::Live(slot)) {
+                return Err(format!("the index misses live job {}", live.id));
+            }
+            if (live.spot == Spot::Running) != live.run.is_some() {
+                return Err(format!("job {} is {:?} with lease {:?}", live.id, live.spot, live.run));
+            }
+            if live.run.as_ref().is_some_and(|run| state.running.get(&run.token) != Some(&slot)) {
+                return Err(format!("the lease of job {} is unknown", live.id));
+            }
+        }
+        for queue in &state.queues {
+            check_queue(state, queue).map_err(|wrong| format!("queue {}: {wrong}", queue.settings.name))?;
+        }
+        check_claims(state)
+    }
+}
+
+fn check_queue(state: &State, queue: &Queue) -> Result<(), String> {
+    let mut counts = [0_u64; 4];
+    let mine = || state.jobs.iter().filter(|(_, live)| live.queue == state.queue_names[&queue.settings.name]);
+    for (slot, live) in mine() {
+        let place = match live.spot {
+            Spot::Delayed => {
+                let key = (live.clock_ms, live.arrival, slot);
+                if !(if live.due_by_wall { &queue.at } else { &queue.delay }).contains(&key) {
+                    return Err(format!("delayed job {} is in no timer", live.id));
+                }
+                0
+            }
+            Spot::Line => 1,
+            Spot::Running => 2,
+            Spot::Parked => 3,
+            Spot::Loading => return Err(format!("job {} has no place", live.id)),
+        };
+        counts[place] += 1;
+        let waits = live.spot != Spot::Running;
+        if live.expires.is_some_and(|expires| queue.expiry.contains(&(expires, slot)) != waits) {
+            return Err(format!("job {} ({:?}) and the expiry timers disagree", live.id, live.spot));
+        }
+    }
+    let counted = [queue.delayed, queue.ready(), queue.running, queue.parked];
+    if counted != counts {
+        return Err(format!("delayed, ready, running, parked are {counted:?} and should be {counts:?}"));
+    }
+    if queue.at.len() as u64 + queue.delay.len() as u64 != queue.delayed {
+        return Err(format!("{} jobs are delayed, the timers disagree", queue.delayed));
+    }
+    for (line, suspects) in [(&queue.line, false), (&queue.suspects, true)] {
+        let ranks: Vec<_> = line.iter(&state.jobs).map(|slot| &state.jobs[slot]).collect();
+        if ranks.len() as u64 != line.len() || ranks.iter().any(|live| live.is_suspect() != suspects) {
+            return Err(format!("a line of {} has {} members", line.len(), ranks.len()));
+        }
+        if !ranks.is_sorted_by_key(|live| (live.priority, live.arrival)) {
+            return Err(String::from("a line is out of order"));
+        }
+    }
+    check_ended(state, queue)
+}
+
+fn check_ended(state: &State, queue: &Queue) -> Result<(), String> {
+    for end in EndState::ALL {
+        let list = &queue.ended[end.index()];
+        let stubs: Vec<_> = list.iter(&state.stubs).map(|(_, stub)| stub).collect();
+        let bytes: u64 = stubs.iter().map(|stub| stub.bytes).sum();
+        if stubs.len() as u64 != list.count || bytes != list.bytes {
+            return Err(format!("{end:?}: {} stubs of {bytes} bytes, counted {list:?}", stubs.len()));
+        }
+        if !stubs.is_sorted_by_key(|stub| stub.end_no) || stubs.iter().any(|stub| stub.state != end) {
+            return Err(format!("{end:?}: out of order"));
+        }
+    }
+    let counters = &queue.counters;
+    let here = queue.depth() + queue.running + queue.retained() + counters.purged + counters.quarantined;
+    if counters.enqueued != here {
+        return Err(format!("{} jobs were enqueued, and {here} are accounted for", counters.enqueued));
+    }
+    Ok(())
+}
+
+fn check_claims(state: &State) -> Result<(), String> {
+    let mut open: BTreeMap<_, u64> = BTreeMap::new();
+    let mut suspects = 0;
+    for run in state.jobs.iter().filter_map(|(_, live)| live.run.as_ref()) {
+        *open.entry(run.claims).or_default() += 1;
+        suspects += u32::from(run.suspect);
+    }
+    if open != state.claims_open || suspects != state.suspects_running {
+        return Err(format!("open claims are {open:?} ({suspects} suspects), counted {:?}", state.claims_open));
+    }
+    if state.running.len() as u64 != open.values().sum::<u64>() {
+        return Err(format!("{} tokens for {open:?}", state.running.len()));
+    }
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! Whether a loaded record makes sense, seen from those that came before it (I1). One that does not is a misfit: it is
+//! moved aside with its bytes, never deleted, and loading goes on.
+
+use alloc::boxed::Box;
+use core::fmt;
+
+use super::super::slab::NONE;
+use super::super::state::{Place, State};
+use crate::change::{JobRecord, Record};
+use crate::event::{Event, LoadedRecord};
+use crate::job::JobId;
+use crate::refusal::Refusal;
+
+/// Why a readable record makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Misfit {
+    /// Another job has this id.
+    IdTwice(JobId),
+    /// The policy's number is over the limit.
+    PolicyNumber(u16),
+    /// The end's number is out of order, or stands twice.
+    EndOrder(u64),
+    /// Attempts, results and heads of their own are not loaded.
+    NotLoaded,
+    /// A number in the head is at the end of its range.
+    Range(JobId),
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::IdTwice(id) => write!(f, "job {id} stands twice"),
+            Self::PolicyNumber(no) => write!(f, "policy number {no} is over {}", Refusal::POLICIES_MAX - 1),
+            Self::EndOrder(no) => write!(f, "end number {no} is out of order"),
+            Self::NotLoaded => f.write_str("a record of this kind is not loaded"),
+            Self::Range(id) => write!(f, "a number of job {id} is out of its range"),
+        }
+    }
+}
+
+/// The event of a record that makes sense, if it has to be one.
+pub(crate) fn admit(state: &State, record: Record) -> Result<Option<Event>, Misfit> {
+    let loaded = match record {
+        Record::Setting(setting) => LoadedRecord::Setting(setting),
+        Record::Policy(no, _) if usize::from(no.0) >= Refusal::POLICIES_MAX => return Err(Misfit::PolicyNumber(no.0)),
+        Record::Policy(no, policy) => LoadedRecord::Policy(no, policy),
+        Record::Counters(counters) => LoadedRecord::Counters(counters),
+        Record::Ended(ended) => {
+            if state.index.contains_key(&ended.id) {
+                return Err(Misfit::IdTwice(ended.id));
+            }
+            let list = state.queue_no(&ended.key.queue).map(|no| &state.queue(no).ended[ended.key.state.index()]);
+            let last = list.filter(|list| list.last != NONE).map_or(0, |list| state.stubs[list.last].end_no);
+            if ended.key.end_no <= last {
+                return Err(Misfit::EndOrder(ended.key.end_no));
+            }
+            LoadedRecord::Ended(ended)
+        }
+        Record::Job(job) => match state.index.get(&job.id) {
+            // The body of a retained job.
+            Some(Place::Ended(_)) => return Ok(None),
+            Some(Place::Live(_)) => return Err(Misfit::IdTwice(job.id)),
+            None => LoadedRecord::Job(in_range(job)?),
+        },
+        Record::Claims(claims) => LoadedRecord::Claims(claims),
+        Record::Head(..) | Record::Attempt(_) | Record::Result(..) => return Err(Misfit::NotLoaded),
+    };
+    Ok(Some(Event::Loaded(Box::new(loaded))))
+}
+
+/// Numbers that count up one by one never get near their ends, so one that is there was not written by us.
+fn in_range(job: JobRecord) -> Result<JobRecord, Misfit> {
+    let head = &job.head;
+    let counts = [head.attempts_ended, head.failures, head.lost];
+    let far = counts.iter().any(|count| *count >= u32::MAX / 2) || head.arrival.unsigned_abs() >= u64::MAX / 4;
+    if far { Err(Misfit::Range(job.id)) } else { Ok(job) }
+}

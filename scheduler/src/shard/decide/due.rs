@@ -1,0 +1,86 @@
+//! What the passing of time does, in bounded steps. The core gets the current time and not the deadline that fired (I5),
+//! so a timer that fires early does nothing, and one that fires late does all that is due.
+
+use super::super::apply::{as_key, from_key};
+use super::super::outbox::Mark;
+use super::super::slab::Slot;
+use super::super::state::{Queue, State};
+use super::{Decision, end_job};
+use crate::attempt::Output;
+use crate::command::{QueueNo, TimerClass};
+use crate::effect::{Deadline, Effect};
+use crate::event::Event;
+use crate::lease::StopReason;
+use crate::state::EndState;
+use crate::time::{Mono, Now, Timestamp};
+
+/// Most jobs that one step moves: the rest is due again at once, behind whatever else waits.
+const PER_STEP_MAX: usize = 1_000;
+
+/// Moves what is due by now.
+pub(crate) fn due(state: &State, no: QueueNo, class: TimerClass, now: Now) -> Decision {
+    let queue = state.queue(no);
+    let mut decision = Decision::default();
+    match class {
+        TimerClass::Delay => fell_due(state, queue.delay.iter(), as_key(now.mono.0), now, &mut decision),
+        TimerClass::At => fell_due(state, queue.at.iter(), as_key(now.wall.0), now, &mut decision),
+        TimerClass::Lease => {
+            let over = queue.leases.iter().take_while(|(deadline, _)| *deadline <= now.mono).take(PER_STEP_MAX);
+            for (_, slot) in over {
+                decision.events.push(Event::Overdue { slot: *slot });
+                if let Some(run) = &state.jobs[*slot].run {
+                    let stop = Effect::Stop { queue: no, token: run.token, reason: StopReason::TimedOut };
+                    decision.effects.push((Mark::Sealed, stop));
+                }
+            }
+        }
+        TimerClass::Expiry => {
+            let over = queue.expiry.iter().take_while(|(expires, _)| *expires <= now.wall).take(PER_STEP_MAX);
+            for (_, slot) in over {
+                end_job(state, *slot, EndState::Expired, now.wall, Output::None, None, &mut decision);
+            }
+        }
+        TimerClass::Retention => {
+            for end in EndState::ALL {
+                let age_ms = queue.settings.retention.keep(end).age_ms;
+                let old = queue.ended[end.index()].iter(&state.stubs);
+                let old = old.take_while(|(_, stub)| stub.at.plus_ms(age_ms) <= now.wall).take(PER_STEP_MAX);
+                decision.events.extend(old.map(|(stub, _)| Event::Purged { stub }));
+            }
+        }
+    }
+    decision
+}
+
+fn fell_due<'a>(
+    state: &State,
+    timers: impl Iterator<Item = &'a (i64, i64, Slot)>,
+    key: i64,
+    now: Now,
+    decision: &mut Decision,
+) {
+    let due = timers.take_while(|(at, _, _)| *at <= key).take(PER_STEP_MAX);
+    for (arrival, (_, _, slot)) in (state.next_arrival..).zip(due) {
+        decision.events.push(Event::FellDue { slot: *slot, arrival, now });
+    }
+}
+
+/// When this queue's timer of this class has to fire next.
+pub(crate) fn next(queue: &Queue, class: TimerClass) -> Option<Deadline> {
+    match class {
+        TimerClass::Delay => queue.delay.first().map(|(at, _, _)| Deadline::Mono(Mono(from_key(*at)))),
+        TimerClass::At => queue.at.first().map(|(at, _, _)| Deadline::Wall(Timestamp(from_key(*at)))),
+        TimerClass::Lease => queue.leases.first().map(|(at, _)| Deadline::Mono(*at)),
+        TimerClass::Expiry => queue.expiry.first().map(|(at, _)| Deadline::Wall(*at)),
+        TimerClass::Retention => None,
+    }
+}
+
+/// When the oldest retained job of this queue is forgotten.
+pub(crate) fn next_retention(state: &State, queue: &Queue) -> Option<Deadline> {
+    let of = |end: EndState| {
+        let (_, oldest) = queue.ended[end.index()].iter(&state.stubs).next()?;
+        Some(oldest.at.plus_ms(queue.settings.retention.keep(end).age_ms))
+    };
+    EndState::ALL.into_iter().filter_map(of).min().map(Deadline::Wall)
+}

@@ -1,0 +1,120 @@
+//! The end of an attempt: what becomes of its job. One step, so that the acknowledgement, the result and the follow-ups
+//! stand together or not at all.
+
+use alloc::string::String;
+
+use super::super::outbox::Mark;
+use super::super::slab::Slot;
+use super::super::state::State;
+use super::submit::follow_ups;
+use super::{Decision, end_job};
+use crate::attempt::{Failure, FailureKind, Outcome, Output, Retry};
+use crate::command::Request;
+use crate::effect::Answer;
+use crate::event::Event;
+use crate::job::JobId;
+use crate::lease::LeaseToken;
+use crate::refusal::Refusal;
+use crate::state::EndState;
+use crate::time::Now;
+
+/// What an attempt's end means for its job. A token that is not current changes nothing (I4).
+pub(crate) fn end(state: &State, token: LeaseToken, outcome: Outcome, now: Now) -> Decision {
+    let mut decision = Decision::default();
+    let Some(slot) = state.running.get(&token).copied() else {
+        return decision.event(Event::StaleAck);
+    };
+    let live = &state.jobs[slot];
+    if let Some(max) = suspects_after(state, slot) {
+        decision.events.push(Event::SuspectsMaxSet { max });
+    }
+    if live.cancel_requested && !matches!(outcome, Outcome::Done { .. }) {
+        let failure = failure_of(outcome);
+        close(slot, failure.clone(), now, false, &mut decision);
+        end_job(state, slot, EndState::Cancelled, now.wall, Output::None, failure, &mut decision);
+        return decision;
+    }
+    match outcome {
+        Outcome::Done { output, follow_ups: jobs } => {
+            decision.events.push(Event::AttemptEnded { slot });
+            end_job(state, slot, EndState::Done, now.wall, output, None, &mut decision);
+            follow_ups(state, jobs, now, &mut decision);
+        }
+        Outcome::Failed { failure, retry } => failed(state, slot, failure, retry, now, &mut decision),
+        Outcome::Snoozed { delay_ms: 0 } => {
+            decision.events.push(Event::AttemptEnded { slot });
+            decision.events.push(Event::Returned { slot, arrival: state.next_arrival, now });
+        }
+        Outcome::Snoozed { delay_ms } => {
+            decision.events.push(Event::AttemptEnded { slot });
+            decision.events.push(Event::Delayed { slot, delay_ms, now, is_retry: false });
+        }
+        Outcome::Cancelled { reason } => {
+            let failure = Failure::new(FailureKind::Error, reason);
+            decision.events.push(Event::AttemptEnded { slot });
+            end_job(state, slot, EndState::Cancelled, now.wall, Output::None, Some(failure), &mut decision);
+        }
+        Outcome::Released => {
+            decision.events.push(Event::AttemptEnded { slot });
+            decision.events.push(Event::Returned { slot, arrival: state.next_front, now });
+        }
+    }
+    decision
+}
+
+fn failed(state: &State, slot: Slot, failure: Failure, retry: Retry, now: Now, decision: &mut Decision) {
+    let live = &state.jobs[slot];
+    let by_policy = state.policy_of(live).delay_ms(live.failures + 1, live.id);
+    let delay_ms = match (retry, by_policy) {
+        (Retry::Never, _) | (_, None) => None,
+        (Retry::ByPolicy, Some(delay_ms)) | (Retry::After(delay_ms), Some(_)) => Some(delay_ms),
+    };
+    close(slot, Some(failure.clone()), now, true, decision);
+    match delay_ms {
+        Some(delay_ms) => decision.events.push(Event::Delayed { slot, delay_ms, now, is_retry: true }),
+        None => end_job(state, slot, EndState::Dead, now.wall, Output::None, Some(failure), decision),
+    }
+}
+
+fn close(slot: Slot, failure: Option<Failure>, now: Now, counts: bool, decision: &mut Decision) {
+    decision.events.push(match failure {
+        Some(failure) => Event::AttemptFailed { slot, failure, at: now.wall, counts },
+        None => Event::AttemptEnded { slot },
+    });
+}
+
+/// What a cancelled job's record says of how its attempt ended.
+fn failure_of(outcome: Outcome) -> Option<Failure> {
+    match outcome {
+        Outcome::Failed { failure, .. } => Some(failure),
+        Outcome::Cancelled { reason } => Some(Failure::new(FailureKind::Error, reason)),
+        Outcome::Released => Some(Failure::new(FailureKind::Error, String::from("stopped with the engine"))),
+        Outcome::Done { .. } | Outcome::Snoozed { .. } => None,
+    }
+}
+
+/// A suspect that ends, however it ends, doubles the number of suspects that may run.
+fn suspects_after(state: &State, slot: Slot) -> Option<u32> {
+    let was_suspect = state.jobs[slot].run.as_ref().is_some_and(|run| run.suspect);
+    (was_suspect && state.suspects_max != u32::MAX).then(|| {
+        let doubled = state.suspects_max.saturating_mul(2);
+        if doubled >= state.slots_total() { u32::MAX } else { doubled }
+    })
+}
+
+/// A lease gets another end, this long from now.
+pub(crate) fn extend(
+    state: &State,
+    request: Request,
+    id: JobId,
+    token: LeaseToken,
+    by_ms: u64,
+    now: Now,
+) -> Result<Decision, Refusal> {
+    let slot = state.running.get(&token).copied().ok_or(Refusal::StaleLease { id })?;
+    if state.jobs[slot].run.as_ref().is_some_and(|run| run.overdue) {
+        return Err(Refusal::StaleLease { id });
+    }
+    let event = Event::Extended { slot, deadline: now.mono.plus_ms(by_ms) };
+    Ok(Decision::default().event(event).reply(Mark::Sealed, request, Ok(Answer::Ok)))
+}

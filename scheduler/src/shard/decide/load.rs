@@ -1,0 +1,82 @@
+//! The end of loading: which attempts still run, which were lost with their process, and who is suspected for it.
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::vec::Vec;
+
+use super::super::outbox::Mark;
+use super::super::slab::Slot;
+use super::super::state::State;
+use super::claim::claims_no;
+use super::{Decision, end_job};
+use crate::attempt::{Failure, FailureKind, Output};
+use crate::change::{Claim, Claims};
+use crate::command::QueueNo;
+use crate::effect::Effect;
+use crate::event::Event;
+use crate::job::JobId;
+use crate::lease::StopReason;
+use crate::settings::Level;
+use crate::state::EndState;
+use crate::time::{Now, Timestamp};
+
+/// An attempt that was handed out and has not ended: its entry is live only if its job is loaded with a lower attempt ended.
+fn open_slot(state: &State, claim: &Claim) -> Option<Slot> {
+    let (slot, live) = state.live(claim.id)?;
+    (claim.attempt > live.attempts_ended).then_some(slot)
+}
+
+/// Judges every open attempt. `live` are those whose code still runs in this process: they are adopted, neither lost nor
+/// counted, and a claim of theirs that is missing is written again.
+pub(crate) fn load_end(state: &State, live: &[Claim], step: u64, now: Now) -> Decision {
+    let mut decision = Decision::default();
+    let mut adopted: [Vec<Claim>; 2] = [Vec::new(), Vec::new()];
+    for claim in live {
+        if let Some(slot) = open_slot(state, claim) {
+            let level = state.queue(state.jobs[slot].queue).level();
+            let no = claims_no(state, step, level);
+            decision.events.push(Event::Adopted { slot, token: claim.token, no, now });
+            adopted[usize::from(level == Level::Memory)].push(*claim);
+        } else {
+            let stop = Effect::Stop { queue: QueueNo(u32::MAX), token: claim.token, reason: StopReason::Gone };
+            decision.effects.push((Mark::Sealed, stop));
+        }
+    }
+    lost(state, &adopted, now, &mut decision);
+    for (level, entries) in [Level::Durable, Level::Memory].into_iter().zip(adopted) {
+        if !entries.is_empty() {
+            let claims = Claims { no: claims_no(state, step, level), at: now.wall, entries };
+            decision.events.push(Event::ClaimsRenewed(claims, level));
+        }
+    }
+    decision.event(Event::ClaimsSettled)
+}
+
+/// The other open attempts died with their process. A job lost too often, the last time as the only suspect, is what kills
+/// it; all others run again, suspects half as many at once as before.
+fn lost(state: &State, adopted: &[Vec<Claim>; 2], now: Now, decision: &mut Decision) {
+    let adopted: BTreeSet<JobId> = adopted.iter().flatten().map(|claim| claim.id).collect();
+    let lost: Vec<(Slot, Timestamp)> = state
+        .loaded_claims
+        .iter()
+        .flat_map(|claims| claims.entries.iter().map(move |claim| (claim, claims.at)))
+        .filter(|(claim, _)| !adopted.contains(&claim.id))
+        .filter_map(|(claim, at)| Some((open_slot(state, claim)?, at)))
+        .collect();
+    let suspects = lost.iter().filter(|(slot, _)| state.jobs[*slot].is_suspect()).count();
+    for (slot, started) in &lost {
+        decision.events.push(Event::Lost { slot: *slot, started: *started, now });
+        let job = &state.jobs[*slot];
+        if job.cancel_requested {
+            end_job(state, *slot, EndState::Cancelled, now.wall, Output::None, None, decision);
+        } else if job.lost + 1 >= state.settings.lost_max && job.is_suspect() && suspects == 1 {
+            let message = format!("killed the process: {} attempts lost in a row, the last one alone", job.lost + 1);
+            let failure = Failure::new(FailureKind::Lost, message);
+            end_job(state, *slot, EndState::Dead, now.wall, Output::None, Some(failure), decision);
+        }
+    }
+    if !lost.is_empty() {
+        let max = (state.suspects_max.min(state.slots_total()) / 2).max(1);
+        decision.events.push(Event::SuspectsMaxSet { max });
+    }
+}

@@ -1,0 +1,101 @@
+//! Looking: what a job and the queues look like now. It may show what is not yet durable.
+
+use alloc::vec::Vec;
+
+use super::super::ended::Stub;
+use super::super::outbox::Mark;
+use super::super::state::{Live, Place, Queue, Spot, State};
+use super::Decision;
+use crate::change::EndedKey;
+use crate::command::Request;
+use crate::effect::{Answer, Found};
+use crate::job::JobId;
+use crate::refusal::Refusal;
+use crate::settings::Level;
+use crate::time::Now;
+use crate::view::{JobView, QueueStats, Why};
+
+/// Tells what is known of a job: from memory, or where its record stands.
+pub(crate) fn look(state: &State, request: Request, id: JobId) -> Result<Decision, Refusal> {
+    match state.index.get(&id) {
+        Some(Place::Live(slot)) => {
+            let found = Found::Live(view(state, &state.jobs[*slot]));
+            Ok(Decision::default().reply(Mark::Sealed, request, Ok(Answer::Found(found))))
+        }
+        Some(Place::Ended(slot)) => {
+            let stub = &state.stubs[*slot];
+            // The driver reads the record, so it has to be there.
+            let level = state.queue(stub.queue).level().min(Level::Process);
+            let found = Answer::Found(ended(state, stub));
+            Ok(Decision::default().reply(Mark::from(level), request, Ok(found)))
+        }
+        None => Err(Refusal::Forgotten { id }),
+    }
+}
+
+pub(crate) fn ended(state: &State, stub: &Stub) -> Found {
+    let queue = state.queue(stub.queue).settings.name.clone();
+    Found::Ended(EndedKey { queue, state: stub.state, end_no: stub.end_no })
+}
+
+pub(crate) fn view(state: &State, live: &Live) -> JobView {
+    JobView {
+        id: live.id,
+        queue: state.queue(live.queue).settings.name.clone(),
+        kind: state.kinds[live.kind as usize].name.clone(),
+        state: State::state_of(live),
+        priority: live.priority,
+        attempts: live.attempts_ended + u32::from(live.run.is_some()),
+        failures: live.failures,
+        lost: live.lost,
+        created: live.created,
+        due: live.due,
+        expires: live.expires,
+        cancel_requested: live.cancel_requested,
+        why: why(state, live),
+    }
+}
+
+fn why(state: &State, live: &Live) -> Why {
+    let queue = state.queue(live.queue);
+    match live.spot {
+        Spot::Running => Why::Running { overdue: live.run.as_ref().is_some_and(|run| run.overdue) },
+        Spot::Delayed => Why::Delayed,
+        Spot::Parked if !queue.is_configured => Why::NoQueue,
+        Spot::Parked => Why::NoHandler,
+        Spot::Line | Spot::Loading if state.draining => Why::Stopping,
+        Spot::Line | Spot::Loading if queue.paused => Why::Paused,
+        Spot::Line | Spot::Loading if live.is_suspect() && state.suspects_running >= state.suspects_max => {
+            Why::Suspect { suspects_max: state.suspects_max }
+        }
+        Spot::Line | Spot::Loading => Why::InLine { running: queue.running, slots: queue.slots },
+    }
+}
+
+/// The numbers of one queue.
+pub(crate) fn stats_of(state: &State, queue: &Queue, waiting_callers: usize, now: Now) -> QueueStats {
+    let since = queue.line.fronts().chain(queue.suspects.fronts()).map(|slot| state.jobs[slot].clock_ms).min();
+    QueueStats {
+        queue: queue.settings.name.clone(),
+        delayed: queue.delayed,
+        ready: queue.ready(),
+        running: queue.running,
+        parked: queue.parked,
+        done: queue.ended[0].count,
+        dead: queue.ended[1].count,
+        cancelled: queue.ended[2].count,
+        expired: queue.ended[3].count,
+        oldest_ready_ms: since.map(|since| now.mono.0.saturating_sub(since.max(0).unsigned_abs())),
+        paused: queue.paused,
+        slots: queue.slots,
+        depth_max: queue.settings.depth_max,
+        waiting_callers,
+        totals: queue.counters.clone(),
+    }
+}
+
+/// The numbers of all queues.
+pub(crate) fn stats(state: &State, waiting: impl Fn(usize) -> usize, now: Now) -> Vec<QueueStats> {
+    let queues = state.queues.iter().enumerate();
+    queues.map(|(no, queue)| stats_of(state, queue, waiting(no), now)).collect()
+}

@@ -1,0 +1,164 @@
+//! Accepting jobs: all of a call or none.
+
+use alloc::vec::Vec;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashSet;
+
+use super::super::outbox::Mark;
+use super::super::state::{Place, State};
+use super::Decision;
+use crate::command::{QueueNo, Submit};
+use crate::effect::{Answer, Receipt};
+use crate::event::Event;
+use crate::job::{JobId, NewJob};
+use crate::refusal::Refusal;
+use crate::retry::RetryPolicy;
+use crate::settings::Level;
+use crate::time::Now;
+
+/// Accepts the jobs of a call, or says why not.
+pub(crate) fn submit(state: &State, submit: Submit, now: Now) -> Result<Decision, Refusal> {
+    if state.draining {
+        return Err(Refusal::Stopping);
+    }
+    check_bulk(state, &submit.jobs)?;
+    let mut decision = Decision::default();
+    let mut receipts = Vec::with_capacity(submit.jobs.len());
+    let mut level = Level::Memory;
+    let mut intake = Intake::new(state);
+    let last = submit.jobs.last().map(|job| job.id);
+    for job in submit.jobs {
+        let id = job.id;
+        let (queue, fresh) = match intake.place_of(&job)? {
+            Some(queue) => (queue, false),
+            None => (intake.check(&job)?, true),
+        };
+        level = level.max(state.queue(queue).level());
+        receipts.push(Receipt { id, fresh });
+        if fresh {
+            let event = intake.accept(job, queue, now);
+            decision.events.push(event);
+        }
+    }
+    intake.check_depths()?;
+    if let (Some(request), Some(id)) = (submit.watch, last) {
+        match state.stub(id) {
+            Some((_, stub)) => {
+                let found = Answer::Found(super::look::ended(state, stub));
+                let mark = Mark::from(state.queue(stub.queue).level()).max(Mark::Written);
+                decision = decision.reply(mark, request, Ok(found));
+            }
+            None => decision.events.push(Event::Watched { id, request }),
+        }
+    }
+    Ok(decision.reply(Mark::from(level), submit.request, Ok(Answer::Enqueued(receipts))))
+}
+
+/// Follow-ups of a success: checked when they were added, so that the ack is never refused (I9). They may overdraw a depth
+/// limit; one whose id is taken already is that job, or is dropped.
+pub(crate) fn follow_ups(state: &State, jobs: Vec<NewJob>, now: Now, decision: &mut Decision) {
+    let mut intake = Intake::new(state);
+    for mut job in jobs {
+        if !matches!(intake.place_of(&job), Ok(None)) {
+            continue;
+        }
+        if intake.check_policy(&job).is_err() {
+            job.retry = None;
+        }
+        if let Some(queue) = state.queue_no(&job.queue) {
+            let event = intake.accept(job, queue, now);
+            decision.events.push(event);
+        }
+    }
+}
+
+fn check_bulk(state: &State, jobs: &[NewJob]) -> Result<(), Refusal> {
+    let (jobs_max, bytes_max) = (state.settings.bulk_jobs_max, state.settings.bulk_bytes_max);
+    let bytes: usize = jobs.iter().map(|job| job.body.bytes()).sum();
+    if jobs.len() > jobs_max || bytes > bytes_max {
+        return Err(Refusal::BulkTooLarge { jobs: jobs.len(), jobs_max, bytes, bytes_max });
+    }
+    Ok(())
+}
+
+/// The jobs of one call on their way in: what the state will be when all of them are accepted.
+struct Intake<'a> {
+    state: &'a State,
+    ids: HashSet<JobId, FixedState>,
+    depths: Vec<(QueueNo, u64)>,
+    policies: Vec<RetryPolicy>,
+    arrival: i64,
+}
+
+impl<'a> Intake<'a> {
+    fn new(state: &'a State) -> Self {
+        let ids = HashSet::with_hasher(FixedState::with_seed(state.settings.seed));
+        Self { state, ids, depths: Vec::new(), policies: Vec::new(), arrival: state.next_arrival }
+    }
+
+    /// The queue of the job that has this id already, if one has.
+    fn place_of(&self, job: &NewJob) -> Result<Option<QueueNo>, Refusal> {
+        let (queue, kind) = match self.state.index.get(&job.id) {
+            Some(Place::Live(slot)) => (self.state.jobs[*slot].queue, self.state.jobs[*slot].kind),
+            Some(Place::Ended(slot)) => (self.state.stubs[*slot].queue, self.state.stubs[*slot].kind),
+            None if self.ids.contains(&job.id) => return Ok(self.state.queue_no(&job.queue)),
+            None => return Ok(None),
+        };
+        let kind = &self.state.kinds[kind as usize].name;
+        if *kind == job.kind { Ok(Some(queue)) } else { Err(Refusal::IdTaken { id: job.id, kind: kind.clone() }) }
+    }
+
+    /// Whether the job may come in, as far as it alone can tell.
+    fn check(&mut self, job: &NewJob) -> Result<QueueNo, Refusal> {
+        let no = self.state.queue_no(&job.queue).filter(|no| self.state.queue(*no).is_configured);
+        let no = no.ok_or_else(|| Refusal::NoQueue { queue: job.queue.clone() })?;
+        let handled = self.state.kind_names.get(&job.kind).is_some_and(|no| self.state.kinds[*no as usize].is_handled);
+        if !handled && !self.state.settings.unknown_kinds {
+            return Err(Refusal::NoHandler { kind: job.kind.clone() });
+        }
+        let settings = &self.state.queue(no).settings;
+        let (bytes, bytes_max) = (job.body.bytes(), settings.payload_bytes_max);
+        if bytes > bytes_max {
+            return Err(Refusal::PayloadTooLarge { queue: job.queue.clone(), bytes, bytes_max });
+        }
+        self.check_policy(job)?;
+        Ok(no)
+    }
+
+    fn check_policy(&mut self, job: &NewJob) -> Result<(), Refusal> {
+        let Some(policy) = &job.retry else { return Ok(()) };
+        if self.state.policy_nos.contains_key(policy) || self.policies.contains(policy) {
+            return Ok(());
+        }
+        let next = self.state.policies.last_key_value().map_or(0, |(no, _)| no.0 as usize + 1);
+        if next + self.policies.len() >= Refusal::POLICIES_MAX {
+            return Err(Refusal::TooManyPolicies { policies_max: Refusal::POLICIES_MAX });
+        }
+        self.policies.push(policy.clone());
+        Ok(())
+    }
+
+    fn accept(&mut self, job: NewJob, queue: QueueNo, now: Now) -> Event {
+        self.ids.insert(job.id);
+        match self.depths.iter_mut().find(|(no, _)| *no == queue) {
+            Some((_, jobs)) => *jobs += 1,
+            None => self.depths.push((queue, 1)),
+        }
+        let arrival = self.arrival;
+        self.arrival += 1;
+        Event::Enqueued { job, queue, arrival, now }
+    }
+
+    fn check_depths(&self) -> Result<(), Refusal> {
+        for (no, jobs) in &self.depths {
+            let queue = self.state.queue(*no);
+            let (depth, depth_max) = (queue.depth(), queue.settings.depth_max);
+            if depth + jobs > depth_max {
+                let queue = queue.settings.name.clone();
+                return Err(Refusal::QueueFull { queue, depth, depth_max, jobs: *jobs });
+            }
+        }
+        Ok(())
+    }
+}

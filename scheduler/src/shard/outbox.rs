@@ -1,0 +1,64 @@
+//! Effects held until the step that they depend on is durable enough (I2).
+//!
+//! Three rows, one a mark, each in step order: marks are cumulative, so only fronts are ever looked at.
+
+use alloc::collections::VecDeque;
+
+use crate::effect::Effect;
+use crate::settings::Level;
+
+/// What a step has to reach before its effect may leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Mark {
+    /// Its wave is sealed (and with that in the volatile twin).
+    Sealed,
+    /// The journal has it.
+    Written,
+    /// The journal has synced it.
+    Synced,
+}
+
+impl From<Level> for Mark {
+    /// What Ok waits for.
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Memory => Self::Sealed,
+            Level::Process => Self::Written,
+            Level::Durable => Self::Synced,
+        }
+    }
+}
+
+impl Mark {
+    /// What a start waits for: nothing that is journaled runs before its attempt is.
+    pub(crate) fn to_run(level: Level) -> Self {
+        Self::from(level).min(Self::Written)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    rows: [VecDeque<(u64, Effect)>; 3],
+    marks: [u64; 3],
+}
+
+impl Outbox {
+    pub(crate) fn hold(&mut self, step: u64, mark: Mark, effect: Effect) {
+        self.rows[mark as usize].push_back((step, effect));
+    }
+
+    /// Everything up to this step has reached this mark.
+    pub(crate) fn reached(&mut self, mark: Mark, step: u64) {
+        let mark = &mut self.marks[mark as usize];
+        *mark = step.max(*mark);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Effect> {
+        for (row, mark) in self.rows.iter_mut().zip(self.marks) {
+            if row.front().is_some_and(|(step, _)| *step <= mark) {
+                return row.pop_front().map(|(_, effect)| effect);
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,314 @@
+//! Everything that a shard knows: the one value that commands are decided on and events are applied to.
+//!
+//! Owns the data and its look-ups. Nothing here changes anything: mutation lives in [`apply`](super::apply) alone (I1).
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use super::ended::{EndedList, Stub};
+use super::ready::Line;
+use super::slab::{Slab, Slot};
+use crate::change::{Claims, ClaimsNo, Counters, Head, PolicyNo};
+use crate::command::{QueueNo, Request};
+use crate::job::{Body, JobId, Name, Priority};
+use crate::lease::LeaseToken;
+use crate::retry::RetryPolicy;
+use crate::settings::{Level, QueueSettings, ShardSettings};
+use crate::state::State as JobState;
+use crate::time::{Mono, Timestamp};
+
+/// A hash table with a key from outside and no order that anyone may look at.
+pub(crate) type Map<K, V> = HashMap<K, V, FixedState>;
+
+/// Where the index finds an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Live(Slot),
+    Ended(Slot),
+}
+
+/// Which structure of its queue holds a live job (I3: exactly one).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spot {
+    /// In the timers.
+    Delayed,
+    /// In the line, or in the suspects' line.
+    Line,
+    /// Among the running.
+    Running,
+    /// In no line: nobody here can run it.
+    Parked,
+    /// Being loaded: not yet placed.
+    Loading,
+}
+
+/// A live job: all that deciding needs.
+// Bits of a head that the journal keeps as such, and of the tape: no state machine hides in them.
+#[allow(clippy::struct_excessive_bools)]
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) id: JobId,
+    pub(crate) body: Arc<Body>,
+    pub(crate) queue: QueueNo,
+    pub(crate) kind: u32,
+    pub(crate) priority: Priority,
+    pub(crate) spot: Spot,
+    pub(crate) arrival: i64,
+    pub(crate) created: Timestamp,
+    pub(crate) due: Option<Timestamp>,
+    pub(crate) due_by_wall: bool,
+    /// Delayed: its key in the timers (negative where it fell due while the process was down). In line: since when, by
+    /// the monotonic clock.
+    pub(crate) clock_ms: i64,
+    pub(crate) expires: Option<Timestamp>,
+    pub(crate) timeout_ms: Option<u64>,
+    pub(crate) policy: Option<PolicyNo>,
+    pub(crate) attempts_ended: u32,
+    pub(crate) attempt_recorded: u32,
+    pub(crate) failures: u32,
+    pub(crate) lost: u32,
+    pub(crate) cancel_requested: bool,
+    /// When its last attempt was handed out, as far as this process knows.
+    pub(crate) started: Option<Timestamp>,
+    pub(crate) run: Option<Box<Run>>,
+    pub(crate) prev: Slot,
+    pub(crate) next: Slot,
+    /// The journal has not seen it yet.
+    pub(crate) is_new: bool,
+    /// A head of its own stands in the journal.
+    pub(crate) has_head: bool,
+    /// Its head has to be written with this wave.
+    pub(crate) is_dirty: bool,
+}
+
+/// A live attempt.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    pub(crate) token: LeaseToken,
+    pub(crate) claims: ClaimsNo,
+    pub(crate) deadline: Option<Mono>,
+    pub(crate) overdue: bool,
+    /// It was a suspect when it was handed out.
+    pub(crate) suspect: bool,
+}
+
+/// Sorted by when (in milliseconds, of the clock that the class goes by), then by arrival: a timer's order.
+pub(crate) type Timers = BTreeSet<(i64, i64, Slot)>;
+
+/// One queue.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) settings: QueueSettings,
+    /// In the settings of this build; otherwise only the journal knows it.
+    pub(crate) is_configured: bool,
+    pub(crate) slots: u32,
+    pub(crate) paused: bool,
+    pub(crate) line: Line,
+    /// Ready jobs that were lost twice or more: they go only as many at once as may.
+    pub(crate) suspects: Line,
+    pub(crate) delay: Timers,
+    pub(crate) at: Timers,
+    pub(crate) leases: BTreeSet<(Mono, Slot)>,
+    pub(crate) expiry: BTreeSet<(Timestamp, Slot)>,
+    pub(crate) running: u64,
+    pub(crate) parked: u64,
+    pub(crate) delayed: u64,
+    pub(crate) ended: [EndedList; 4],
+    pub(crate) counters: Counters,
+}
+
+/// A kind, interned.
+#[derive(Debug)]
+pub(crate) struct KindEntry {
+    pub(crate) name: Name,
+    pub(crate) is_handled: bool,
+}
+
+/// The whole of it.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) settings: ShardSettings,
+    pub(crate) queues: Vec<Queue>,
+    pub(crate) queue_names: BTreeMap<Name, QueueNo>,
+    pub(crate) kinds: Vec<KindEntry>,
+    pub(crate) kind_names: BTreeMap<Name, u32>,
+    pub(crate) policies: BTreeMap<PolicyNo, RetryPolicy>,
+    pub(crate) policy_nos: BTreeMap<RetryPolicy, PolicyNo>,
+    pub(crate) jobs: Slab<Live>,
+    pub(crate) stubs: Slab<Stub>,
+    pub(crate) index: Map<JobId, Place>,
+    pub(crate) running: Map<LeaseToken, Slot>,
+    /// Open attempts of each record of claims.
+    pub(crate) claims_open: BTreeMap<ClaimsNo, u64>,
+    pub(crate) watchers: Map<JobId, Vec<Request>>,
+    pub(crate) next_arrival: i64,
+    pub(crate) next_front: i64,
+    pub(crate) next_token: u64,
+    /// How many suspects may run at once; `u32::MAX`: as many as there are slots.
+    pub(crate) suspects_max: u32,
+    pub(crate) suspects_running: u32,
+    pub(crate) draining: bool,
+    /// Records of claims that were loaded and not yet judged.
+    pub(crate) loaded_claims: Vec<Claims>,
+    /// Acknowledgements refused since the start for a token that was not current.
+    pub(crate) stale_acks: u64,
+}
+
+impl State {
+    pub(crate) fn new(settings: ShardSettings) -> Self {
+        let hash = FixedState::with_seed(settings.seed);
+        let mut state = Self {
+            queues: Vec::new(),
+            queue_names: BTreeMap::new(),
+            kinds: Vec::new(),
+            kind_names: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            policy_nos: BTreeMap::new(),
+            jobs: Slab::new(),
+            stubs: Slab::new(),
+            index: Map::with_hasher(hash.clone()),
+            running: Map::with_hasher(hash.clone()),
+            claims_open: BTreeMap::new(),
+            watchers: Map::with_hasher(hash),
+            next_arrival: 1,
+            next_front: -1,
+            next_token: 1,
+            suspects_max: u32::MAX,
+            suspects_running: 0,
+            draining: false,
+            loaded_claims: Vec::new(),
+            stale_acks: 0,
+            settings,
+        };
+        for queue in state.settings.queues.clone() {
+            state.add_queue(queue, true);
+        }
+        for kind in state.settings.kinds.clone() {
+            let no = state.intern_kind(&kind);
+            state.kinds[no as usize].is_handled = true;
+        }
+        state
+    }
+
+    pub(crate) fn queue(&self, no: QueueNo) -> &Queue {
+        &self.queues[no.0 as usize]
+    }
+
+    pub(crate) fn queue_no(&self, name: &Name) -> Option<QueueNo> {
+        self.queue_names.get(name).copied()
+    }
+
+    pub(crate) fn live(&self, id: JobId) -> Option<(Slot, &Live)> {
+        match self.index.get(&id) {
+            Some(Place::Live(slot)) => Some((*slot, &self.jobs[*slot])),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn stub(&self, id: JobId) -> Option<(Slot, &Stub)> {
+        match self.index.get(&id) {
+            Some(Place::Ended(slot)) => Some((*slot, &self.stubs[*slot])),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn policy_of<'a>(&'a self, live: &Live) -> &'a RetryPolicy {
+        let own = live.policy.and_then(|no| self.policies.get(&no));
+        own.unwrap_or(&self.queue(live.queue).settings.retry)
+    }
+
+    /// Whether someone here can run it, its turn granted.
+    pub(crate) fn can_run(&self, queue: QueueNo, kind: u32) -> bool {
+        self.queue(queue).is_configured && self.kinds[kind as usize].is_handled
+    }
+
+    /// All slots of all queues, as configured.
+    pub(crate) fn slots_total(&self) -> u32 {
+        let configured = self.queues.iter().filter(|queue| queue.is_configured);
+        configured.fold(0, |sum, queue| sum.saturating_add(queue.settings.slots))
+    }
+
+    pub(crate) fn state_of(live: &Live) -> JobState {
+        match live.spot {
+            Spot::Delayed => JobState::Delayed,
+            Spot::Line | Spot::Loading => JobState::Ready,
+            Spot::Running => JobState::Running,
+            Spot::Parked => JobState::Parked,
+        }
+    }
+
+    /// The head as the journal keeps it.
+    pub(crate) fn head_of(&self, live: &Live) -> Head {
+        Head {
+            queue: self.queue(live.queue).settings.name.clone(),
+            priority: live.priority,
+            arrival: live.arrival,
+            created: live.created,
+            due: live.due,
+            due_by_wall: live.due_by_wall,
+            expires: live.expires,
+            timeout_ms: live.timeout_ms,
+            policy: live.policy,
+            attempts_ended: live.attempts_ended,
+            failures: live.failures,
+            lost: live.lost,
+            cancel_requested: live.cancel_requested,
+        }
+    }
+}
+
+impl Live {
+    /// Lost twice or more: it may be what kills the process.
+    pub(crate) const fn is_suspect(&self) -> bool {
+        self.lost >= 2
+    }
+
+    /// The number of the running attempt, or of the next one.
+    pub(crate) const fn attempt(&self) -> u32 {
+        self.attempts_ended + 1
+    }
+}
+
+impl Queue {
+    pub(crate) fn new(settings: QueueSettings, is_configured: bool) -> Self {
+        Self {
+            is_configured,
+            slots: 0,
+            paused: false,
+            line: Line::new(),
+            suspects: Line::new(),
+            delay: BTreeSet::new(),
+            at: BTreeSet::new(),
+            leases: BTreeSet::new(),
+            expiry: BTreeSet::new(),
+            running: 0,
+            parked: 0,
+            delayed: 0,
+            ended: [EndedList::EMPTY; 4],
+            counters: Counters::new(settings.name.clone()),
+            settings,
+        }
+    }
+
+    pub(crate) const fn level(&self) -> Level {
+        self.settings.level
+    }
+
+    pub(crate) const fn ready(&self) -> u64 {
+        self.line.len() + self.suspects.len()
+    }
+
+    /// Jobs that wait: what the depth limit counts.
+    pub(crate) const fn depth(&self) -> u64 {
+        self.ready() + self.delayed + self.parked
+    }
+
+    pub(crate) fn retained(&self) -> u64 {
+        self.ended.iter().map(|list| list.count).sum()
+    }
+}

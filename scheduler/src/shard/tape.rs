@@ -1,0 +1,91 @@
+//! What the events of a wave leave to be remembered.
+//!
+//! Owns the wave while it grows: changes that have to keep their order are written down as they come, and the heads and
+//! counters that were touched are only marked, so that each is written once, with its last image, when the wave is sealed.
+
+use alloc::vec::Vec;
+
+use super::slab::Slot;
+use super::state::State;
+use crate::change::{Change, JobRecord, Key, Record};
+use crate::command::QueueNo;
+use crate::settings::Level;
+
+/// The growing wave.
+#[derive(Debug, Default)]
+pub(crate) struct Tape {
+    /// Off while loading: what was just read needs no writing.
+    pub(crate) is_on: bool,
+    changes: Vec<Change>,
+    volatile: Vec<Change>,
+    jobs: Vec<Slot>,
+    counters: Vec<QueueNo>,
+}
+
+impl Tape {
+    pub(crate) fn push(&mut self, level: Level, change: Change) {
+        if self.is_on {
+            match level {
+                Level::Memory => self.volatile.push(change),
+                Level::Process | Level::Durable => self.changes.push(change),
+            }
+        }
+    }
+
+    /// For records that every queue may rest on.
+    pub(crate) fn push_both(&mut self, change: &Change) {
+        self.push(Level::Memory, change.clone());
+        self.push(Level::Durable, change.clone());
+    }
+
+    pub(crate) fn delete(&mut self, level: Level, key: Key) {
+        self.push(level, Change::Delete(key));
+    }
+
+    pub(crate) fn put(&mut self, level: Level, record: Record) {
+        self.push(level, Change::Put(record));
+    }
+
+    pub(crate) fn touch_job(&mut self, state: &mut State, slot: Slot) {
+        if self.is_on && !core::mem::replace(&mut state.jobs[slot].is_dirty, true) {
+            self.jobs.push(slot);
+        }
+    }
+
+    pub(crate) fn touch_counters(&mut self, queue: QueueNo) {
+        if self.is_on && !self.counters.contains(&queue) {
+            self.counters.push(queue);
+        }
+    }
+
+    /// The record of a job that the journal has not seen.
+    pub(crate) fn job_record(state: &State, slot: Slot) -> Record {
+        let live = &state.jobs[slot];
+        let kind = state.kinds[live.kind as usize].name.clone();
+        Record::Job(JobRecord { id: live.id, kind, body: live.body.clone(), head: state.head_of(live) })
+    }
+
+    /// Closes the wave: the changes for the journal, and those for the volatile twin.
+    pub(crate) fn take(&mut self, state: &mut State) -> (Vec<Change>, Vec<Change>) {
+        for slot in core::mem::take(&mut self.jobs) {
+            // A place may have been left since, and taken by another job, which then has its own mark.
+            if !state.jobs.get(slot).is_some_and(|live| live.is_dirty) {
+                continue;
+            }
+            let live = &state.jobs[slot];
+            let level = state.queue(live.queue).level();
+            let record =
+                if live.is_new { Self::job_record(state, slot) } else { Record::Head(live.id, state.head_of(live)) };
+            self.put(level, record);
+            let live = &mut state.jobs[slot];
+            live.is_dirty = false;
+            live.has_head |= !live.is_new;
+            live.is_new = false;
+        }
+        for queue in core::mem::take(&mut self.counters) {
+            let queue = state.queue(queue);
+            self.put(queue.level(), Record::Counters(queue.counters.clone()));
+        }
+        (core::mem::take(&mut self.changes), core::mem::take(&mut self.volatile))
+    }
+}

@@ -1,0 +1,104 @@
+//! What the core tells about jobs and queues to those who look.
+
+use crate::change::Counters;
+use crate::job::{JobId, Name, Priority};
+use crate::state::State;
+use crate::time::Timestamp;
+
+/// A live job as it stands in memory. It may show what is not yet durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobView {
+    /// Its id.
+    pub id: JobId,
+    /// Its queue.
+    pub queue: Name,
+    /// Its kind.
+    pub kind: Name,
+    /// Its state.
+    pub state: State,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Attempts started so far, the running one included.
+    pub attempts: u32,
+    /// Failures that count for its retry policy.
+    pub failures: u32,
+    /// Attempts whose process died, since the last that ended.
+    pub lost: u32,
+    /// When it was accepted.
+    pub created: Timestamp,
+    /// Until when it is delayed.
+    pub due: Option<Timestamp>,
+    /// From when on it is no longer started.
+    pub expires: Option<Timestamp>,
+    /// Someone cancelled it while it ran.
+    pub cancel_requested: bool,
+    /// Why it is not running, or that it is.
+    pub why: Why,
+}
+
+/// Why a live job is not running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It is running.
+    Running {
+        /// Its time is over, and its code has not ended.
+        overdue: bool,
+    },
+    /// Its time has not come.
+    Delayed,
+    /// No handler for its kind, in this build.
+    NoHandler,
+    /// Its queue is not configured in this build.
+    NoQueue,
+    /// Its queue is paused.
+    Paused,
+    /// The engine hands out nothing any more.
+    Stopping,
+    /// It was lost twice or more, and as many such jobs as may already run.
+    Suspect {
+        /// How many may run at once.
+        suspects_max: u32,
+    },
+    /// All slots are taken, or more urgent or earlier jobs go first.
+    InLine {
+        /// Jobs of its queue that run.
+        running: u64,
+        /// Attempts that may run at once.
+        slots: u32,
+    },
+}
+
+/// The numbers of one queue, kept as counters and not counted when asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueStats {
+    /// Its name.
+    pub queue: Name,
+    /// Jobs that wait for their time.
+    pub delayed: u64,
+    /// Jobs that wait for a worker.
+    pub ready: u64,
+    /// Jobs that run.
+    pub running: u64,
+    /// Jobs that wait for a build with their handler or queue.
+    pub parked: u64,
+    /// Retained successes.
+    pub done: u64,
+    /// Retained dead letters.
+    pub dead: u64,
+    /// Retained cancelled jobs.
+    pub cancelled: u64,
+    /// Retained expired jobs.
+    pub expired: u64,
+    /// For how long the oldest ready job has been ready, in milliseconds.
+    pub oldest_ready_ms: Option<u64>,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// Attempts that may run at once.
+    pub slots: u32,
+    /// Jobs that may wait.
+    pub depth_max: u64,
+    /// Callers that wait for room.
+    pub waiting_callers: usize,
+    /// Everything that was ever counted.
+    pub totals: Counters,
+}
