@@ -86,6 +86,8 @@ pub enum Resolution {
 }
 
 /// Something that [`Journal::load`] streams.
+// It is passed on at once, never stored: a box would cost every record an allocation.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 pub enum Loaded {
     /// A readable record. A job's record comes with the head that replaced its first one already in it.
@@ -126,9 +128,15 @@ pub trait Journal: Send {
     /// Streams every record that deciding needs, in this order: settings, policies, counters, ended jobs, jobs (each joined
     /// with its latest head), claims. Attempts and results are left for the readers.
     ///
+    /// Jobs whose end was streamed before need not be streamed: their bodies are retained for the readers.
+    ///
     /// Must not lose an unreadable record: it is moved aside with its bytes and reported as [`Loaded::Quarantined`]. A job
-    /// whose own record is unreadable takes its head with it. The sink answers `Some(reason)` to a record that is readable
-    /// but makes no sense, and the journal must then move it aside in the same way.
+    /// whose own record or head is unreadable goes whole, and so does a head without a job; an end takes its retained job
+    /// with it, which would come to life again otherwise. The sink answers `Some(reason)` to a record that is readable but
+    /// makes no sense, and the journal must then move it aside in the same way, without reporting it once more. What was
+    /// moved is durable when this returns.
+    ///
+    /// The sink must call neither the journal nor its readers: they may wait for each other.
     ///
     /// # Errors
     /// [`LoadError`] where the journal is not open or cannot be read at all.
@@ -137,14 +145,15 @@ pub trait Journal: Send {
     /// Writes a batch: all of it or nothing, after all earlier ones.
     ///
     /// Must not wait for the disk's own cache (that is [`sync`](Self::sync)). Must refuse a commit number that does not
-    /// rise. After an answer of [`Append::Unknown`] must answer nothing but that until reopened.
+    /// rise, or whose term is before this opening's. After an answer of [`Append::Unknown`] must answer nothing but that until reopened.
     fn append(&mut self, batch: &Batch) -> Append;
 
     /// Whether the commit is there. To be asked after reopening, about a commit of an earlier term whose append answered
-    /// [`Append::Unknown`].
+    /// [`Append::Unknown`]; about one that was refused the answer means nothing.
     ///
     /// # Errors
-    /// [`StorageError`] where the journal is not open.
+    /// [`StorageError`] where the journal is not open; [`StorageError::Forgotten`] for a term so old that nobody knows: the
+    /// last 64 must be known.
     fn resolve(&mut self, commit_no: CommitNo) -> Result<Resolution, StorageError>;
 
     /// Makes everything that was appended survive the loss of power.
@@ -152,6 +161,16 @@ pub trait Journal: Send {
     /// # Errors
     /// [`StorageError`]: nothing may be believed durable that was not so before, and the journal is poisoned.
     fn sync(&mut self) -> Result<(), StorageError>;
+
+    /// Remembers the last synced commit in such a way that a log which has gone back behind it is noticed at the next
+    /// [`open`](Self::open). It costs a sync or two of its own, so the writer calls it about once a second;
+    /// [`close`](Self::close) does it too. Journals that cannot go back need nothing.
+    ///
+    /// # Errors
+    /// [`StorageError`]: the older mark stands. The journal is as good as before.
+    fn watermark(&mut self) -> Result<(), StorageError> {
+        Ok(())
+    }
 
     /// Free bytes where the journal writes; `None` where that means nothing.
     fn free_bytes(&self) -> Option<u64>;
@@ -164,10 +183,11 @@ pub trait Journal: Send {
 
     /// Syncs, gives up the ownership and revokes all readers. Closing a closed journal does nothing.
     ///
-    /// Must release the journal even where it cannot sync.
+    /// Must release the journal even where it cannot sync, and wait for the reads that are under way.
     ///
     /// # Errors
-    /// [`StorageError`] where the last sync failed: what was not synced before may be gone after a loss of power.
+    /// [`StorageError`] where the last sync failed, or where the journal was poisoned and did not try: what was not synced
+    /// before may be gone after a loss of power. The journal is closed all the same.
     fn close(&mut self) -> Result<(), StorageError>;
 }
 

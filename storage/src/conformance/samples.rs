@@ -1,0 +1,189 @@
+//! Records to fill a journal with: every kind of them, every field of them set to something that is not its default.
+//!
+//! The same at every call, so that golden files can be made of them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use uuid::Uuid;
+use windlass_scheduler::attempt::{Failure, FailureKind, Output};
+use windlass_scheduler::change::{
+    AttemptRecord, Claim, Claims, ClaimsNo, Counters, EndedKey, EndedRecord, Head, JobRecord, PolicyNo, Record,
+    Setting, SettingKey,
+};
+use windlass_scheduler::job::{Body, JobId, Name, Priority};
+use windlass_scheduler::lease::LeaseToken;
+use windlass_scheduler::retry::{Backoff, RetryPolicy};
+use windlass_scheduler::state::EndState;
+use windlass_scheduler::time::Timestamp;
+
+/// The id of sample job `n`.
+#[must_use]
+pub const fn job_id(n: u64) -> JobId {
+    JobId(Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0000 + n as u128))
+}
+
+/// A name.
+#[must_use]
+pub fn name(text: &str) -> Name {
+    Name::from(text)
+}
+
+fn bare_head(n: u64, failures: u32) -> Head {
+    Head {
+        queue: name("q"),
+        priority: Priority(7),
+        arrival: i64::try_from(n).unwrap_or(i64::MAX) - 50,
+        created: Timestamp(1_700_000_000_000 + n),
+        due: (failures > 0).then_some(Timestamp(1_700_000_100_000)),
+        due_by_wall: failures > 1,
+        expires: Some(Timestamp(1_800_000_000_000)),
+        timeout_ms: Some(30_000),
+        policy: Some(PolicyNo(3)),
+        attempts_ended: failures,
+        failures,
+        lost: 1,
+        cancel_requested: failures > 2,
+    }
+}
+
+/// Sample job `n`, with its first head.
+#[must_use]
+pub fn job(n: u64) -> Record {
+    let body = Body {
+        payload: Bytes::from(format!("{{\"job\":{n}}}")),
+        version: 2,
+        tags: vec!["red".to_owned(), "größe".to_owned()],
+        correlation_id: Some("story-1".to_owned()),
+        trace: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+    };
+    Record::Job(JobRecord { id: job_id(n), kind: name("mail"), body: Arc::new(body), head: bare_head(n, 0) })
+}
+
+/// The head of sample job `n` after this many failures.
+#[must_use]
+pub fn head(n: u64, failures: u32) -> Record {
+    Record::Head(job_id(n), bare_head(n, failures))
+}
+
+/// The job with the other record's head in it.
+///
+/// # Panics
+/// Where the records are not a job and a head.
+#[must_use]
+pub fn joined(job: &Record, head: &Record) -> Record {
+    let (Record::Job(job), Record::Head(_, head)) = (job, head) else { panic!("not a job and a head") };
+    Record::Job(JobRecord { head: head.clone(), ..job.clone() })
+}
+
+/// Sample job `n` at its end.
+#[must_use]
+pub fn ended(queue: &str, state: EndState, end_no: u64, n: u64) -> Record {
+    let failure = || Failure { kind: FailureKind::TimedOut, message: "30 s are over".to_owned() };
+    Record::Ended(EndedRecord {
+        key: EndedKey { queue: name(queue), state, end_no },
+        id: job_id(n),
+        kind: name("mail"),
+        head: bare_head(n, 2),
+        at: Timestamp(1_700_000_200_000),
+        started: Some(Timestamp(1_700_000_199_000)),
+        attempt_recorded: 2,
+        bytes: 300,
+        output: match state {
+            EndState::Done => Output::Bytes(Bytes::new()),
+            EndState::Dead => Output::TooLarge { bytes: 5_000_000, bytes_max: 1_000_000 },
+            EndState::Cancelled | EndState::Expired => Output::None,
+        },
+        failure: (state != EndState::Done).then(failure),
+    })
+}
+
+/// A pause.
+#[must_use]
+pub fn paused(queue: &str) -> Record {
+    Record::Setting(Setting::Paused(name(queue)))
+}
+
+/// A setting that can have any number.
+#[derive(Clone, Copy, Debug)]
+pub struct Suspects(u32);
+
+/// The setting with this number.
+#[must_use]
+pub const fn suspects(n: u32) -> Suspects {
+    Suspects(n)
+}
+
+impl Suspects {
+    /// Where it stands.
+    #[must_use]
+    pub const fn setting_key(self) -> SettingKey {
+        SettingKey::SuspectsMax
+    }
+
+    /// As a record.
+    #[must_use]
+    pub const fn record(self) -> Record {
+        Record::Setting(Setting::SuspectsMax(self.0))
+    }
+}
+
+/// A policy with this backoff.
+#[must_use]
+pub const fn policy(no: u16, backoff: Backoff) -> Record {
+    Record::Policy(PolicyNo(no), RetryPolicy { backoff, attempts_max: 9, jitter_percent: 15 })
+}
+
+/// Counters that all differ.
+#[must_use]
+pub fn counters(queue: &str) -> Record {
+    Record::Counters(Counters {
+        enqueued: 1_000_000,
+        ends: 2,
+        done_total: 3,
+        dead_total: 4,
+        cancelled_total: 5,
+        expired_total: 6,
+        purged: 7,
+        quarantined: 8,
+        requeued: 9,
+        attempts: 10,
+        failures: 11,
+        retries: 12,
+        lost: 13,
+        ..Counters::new(name(queue))
+    })
+}
+
+/// One record of every kind, and of every form that a kind has. No two have one key, and none needs another.
+#[must_use]
+pub fn one_of_each() -> Vec<Record> {
+    let claim = |n: u64| Claim { id: job_id(n), attempt: 3, token: LeaseToken { term: 5, n: 70_000 + n } };
+    let attempt = |no, kind| {
+        let (started, ended) = (Timestamp(1_700_000_000_000), Timestamp(1_700_000_001_000));
+        let failure = Failure { kind, message: "connection refused".to_owned() };
+        Record::Attempt(AttemptRecord { id: job_id(1), attempt: no, started, ended, failure })
+    };
+    vec![
+        paused("q"),
+        suspects(12).record(),
+        policy(0, Backoff::Fixed { delay_ms: 1_000 }),
+        policy(1, Backoff::Linear { first_ms: 1, step_ms: 2, cap_ms: 300 }),
+        policy(2, Backoff::Exponential { first_ms: 2_000, cap_ms: 7_200_000 }),
+        policy(300, Backoff::List { delays_ms: Arc::from([30_000, 120_000, u64::MAX]) }),
+        counters("q"),
+        ended("q", EndState::Done, 1, 101),
+        ended("q", EndState::Dead, 2, 102),
+        ended("bulk/eu-1", EndState::Cancelled, 3, 103),
+        ended("q", EndState::Expired, u64::MAX - 1, 104),
+        job(1),
+        Record::Claims(Claims { no: ClaimsNo { term: 5, n: 6 }, at: Timestamp(9), entries: vec![claim(1), claim(2)] }),
+        attempt(1, FailureKind::Error),
+        attempt(2, FailureKind::Permanent),
+        attempt(3, FailureKind::Panic),
+        attempt(4, FailureKind::TimedOut),
+        attempt(5, FailureKind::Decode),
+        attempt(6, FailureKind::Lost),
+        Record::Result(job_id(101), Bytes::from_static(b"\x00\x01output")),
+    ]
+}

@@ -1,0 +1,290 @@
+//! Where each record stands: its column family and its key bytes, both ways.
+//!
+//! Owns the layout of keys, and nothing about values. Numbers are big-endian, so that the order of bytes is the order of
+//! numbers: readers page along end numbers, loading reads a job and its head side by side. Names in the middle of a key are
+//! preceded by their length, so that no name is the beginning of another's range.
+
+use uuid::Uuid;
+use windlass_scheduler::change::{ClaimsNo, EndedKey, Key, PolicyNo, SettingKey};
+use windlass_scheduler::job::{JobId, Name};
+use windlass_scheduler::state::EndState;
+
+use crate::error::StorageError;
+
+/// A column family: what is written, read and forgotten together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// Small and few: the journal's own, settings, policies, counters, claims.
+    Meta,
+    /// Jobs and their heads.
+    Jobs,
+    /// What is left of ended jobs and attempts.
+    History,
+    /// Unreadable records with their bytes.
+    Quarantine,
+}
+
+impl Family {
+    /// All of them; a family's number is its place here.
+    pub const ALL: [Self; 4] = [Self::Meta, Self::Jobs, Self::History, Self::Quarantine];
+
+    /// Its number on disk: part of every checksum.
+    #[must_use]
+    pub const fn no(self) -> u8 {
+        match self {
+            Self::Meta => 0,
+            Self::Jobs => 1,
+            Self::History => 2,
+            Self::Quarantine => 3,
+        }
+    }
+
+    /// Its name in the database.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "default",
+            Self::Jobs => "jobs",
+            Self::History => "history",
+            Self::Quarantine => "quarantine",
+        }
+    }
+}
+
+/// The last commit number.
+pub const COMMIT: &[u8] = &[0, 1];
+/// The terms, each with what it found.
+pub const TERMS: &[u8] = &[0, 2];
+
+/// First bytes in [`Family::Meta`].
+pub mod meta {
+    /// The journal's own.
+    pub const OWN: u8 = 0;
+    /// Settings.
+    pub const SETTING: u8 = 1;
+    /// Policies.
+    pub const POLICY: u8 = 2;
+    /// Counters.
+    pub const COUNTERS: u8 = 3;
+    /// Claims.
+    pub const CLAIMS: u8 = 4;
+}
+
+/// First bytes in [`Family::History`].
+pub mod history {
+    /// Ended jobs.
+    pub const ENDED: u8 = 1;
+    /// Attempts.
+    pub const ATTEMPT: u8 = 2;
+    /// Results.
+    pub const RESULT: u8 = 3;
+}
+
+/// Last bytes in [`Family::Jobs`].
+pub mod jobs {
+    /// The job itself.
+    pub const JOB: u8 = 0;
+    /// Its head.
+    pub const HEAD: u8 = 1;
+    /// Bytes of every key: the id and the tag.
+    pub const KEY_BYTES: usize = 17;
+}
+
+const SETTING_PAUSED: u8 = 1;
+const SETTING_SUSPECTS_MAX: u8 = 2;
+
+/// The longest name in bytes that a key holds; the domain allows fewer.
+const NAME_BYTES_MAX: usize = u8::MAX as usize;
+
+/// Appends the key's bytes.
+///
+/// # Errors
+/// [`StorageError::TooLong`] for a name that no key can hold; `out` may then hold a part.
+pub fn encode(key: &Key, out: &mut Vec<u8>) -> Result<Family, StorageError> {
+    match key {
+        Key::Setting(key) => setting(key, out),
+        Key::Policy(no) => Ok(policy(*no, out)),
+        Key::Counters(queue) => counters(queue, out),
+        Key::Ended(key) => ended(key, out),
+        Key::Job(id) => Ok(job(*id, out)),
+        Key::Head(id) => Ok(head(*id, out)),
+        Key::Claims(no) => Ok(claims(*no, out)),
+        Key::Attempt(id, no) => Ok(attempt(*id, *no, out)),
+        Key::Result(id) => Ok(result(*id, out)),
+    }
+}
+
+pub(crate) fn setting(key: &SettingKey, out: &mut Vec<u8>) -> Result<Family, StorageError> {
+    out.push(meta::SETTING);
+    match key {
+        SettingKey::Paused(queue) => {
+            out.push(SETTING_PAUSED);
+            name(queue, out)?;
+        }
+        SettingKey::SuspectsMax => out.push(SETTING_SUSPECTS_MAX),
+    }
+    Ok(Family::Meta)
+}
+
+pub(crate) fn policy(no: PolicyNo, out: &mut Vec<u8>) -> Family {
+    out.push(meta::POLICY);
+    out.extend_from_slice(&no.0.to_be_bytes());
+    Family::Meta
+}
+
+pub(crate) fn counters(queue: &Name, out: &mut Vec<u8>) -> Result<Family, StorageError> {
+    out.push(meta::COUNTERS);
+    name(queue, out)?;
+    Ok(Family::Meta)
+}
+
+pub(crate) fn claims(no: ClaimsNo, out: &mut Vec<u8>) -> Family {
+    out.push(meta::CLAIMS);
+    out.extend_from_slice(&no.term.to_be_bytes());
+    out.extend_from_slice(&no.n.to_be_bytes());
+    Family::Meta
+}
+
+pub(crate) fn job(id: JobId, out: &mut Vec<u8>) -> Family {
+    out.extend_from_slice(id.0.as_bytes());
+    out.push(jobs::JOB);
+    Family::Jobs
+}
+
+pub(crate) fn head(id: JobId, out: &mut Vec<u8>) -> Family {
+    out.extend_from_slice(id.0.as_bytes());
+    out.push(jobs::HEAD);
+    Family::Jobs
+}
+
+/// The common beginning of the keys of a queue's jobs that ended so.
+pub(crate) fn ended_prefix(queue: &Name, state: EndState, out: &mut Vec<u8>) -> Result<(), StorageError> {
+    out.push(history::ENDED);
+    name(queue, out)?;
+    out.push(state_no(state));
+    Ok(())
+}
+
+pub(crate) fn ended(key: &EndedKey, out: &mut Vec<u8>) -> Result<Family, StorageError> {
+    ended_prefix(&key.queue, key.state, out)?;
+    out.extend_from_slice(&key.end_no.to_be_bytes());
+    Ok(Family::History)
+}
+
+pub(crate) fn attempt(id: JobId, no: u32, out: &mut Vec<u8>) -> Family {
+    out.push(history::ATTEMPT);
+    out.extend_from_slice(id.0.as_bytes());
+    out.extend_from_slice(&no.to_be_bytes());
+    Family::History
+}
+
+pub(crate) fn result(id: JobId, out: &mut Vec<u8>) -> Family {
+    out.push(history::RESULT);
+    out.extend_from_slice(id.0.as_bytes());
+    Family::History
+}
+
+fn name(name: &Name, out: &mut Vec<u8>) -> Result<(), StorageError> {
+    let bytes = name.as_str().as_bytes();
+    let length = u8::try_from(bytes.len()).map_err(|_| StorageError::TooLong {
+        what: "a name in a key",
+        bytes: bytes.len(),
+        bytes_max: NAME_BYTES_MAX,
+    })?;
+    out.push(length);
+    out.extend_from_slice(bytes);
+    Ok(())
+}
+
+/// Not the domain's index: what stands on disk must not move with an enum.
+const fn state_no(state: EndState) -> u8 {
+    match state {
+        EndState::Done => 1,
+        EndState::Dead => 2,
+        EndState::Cancelled => 3,
+        EndState::Expired => 4,
+    }
+}
+
+const fn state_of(no: u8) -> Option<EndState> {
+    match no {
+        1 => Some(EndState::Done),
+        2 => Some(EndState::Dead),
+        3 => Some(EndState::Cancelled),
+        4 => Some(EndState::Expired),
+        _ => None,
+    }
+}
+
+/// Reads a key back; `None` where it is no key of a record. `intern` makes a name of a text.
+pub fn decode(family: Family, key: &[u8], intern: &mut dyn FnMut(&str) -> Name) -> Option<Key> {
+    match family {
+        Family::Meta => {
+            let (&first, rest) = key.split_first()?;
+            match first {
+                meta::SETTING => match rest.split_first()? {
+                    (&SETTING_PAUSED, rest) => whole_name(rest, intern).map(SettingKey::Paused),
+                    (&SETTING_SUSPECTS_MAX, []) => Some(SettingKey::SuspectsMax),
+                    _ => None,
+                }
+                .map(Key::Setting),
+                meta::POLICY => Some(Key::Policy(PolicyNo(u16::from_be_bytes(rest.try_into().ok()?)))),
+                meta::COUNTERS => whole_name(rest, intern).map(Key::Counters),
+                meta::CLAIMS => {
+                    let (term, n) = rest.split_first_chunk::<8>()?;
+                    let n = u64::from_be_bytes(n.try_into().ok()?);
+                    Some(Key::Claims(ClaimsNo { term: u64::from_be_bytes(*term), n }))
+                }
+                _ => None,
+            }
+        }
+        Family::Jobs => match key.split_first_chunk::<16>()? {
+            (id, &[jobs::JOB]) => Some(Key::Job(id_of(id))),
+            (id, &[jobs::HEAD]) => Some(Key::Head(id_of(id))),
+            _ => None,
+        },
+        Family::History => {
+            let (&first, rest) = key.split_first()?;
+            match first {
+                history::ENDED => {
+                    let (queue, rest) = split_name(rest, intern)?;
+                    let (&state, end_no) = rest.split_first()?;
+                    let end_no = u64::from_be_bytes(end_no.try_into().ok()?);
+                    Some(Key::Ended(EndedKey { queue, state: state_of(state)?, end_no }))
+                }
+                history::ATTEMPT => {
+                    let (id, no) = rest.split_first_chunk::<16>()?;
+                    Some(Key::Attempt(id_of(id), u32::from_be_bytes(no.try_into().ok()?)))
+                }
+                history::RESULT => Some(Key::Result(id_of(rest.try_into().ok()?))),
+                _ => None,
+            }
+        }
+        Family::Quarantine => None,
+    }
+}
+
+fn id_of(bytes: &[u8; 16]) -> JobId {
+    JobId(Uuid::from_bytes(*bytes))
+}
+
+fn split_name<'a>(bytes: &'a [u8], intern: &mut dyn FnMut(&str) -> Name) -> Option<(Name, &'a [u8])> {
+    let (&length, rest) = bytes.split_first()?;
+    let (text, rest) = rest.split_at_checked(usize::from(length))?;
+    Some((intern(std::str::from_utf8(text).ok()?), rest))
+}
+
+fn whole_name(bytes: &[u8], intern: &mut dyn FnMut(&str) -> Name) -> Option<Name> {
+    split_name(bytes, intern).and_then(|(name, rest)| rest.is_empty().then_some(name))
+}
+
+/// The key in hexadecimal digits, for messages.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
