@@ -57,6 +57,8 @@ pub enum Effect {
     Stop {
         /// The queue.
         queue: QueueNo,
+        /// The job.
+        id: JobId,
         /// The attempt.
         token: LeaseToken,
         /// Why.

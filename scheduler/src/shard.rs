@@ -153,6 +153,12 @@ impl Shard {
         self.outbox.reached(Mark::Synced, step);
     }
 
+    /// The last step taken: what a mark has to reach for all that was handled so far.
+    #[must_use]
+    pub const fn step(&self) -> u64 {
+        self.step
+    }
+
     /// The next effect that may leave.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.outbox.pop()

@@ -28,8 +28,9 @@ pub(crate) fn due(state: &State, no: QueueNo, class: TimerClass, now: Now) -> De
             let over = queue.leases.iter().take_while(|(deadline, _)| *deadline <= now.mono).take(PER_STEP_MAX);
             for (_, slot) in over {
                 decision.events.push(Event::Overdue { slot: *slot });
-                if let Some(run) = &state.jobs[*slot].run {
-                    let stop = Effect::Stop { queue: no, token: run.token, reason: StopReason::TimedOut };
+                let live = &state.jobs[*slot];
+                if let Some(run) = &live.run {
+                    let stop = Effect::Stop { queue: no, id: live.id, token: run.token, reason: StopReason::TimedOut };
                     decision.effects.push((Mark::Sealed, stop));
                 }
             }

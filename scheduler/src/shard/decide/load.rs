@@ -38,7 +38,8 @@ pub(crate) fn load_end(state: &State, live: &[Claim], step: u64, now: Now) -> De
             decision.events.push(Event::Adopted { slot, token: claim.token, no, now });
             adopted[usize::from(level == Level::Memory)].push(*claim);
         } else {
-            let stop = Effect::Stop { queue: QueueNo(u32::MAX), token: claim.token, reason: StopReason::Gone };
+            let stop =
+                Effect::Stop { queue: QueueNo(u32::MAX), id: claim.id, token: claim.token, reason: StopReason::Gone };
             decision.effects.push((Mark::Sealed, stop));
         }
     }

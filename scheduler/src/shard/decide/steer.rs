@@ -35,7 +35,7 @@ pub(crate) fn cancel(state: &State, request: Request, id: JobId, now: Now) -> Re
         if !live.cancel_requested {
             decision.events.push(Event::CancelRequested { slot });
         }
-        let stop = Effect::Stop { queue: live.queue, token: run.token, reason: StopReason::Cancelled };
+        let stop = Effect::Stop { queue: live.queue, id: live.id, token: run.token, reason: StopReason::Cancelled };
         decision.effects.push((Mark::to_run(level), stop));
         JobState::Running
     } else {
@@ -118,7 +118,7 @@ pub(crate) fn stop_attempts(state: &State) -> Decision {
     let mut decision = Decision::default();
     for (_, live) in state.jobs.iter() {
         if let Some(run) = &live.run {
-            let stop = Effect::Stop { queue: live.queue, token: run.token, reason: StopReason::Stopping };
+            let stop = Effect::Stop { queue: live.queue, id: live.id, token: run.token, reason: StopReason::Stopping };
             decision.effects.push((Mark::Sealed, stop));
         }
     }
