@@ -1,0 +1,55 @@
+# The words of the house. CI says the same ones: see .ci/run.
+#
+# Nothing here exports a variable that enters cargo's fingerprints (no RUSTFLAGS, no CXX): RocksDB takes most of an hour of
+# CPU to compile, and it shall be compiled once, whoever asks. ccache, where it is installed, is found through PATH alone.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup demo test check bench torture fuzz
+
+# CI passes LOCKED=--locked: there, a Cargo.lock that lags behind is an error.
+LOCKED ?=
+FUZZ_SECONDS ?= 60
+
+# Debian's folder of compiler names that go through ccache. Looked up when a recipe runs, since `setup` may create it.
+RUN = if [ -d /usr/lib/ccache ]; then PATH="/usr/lib/ccache:$$PATH"; export PATH; fi;
+
+help: ## say what can be asked
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+
+setup: ## install what the build needs (libclang, a C++ compiler), only if missing
+	@.ci/setup
+
+demo: setup ## a service with jobs, killed twice while it works: about a minute, exit code 0 only if nothing was lost
+	@$(RUN) cargo run $(LOCKED) --quiet --package windlass-examples --bin demo
+
+test: setup ## the whole test suite, then the three crates again without RocksDB
+	@$(RUN) cargo test $(LOCKED) --workspace
+	@$(RUN) cargo test $(LOCKED) --package windlass-scheduler
+	@$(RUN) cargo test $(LOCKED) --package windlass-storage --no-default-features
+	@$(RUN) cargo test $(LOCKED) --package windlass --no-default-features
+
+check: setup ## formatting, lints and documentation, warnings as errors
+	@cargo fmt --all --check
+	@cargo fmt --manifest-path fuzz/Cargo.toml --check
+	@$(RUN) cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
+	@$(RUN) cargo clippy $(LOCKED) --package windlass-storage --package windlass --no-default-features --all-targets -- -D warnings
+	@$(RUN) RUSTDOCFLAGS="-D warnings" cargo doc $(LOCKED) --workspace --no-deps
+
+bench: setup ## first figures, each beside an exact-delivery check and this machine's own ceilings
+	@$(RUN) cargo run $(LOCKED) --release --package windlass-bench
+
+torture: ## days of crashes and power cuts; comes with a later release
+	@echo "make torture comes with a later release. Nothing was run."
+	@echo "Until then: make test kills real processes and cuts journals, in minutes instead of days."
+
+fuzz: ## feed the record decoder for FUZZ_SECONDS (60), if cargo-fuzz and a nightly toolchain are there
+	@if cargo fuzz --version >/dev/null 2>&1 && rustup run nightly rustc --version >/dev/null 2>&1; then \
+		$(RUN) cargo +nightly fuzz run record_decoding -- -max_total_time=$(FUZZ_SECONDS); \
+	else \
+		echo "make fuzz needs cargo-fuzz and a nightly toolchain. Nothing was fuzzed. To get them:"; \
+		echo "    rustup toolchain install nightly"; \
+		echo "    cargo install cargo-fuzz --locked"; \
+	fi
