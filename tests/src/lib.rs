@@ -1,0 +1,1 @@
+//! The harness: what the behaviour tests of this package share.
