@@ -66,7 +66,7 @@ pub(crate) enum Event {
     Adopted { slot: Slot, token: LeaseToken, no: ClaimsNo, now: Now },
     /// What was taken over stands in a record of claims of this term.
     ClaimsRenewed(Claims, Level),
-    /// An attempt's process died under it.
+    /// An attempt's process died under it; where the job went comes next.
     Lost { slot: Slot, started: Timestamp, now: Now },
     /// The records of claims of earlier terms were judged and mean nothing any more.
     ClaimsSettled,

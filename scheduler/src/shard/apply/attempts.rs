@@ -173,7 +173,6 @@ impl State {
         tape.touch_counters(queue);
         let failure = Failure::new(FailureKind::Lost, String::from("the process died under this attempt"));
         self.record(slot, attempt, started, now.wall, failure, tape);
-        self.place_ready(slot, now);
         tape.touch_job(self, slot);
     }
 }

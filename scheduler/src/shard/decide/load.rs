@@ -74,6 +74,8 @@ fn lost(state: &State, adopted: &[Vec<Claim>; 2], now: Now, decision: &mut Decis
             let message = format!("killed the process: {} attempts lost in a row, the last one alone", job.lost + 1);
             let failure = Failure::new(FailureKind::Lost, message);
             end_job(state, *slot, EndState::Dead, now.wall, Output::None, Some(failure), decision);
+        } else {
+            decision.events.push(Event::Returned { slot: *slot, arrival: job.arrival, now });
         }
     }
     if !lost.is_empty() {
