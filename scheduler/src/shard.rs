@@ -20,7 +20,7 @@ use alloc::vec::Vec;
 pub use decide::admit::Misfit;
 
 use self::decide::Decision;
-use self::decide::{admit, claim, due, end, load, look, steer, submit};
+use self::decide::{admit, claim, due, end, load, look, retain, steer, submit};
 use self::door::Door;
 use self::outbox::{Mark, Outbox};
 use self::state::State;
@@ -285,10 +285,7 @@ impl Shard {
         for (no, armed) in self.armed.iter_mut().enumerate() {
             let queue = &self.state.queues[no];
             for class in TimerClass::ALL {
-                let at = match class {
-                    TimerClass::Retention => due::next_retention(&self.state, queue),
-                    _ => due::next(queue, class),
-                };
+                let at = due::next(&self.state, queue, class);
                 if armed[class as usize] != at {
                     armed[class as usize] = at;
                     let effect = Effect::Arm { queue: QueueNo(no as u32), class, at };
@@ -336,6 +333,11 @@ impl Shard {
     fn take(&mut self, decision: Decision) {
         for event in decision.events {
             self.state.apply(event, &mut self.tape);
+        }
+        for (queue, at) in decision.ended {
+            for event in retain::outdated(&self.state, queue, at) {
+                self.state.apply(event, &mut self.tape);
+            }
         }
         for (mark, effect) in decision.effects {
             self.hold(mark, effect);

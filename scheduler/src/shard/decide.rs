@@ -6,6 +6,7 @@ pub(crate) mod due;
 pub(crate) mod end;
 pub(crate) mod load;
 pub(crate) mod look;
+pub(crate) mod retain;
 pub(crate) mod steer;
 pub(crate) mod submit;
 
@@ -15,11 +16,10 @@ use super::outbox::Mark;
 use super::slab::Slot;
 use super::state::State;
 use crate::attempt::{Failure, Output};
-use crate::command::Request;
+use crate::command::{QueueNo, Request};
 use crate::effect::{Answer, Effect, Ending};
 use crate::event::Event;
 use crate::refusal::Refusal;
-use crate::settings::KeepDone;
 use crate::state::EndState;
 use crate::time::Timestamp;
 
@@ -28,6 +28,8 @@ use crate::time::Timestamp;
 pub(crate) struct Decision {
     pub(crate) events: Vec<Event>,
     pub(crate) effects: Vec<(Mark, Effect)>,
+    /// Queues in which jobs end, and when: older ones may have to make room, once the events are applied.
+    pub(crate) ended: Vec<(QueueNo, Timestamp)>,
 }
 
 impl Decision {
@@ -42,10 +44,7 @@ impl Decision {
     }
 }
 
-/// Most retained jobs that one end pushes out: the sweep does the rest.
-const PURGES_PER_END_MAX: usize = 8;
-
-/// A job ends: it is retained or forgotten, those who waited are told, and older ones make room.
+/// A job ends: it is retained or forgotten, and those who waited are told.
 fn end_job(
     state: &State,
     slot: Slot,
@@ -57,34 +56,17 @@ fn end_job(
 ) {
     let live = &state.jobs[slot];
     let queue = state.queue(live.queue);
-    let retention = &queue.settings.retention;
-    let keep = match (end, retention.keep_done) {
-        (EndState::Done, KeepDone::None) => false,
-        (EndState::Done, KeepDone::WithOutput) => output != Output::None,
-        _ => retention.keep(end).count_max > 0,
-    };
+    let keep = retain::is_kept(live, &queue.settings.retention, end, &output, failure.as_ref());
     if let Some(watchers) = state.watchers.get(&live.id) {
         let mark = Mark::from(queue.level());
         for request in watchers {
             let ending = Ending { id: live.id, state: end, output: output.clone(), failure: failure.clone() };
             let answer = Ok(Answer::Ending(ending));
             decision.effects.push((mark, Effect::Reply { request: *request, answer }));
-            decision.events.push(Event::Unwatched { id: live.id, request: *request });
         }
     }
-    let bytes = (live.body.bytes() + output.kept_bytes()) as u64;
     decision.events.push(Event::Ended { slot, state: end, at, output, failure, keep });
-    if keep {
-        let limits = retention.keep(end);
-        let list = &queue.ended[end.index()];
-        let (mut count, mut total) = (list.count + 1, list.bytes + bytes);
-        for (stub, oldest) in list.iter(&state.stubs).take(PURGES_PER_END_MAX) {
-            if count <= limits.count_max && total <= limits.bytes_max {
-                break;
-            }
-            count -= 1;
-            total -= oldest.bytes;
-            decision.events.push(Event::Purged { stub });
-        }
+    if keep && decision.ended.last() != Some(&(live.queue, at)) {
+        decision.ended.push((live.queue, at));
     }
 }

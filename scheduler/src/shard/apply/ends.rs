@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 
+use super::super::decide::retain;
 use super::super::ended::Stub;
 use super::super::slab::{NONE, Slot};
 use super::super::state::{Live, Place, Spot, State};
@@ -29,6 +30,7 @@ impl State {
         let from = if self.jobs[slot].spot == Spot::Loading { JobState::Running } else { from };
         debug_assert!(from.may_become(state.into()), "{from} became {state:?}");
         self.unplace(slot);
+        self.watchers.remove(&self.jobs[slot].id);
         let queue = self.jobs[slot].queue;
         let level = self.queue(queue).level();
         let counters = &mut self.queues[queue.0 as usize].counters;
@@ -56,8 +58,7 @@ impl State {
         queue.counters.ends += 1;
         let key = EndedKey { queue: queue.settings.name.clone(), state, end_no: queue.counters.ends };
         let live = &self.jobs[slot];
-        let error_bytes = left.failure.as_ref().map_or(0, |failure| failure.message.len());
-        let bytes = (live.body.bytes() + left.output.kept_bytes() + error_bytes) as u64;
+        let bytes = retain::bytes(live, &left.output, left.failure.as_ref());
         let (output, result) = match left.output {
             Output::Bytes(bytes) => (Output::Bytes(bytes::Bytes::new()), Some(bytes)),
             other => (other, None),

@@ -5,7 +5,7 @@ use super::super::apply::{as_key, from_key};
 use super::super::outbox::Mark;
 use super::super::slab::Slot;
 use super::super::state::{Queue, State};
-use super::{Decision, end_job};
+use super::{Decision, end_job, retain};
 use crate::attempt::Output;
 use crate::command::{QueueNo, TimerClass};
 use crate::effect::{Deadline, Effect};
@@ -41,14 +41,7 @@ pub(crate) fn due(state: &State, no: QueueNo, class: TimerClass, now: Now) -> De
                 end_job(state, *slot, EndState::Expired, now.wall, Output::None, None, &mut decision);
             }
         }
-        TimerClass::Retention => {
-            for end in EndState::ALL {
-                let age_ms = queue.settings.retention.keep(end).age_ms;
-                let old = queue.ended[end.index()].iter(&state.stubs);
-                let old = old.take_while(|(_, stub)| stub.at.plus_ms(age_ms) <= now.wall).take(PER_STEP_MAX);
-                decision.events.extend(old.map(|(stub, _)| Event::Purged { stub }));
-            }
-        }
+        TimerClass::Retention => decision.events = retain::outdated(state, no, now.wall),
     }
     decision
 }
@@ -67,21 +60,12 @@ fn fell_due<'a>(
 }
 
 /// When this queue's timer of this class has to fire next.
-pub(crate) fn next(queue: &Queue, class: TimerClass) -> Option<Deadline> {
+pub(crate) fn next(state: &State, queue: &Queue, class: TimerClass) -> Option<Deadline> {
     match class {
         TimerClass::Delay => queue.delay.first().map(|(at, _, _)| Deadline::Mono(Mono(from_key(*at)))),
         TimerClass::At => queue.at.first().map(|(at, _, _)| Deadline::Wall(Timestamp(from_key(*at)))),
         TimerClass::Lease => queue.leases.first().map(|(at, _)| Deadline::Mono(*at)),
         TimerClass::Expiry => queue.expiry.first().map(|(at, _)| Deadline::Wall(*at)),
-        TimerClass::Retention => None,
+        TimerClass::Retention => retain::next(state, queue),
     }
-}
-
-/// When the oldest retained job of this queue is forgotten.
-pub(crate) fn next_retention(state: &State, queue: &Queue) -> Option<Deadline> {
-    let of = |end: EndState| {
-        let (_, oldest) = queue.ended[end.index()].iter(&state.stubs).next()?;
-        Some(oldest.at.plus_ms(queue.settings.retention.keep(end).age_ms))
-    };
-    EndState::ALL.into_iter().filter_map(of).min().map(Deadline::Wall)
 }
