@@ -99,7 +99,7 @@ pub struct Head {
     pub queue: Name,
     /// How urgent it is.
     pub priority: Priority,
-    /// Its place in line among jobs of one priority: smaller is sooner. Negative where it came back to the front.
+    /// Its place in line among jobs of one priority: smaller is sooner. A job that is released or lost keeps it.
     pub arrival: i64,
     /// When it was accepted.
     pub created: Timestamp,

@@ -236,7 +236,7 @@ impl Shard {
     fn wait_at(&mut self, queue: QueueNo, submit: Submit) {
         let settings = &self.state.queue(queue).settings;
         let (depth, depth_max) = (self.state.queue(queue).depth(), settings.depth_max);
-        let jobs = submit.jobs.len() as u64;
+        let jobs = submit.jobs.iter().filter(|job| job.queue == settings.name).count() as u64;
         let full = Refusal::QueueFull { queue: settings.name.clone(), depth, depth_max, jobs };
         match self.door.admits(&self.state, full) {
             Ok(queue) => self.door.push_back(queue, submit),
@@ -270,11 +270,15 @@ impl Shard {
                 }
                 let Some(submit) = self.door.pop(no) else { break };
                 self.step += 1;
-                if let Some((queue, submit)) = self.submit(submit, now) {
-                    self.door.push_front(queue, submit);
-                    break;
+                match self.submit(submit, now) {
+                    None => came_in = true,
+                    Some((queue, submit)) if queue.0 as usize == no => {
+                        self.door.push_front(queue, submit);
+                        break;
+                    }
+                    // It found room here and none there: it waits there now, behind those who came before.
+                    Some((queue, submit)) => self.door.push_back(queue, submit),
                 }
-                came_in = true;
             }
         }
         came_in

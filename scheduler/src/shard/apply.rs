@@ -123,7 +123,6 @@ impl State {
         live.due = None;
         live.arrival = arrival;
         self.next_arrival = self.next_arrival.max(arrival + 1);
-        self.next_front = self.next_front.min(arrival - 1);
         self.place_ready(slot, now);
         tape.touch_job(self, slot);
     }

@@ -31,7 +31,7 @@ impl Line {
         self.len
     }
 
-    /// Joins where the arrival number belongs: at the end for a new one, at the front for one that came back.
+    /// Joins where the arrival number belongs: at the end for a new one, near the front for one that came back.
     pub(crate) fn join(&mut self, jobs: &mut Slab<Live>, slot: Slot) {
         let level = jobs[slot].priority.0;
         let ends = self.levels[level as usize];
@@ -43,7 +43,7 @@ impl Line {
         } else if arrival < jobs[ends.first].arrival {
             self.link(jobs, slot, NONE, ends.first);
         } else {
-            // Only a job that leaves the suspects' line after a rebuild gets here; the walk is as long as its lateness.
+            // One that came back, behind others that did: whoever ran was ahead of all that never ran, so the walk is short.
             let mut after = ends.first;
             while jobs[after].arrival < arrival {
                 after = jobs[after].next;

@@ -147,7 +147,6 @@ pub(crate) struct State {
     pub(crate) claims_open: BTreeMap<ClaimsNo, u64>,
     pub(crate) watchers: Map<JobId, Vec<Request>>,
     pub(crate) next_arrival: i64,
-    pub(crate) next_front: i64,
     pub(crate) next_token: u64,
     /// How many suspects may run at once; `u32::MAX`: as many as there are slots.
     pub(crate) suspects_max: u32,
@@ -176,7 +175,6 @@ impl State {
             claims_open: BTreeMap::new(),
             watchers: Map::with_hasher(hash),
             next_arrival: 1,
-            next_front: -1,
             next_token: 1,
             suspects_max: u32::MAX,
             suspects_running: 0,

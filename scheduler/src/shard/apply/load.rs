@@ -90,7 +90,6 @@ impl State {
             is_dirty: false,
         });
         self.next_arrival = self.next_arrival.max(head.arrival.saturating_add(1));
-        self.next_front = self.next_front.min(head.arrival.saturating_sub(1));
         self.index.insert(record.id, Place::Live(slot));
     }
 

@@ -56,7 +56,7 @@ pub(crate) fn end(state: &State, token: LeaseToken, outcome: Outcome, now: Now) 
         }
         Outcome::Released => {
             decision.events.push(Event::AttemptEnded { slot });
-            decision.events.push(Event::Returned { slot, arrival: state.next_front, now });
+            decision.events.push(Event::Returned { slot, arrival: live.arrival, now });
         }
     }
     decision
