@@ -53,7 +53,7 @@ impl State {
             Event::Loaded(record) => self.loaded(*record, tape),
             Event::AllLoaded { now } => self.all_loaded(now, tape),
             Event::Adopted { slot, token, no, now } => self.adopted(slot, token, no, now),
-            Event::ClaimsRenewed(claims, level) => tape.put(level, Record::Claims(claims)),
+            Event::ClaimsRenewed(claims, level) => self.remember_claims(claims, level, tape),
             Event::Lost { slot, started, now } => self.lost(slot, started, now, tape),
             Event::ClaimsSettled => {
                 for claims in core::mem::take(&mut self.loaded_claims) {
@@ -64,6 +64,7 @@ impl State {
     }
 
     fn enqueued(&mut self, job: NewJob, queue: QueueNo, arrival: i64, now: Now, tape: &mut Tape) {
+        self.disown_claims(job.id, tape);
         let kind = self.intern_kind(&job.kind);
         let policy = job.retry.map(|policy| self.intern_policy(policy, tape));
         let (due, by_wall, clock_ms) = match job.due {

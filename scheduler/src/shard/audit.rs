@@ -1,7 +1,7 @@
 //! The whole-state check that every test calls: each structure against every other, and counters against a recount (I3,
 //! I11); and a portrait of the state to compare two of them by.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -152,17 +152,25 @@ fn check_ended(state: &State, queue: &Queue) -> Result<(), String> {
 }
 
 fn check_claims(state: &State) -> Result<(), String> {
-    let mut open: BTreeMap<_, u64> = BTreeMap::new();
+    let mut open: BTreeMap<_, usize> = BTreeMap::new();
     let mut suspects = 0;
     for run in state.jobs.iter().filter_map(|(_, live)| live.run.as_ref()) {
         *open.entry(run.claims).or_default() += 1;
         suspects += u32::from(run.suspect);
     }
-    if open != state.claims_open || suspects != state.suspects_running {
-        return Err(format!("open claims are {open:?} ({suspects} suspects), counted {:?}", state.claims_open));
+    let counted: BTreeMap<_, usize> = state.claims_open.iter().map(|(no, record)| (*no, record.open)).collect();
+    if open != counted || suspects != state.suspects_running {
+        return Err(format!("open claims are {open:?} ({suspects} suspects), counted {counted:?}"));
     }
-    if state.running.len() as u64 != open.values().sum::<u64>() {
+    if state.running.len() != open.values().sum::<usize>() {
         return Err(format!("{} tokens for {open:?}", state.running.len()));
+    }
+    let entries =
+        state.claims_open.iter().flat_map(|(no, record)| record.claims.entries.iter().map(move |one| (one, *no)));
+    let spent: BTreeSet<_> =
+        entries.filter(|(one, _)| !state.running.contains_key(&one.token)).map(|(one, no)| (one.id, no)).collect();
+    if spent != state.claims_spent {
+        return Err(format!("spent claims are {spent:?}, kept {:?}", state.claims_spent));
     }
     Ok(())
 }

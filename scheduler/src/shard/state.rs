@@ -97,6 +97,16 @@ pub(crate) struct Run {
     pub(crate) suspect: bool,
 }
 
+/// A record of claims that has open attempts.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenClaims {
+    /// As it stands in the journal.
+    pub(crate) claims: Claims,
+    pub(crate) level: Level,
+    /// Attempts of it that have not ended.
+    pub(crate) open: usize,
+}
+
 /// Sorted by when (in milliseconds, of the clock that the class goes by), then by arrival: a timer's order.
 pub(crate) type Timers = BTreeSet<(i64, i64, Slot)>;
 
@@ -143,8 +153,10 @@ pub(crate) struct State {
     pub(crate) stubs: Slab<Stub>,
     pub(crate) index: Map<JobId, Place>,
     pub(crate) running: Map<LeaseToken, Slot>,
-    /// Open attempts of each record of claims.
-    pub(crate) claims_open: BTreeMap<ClaimsNo, u64>,
+    /// The records of claims that have open attempts.
+    pub(crate) claims_open: BTreeMap<ClaimsNo, OpenClaims>,
+    /// Their entries whose attempts have ended, by job.
+    pub(crate) claims_spent: BTreeSet<(JobId, ClaimsNo)>,
     pub(crate) watchers: Map<JobId, Vec<Request>>,
     pub(crate) next_arrival: i64,
     pub(crate) next_token: u64,
@@ -173,6 +185,7 @@ impl State {
             index: Map::with_hasher(hash.clone()),
             running: Map::with_hasher(hash.clone()),
             claims_open: BTreeMap::new(),
+            claims_spent: BTreeSet::new(),
             watchers: Map::with_hasher(hash),
             next_arrival: 1,
             next_token: 1,

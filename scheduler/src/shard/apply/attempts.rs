@@ -5,14 +5,16 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::super::slab::Slot;
-use super::super::state::{Run, Spot, State};
+use super::super::state::{OpenClaims, Run, Spot, State};
 use super::super::tape::Tape;
 use super::as_key;
 use crate::attempt::{Failure, FailureKind};
 use crate::change::{AttemptRecord, Claim, Claims, ClaimsNo, Key, Record};
 use crate::command::QueueNo;
 use crate::event::Claimed;
+use crate::job::JobId;
 use crate::lease::LeaseToken;
+use crate::settings::Level;
 use crate::time::{Mono, Now, Timestamp};
 
 /// Records of this many last attempts are kept, and of the first one.
@@ -37,8 +39,42 @@ impl State {
         }
         let queue_state = &mut self.queues[queue.0 as usize];
         queue_state.counters.attempts += claims.len() as u64;
-        tape.put(queue_state.level(), Record::Claims(Claims { no, at: now.wall, entries }));
+        let level = queue_state.level();
         tape.touch_counters(queue);
+        self.remember_claims(Claims { no, at: now.wall, entries }, level, tape);
+    }
+
+    /// Writes a record of claims, all of them open.
+    pub(super) fn remember_claims(&mut self, claims: Claims, level: Level, tape: &mut Tape) {
+        let open = claims.entries.len();
+        tape.put(level, Record::Claims(claims.clone()));
+        self.claims_open.insert(claims.no, OpenClaims { claims, level, open });
+    }
+
+    /// A job of this id is new: what open records of claims say of an earlier job with its id must not be read as its own.
+    pub(super) fn disown_claims(&mut self, id: JobId, tape: &mut Tape) {
+        let first = ClaimsNo { term: 0, n: 0 };
+        while let Some((_, no)) = self.claims_spent.range((id, first)..).next().copied().filter(|(of, _)| *of == id) {
+            self.claims_spent.remove(&(id, no));
+            if let Some(record) = self.claims_open.get_mut(&no) {
+                record.claims.entries.retain(|claim| claim.id != id);
+                tape.put(record.level, Record::Claims(record.claims.clone()));
+            }
+        }
+    }
+
+    /// One attempt of a record of claims has ended: the record goes with its last one.
+    fn spend_claim(&mut self, id: JobId, no: ClaimsNo, tape: &mut Tape) {
+        let Some(record) = self.claims_open.get_mut(&no) else { unreachable!("claims {no:?} are not open") };
+        record.open -= 1;
+        if record.open > 0 {
+            self.claims_spent.insert((id, no));
+        } else if let Some(record) = self.claims_open.remove(&no) {
+            for claim in &record.claims.entries {
+                self.claims_spent.remove(&(claim.id, no));
+            }
+            tape.delete(record.level, Key::Claims(no));
+        }
     }
 
     fn start(&mut self, slot: Slot, token: LeaseToken, no: ClaimsNo, deadline: Option<Mono>) {
@@ -53,7 +89,6 @@ impl State {
         }
         self.suspects_running += u32::from(suspect);
         self.running.insert(token, slot);
-        *self.claims_open.entry(no).or_default() += 1;
     }
 
     /// The code of the live attempt has ended: the slot is free, the token void, the attempt's number used up.
@@ -70,14 +105,20 @@ impl State {
         }
         self.suspects_running -= u32::from(run.suspect);
         self.running.remove(&run.token);
-        if let Some(open) = self.claims_open.get_mut(&run.claims) {
-            *open -= 1;
-            if *open == 0 {
-                self.claims_open.remove(&run.claims);
-                tape.delete(queue.settings.level, Key::Claims(run.claims));
-            }
-        }
+        let id = live.id;
+        self.spend_claim(id, run.claims, tape);
+        self.let_go_of_old_record(slot, tape);
         tape.touch_job(self, slot);
+    }
+
+    /// One more attempt has ended, with a record or without: the record of the one that is now too old goes. So what
+    /// stands never reaches further back than the attempts' number tells, which is all that a load knows.
+    fn let_go_of_old_record(&self, slot: Slot, tape: &mut Tape) {
+        let live = &self.jobs[slot];
+        let old = live.attempts_ended.saturating_sub(LAST_KEPT);
+        if (2..=live.attempt_recorded).contains(&old) {
+            tape.delete(self.queue(live.queue).level(), Key::Attempt(live.id, old));
+        }
     }
 
     pub(super) fn attempt_ended(&mut self, slot: Slot, tape: &mut Tape) {
@@ -112,11 +153,6 @@ impl State {
     ) {
         let level = self.queue(self.jobs[slot].queue).level();
         let live = &mut self.jobs[slot];
-        // Attempts between the last record and this one left none: deleting nothing is no error.
-        let kept_from = |last: u32| last.saturating_sub(LAST_KEPT - 1).max(2);
-        for gone in kept_from(live.attempt_recorded)..kept_from(attempt).min(live.attempt_recorded + 1) {
-            tape.delete(level, Key::Attempt(live.id, gone));
-        }
         live.attempt_recorded = attempt;
         let record = AttemptRecord { id: live.id, attempt, started, ended, failure };
         tape.put(level, Record::Attempt(record));
@@ -169,6 +205,7 @@ impl State {
         live.lost += 1;
         live.started = Some(started);
         let (attempt, queue) = (live.attempts_ended, live.queue);
+        self.let_go_of_old_record(slot, tape);
         self.queues[queue.0 as usize].counters.lost += 1;
         tape.touch_counters(queue);
         let failure = Failure::new(FailureKind::Lost, String::from("the process died under this attempt"));
