@@ -1,9 +1,10 @@
 //! Accepting jobs: all of a call or none.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashSet;
+use hashbrown::HashMap;
 
 use super::super::outbox::Mark;
 use super::super::state::{Place, State};
@@ -11,7 +12,7 @@ use super::Decision;
 use crate::command::{QueueNo, Submit};
 use crate::effect::{Answer, Receipt};
 use crate::event::Event;
-use crate::job::{JobId, NewJob};
+use crate::job::{JobId, Name, NewJob};
 use crate::refusal::Refusal;
 use crate::retry::RetryPolicy;
 use crate::settings::Level;
@@ -85,27 +86,30 @@ fn check_bulk(state: &State, jobs: &[NewJob]) -> Result<(), Refusal> {
 /// The jobs of one call on their way in: what the state will be when all of them are accepted.
 struct Intake<'a> {
     state: &'a State,
-    ids: HashSet<JobId, FixedState>,
+    /// Queue and kind of those accepted so far.
+    ids: HashMap<JobId, (QueueNo, Name), FixedState>,
     depths: Vec<(QueueNo, u64)>,
-    policies: Vec<RetryPolicy>,
+    policies: BTreeSet<RetryPolicy>,
     arrival: i64,
 }
 
 impl<'a> Intake<'a> {
     fn new(state: &'a State) -> Self {
-        let ids = HashSet::with_hasher(FixedState::with_seed(state.settings.seed));
-        Self { state, ids, depths: Vec::new(), policies: Vec::new(), arrival: state.next_arrival }
+        let ids = HashMap::with_hasher(FixedState::with_seed(state.settings.seed));
+        Self { state, ids, depths: Vec::new(), policies: BTreeSet::new(), arrival: state.next_arrival }
     }
 
     /// The queue of the job that has this id already, if one has.
     fn place_of(&self, job: &NewJob) -> Result<Option<QueueNo>, Refusal> {
+        let name = |kind: u32| &self.state.kinds[kind as usize].name;
         let (queue, kind) = match self.state.index.get(&job.id) {
-            Some(Place::Live(slot)) => (self.state.jobs[*slot].queue, self.state.jobs[*slot].kind),
-            Some(Place::Ended(slot)) => (self.state.stubs[*slot].queue, self.state.stubs[*slot].kind),
-            None if self.ids.contains(&job.id) => return Ok(self.state.queue_no(&job.queue)),
-            None => return Ok(None),
+            Some(Place::Live(slot)) => (self.state.jobs[*slot].queue, name(self.state.jobs[*slot].kind)),
+            Some(Place::Ended(slot)) => (self.state.stubs[*slot].queue, name(self.state.stubs[*slot].kind)),
+            None => match self.ids.get(&job.id) {
+                Some((queue, kind)) => (*queue, kind),
+                None => return Ok(None),
+            },
         };
-        let kind = &self.state.kinds[kind as usize].name;
         if *kind == job.kind { Ok(Some(queue)) } else { Err(Refusal::IdTaken { id: job.id, kind: kind.clone() }) }
     }
 
@@ -135,12 +139,12 @@ impl<'a> Intake<'a> {
         if next + self.policies.len() >= Refusal::POLICIES_MAX {
             return Err(Refusal::TooManyPolicies { policies_max: Refusal::POLICIES_MAX });
         }
-        self.policies.push(policy.clone());
+        self.policies.insert(policy.clone());
         Ok(())
     }
 
     fn accept(&mut self, job: NewJob, queue: QueueNo, now: Now) -> Event {
-        self.ids.insert(job.id);
+        self.ids.insert(job.id, (queue, job.kind.clone()));
         match self.depths.iter_mut().find(|(no, _)| *no == queue) {
             Some((_, jobs)) => *jobs += 1,
             None => self.depths.push((queue, 1)),
