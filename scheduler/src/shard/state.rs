@@ -149,6 +149,8 @@ pub(crate) struct State {
     pub(crate) kind_names: BTreeMap<Name, u32>,
     pub(crate) policies: BTreeMap<PolicyNo, RetryPolicy>,
     pub(crate) policy_nos: BTreeMap<RetryPolicy, PolicyNo>,
+    /// Policies that were loaded from one store only: from the journal, or from the twin.
+    pub(crate) policies_once: BTreeSet<PolicyNo>,
     pub(crate) jobs: Slab<Live>,
     pub(crate) stubs: Slab<Stub>,
     pub(crate) index: Map<JobId, Place>,
@@ -180,6 +182,7 @@ impl State {
             kind_names: BTreeMap::new(),
             policies: BTreeMap::new(),
             policy_nos: BTreeMap::new(),
+            policies_once: BTreeSet::new(),
             jobs: Slab::new(),
             stubs: Slab::new(),
             index: Map::with_hasher(hash.clone()),

@@ -7,7 +7,7 @@ use super::super::state::{Live, Place, Spot, State};
 use super::super::tape::Tape;
 use super::as_key;
 use crate::attempt::Output;
-use crate::change::{Counters, EndedRecord, JobRecord, Setting};
+use crate::change::{Change, Counters, EndedRecord, JobRecord, Record, Setting};
 use crate::command::QueueNo;
 use crate::event::LoadedRecord;
 use crate::job::Name;
@@ -24,6 +24,9 @@ impl State {
             }
             LoadedRecord::Setting(Setting::SuspectsMax(max)) => self.suspects_max = max,
             LoadedRecord::Policy(no, policy) => {
+                if !self.policies_once.remove(&no) {
+                    self.policies_once.insert(no);
+                }
                 self.policies.insert(no, policy.clone());
                 self.policy_nos.insert(policy, no);
             }
@@ -116,15 +119,26 @@ impl State {
             };
             self.place_delayed(slot);
         }
+        self.share_policies(tape);
         for no in 0..self.queues.len() {
             let queue = &mut self.queues[no];
             let here = queue.depth() + queue.running + queue.retained();
             let counters = &mut queue.counters;
-            let counted = counters.enqueued - (counters.purged + counters.quarantined).min(counters.enqueued);
-            if counted != here {
-                counters.quarantined += counted.saturating_sub(here);
-                counters.enqueued += here.saturating_sub(counted);
+            let accounted = here.saturating_add(counters.purged).saturating_add(counters.quarantined);
+            if counters.enqueued != accounted {
+                counters.quarantined += counters.enqueued.saturating_sub(accounted);
+                counters.enqueued = counters.enqueued.max(accounted);
                 tape.touch_counters(QueueNo(no as u32));
+            }
+        }
+    }
+
+    /// A policy that only one store knows (a wave reached the twin and not the journal, or the process is new) is written
+    /// to both: whoever comes next with the same policy rests on it, wherever it is kept.
+    fn share_policies(&mut self, tape: &mut Tape) {
+        for no in core::mem::take(&mut self.policies_once) {
+            if let Some(policy) = self.policies.get(&no) {
+                tape.push_both(&Change::Put(Record::Policy(no, policy.clone())));
             }
         }
     }

@@ -31,7 +31,8 @@ pub(crate) fn due(state: &State, no: QueueNo, class: TimerClass, now: Now) -> De
                 let live = &state.jobs[*slot];
                 if let Some(run) = &live.run {
                     let stop = Effect::Stop { queue: no, id: live.id, token: run.token, reason: StopReason::TimedOut };
-                    decision.effects.push((Mark::Sealed, stop));
+                    // Like the start that it follows, which it must not overtake.
+                    decision.effects.push((Mark::to_run(queue.level()), stop));
                 }
             }
         }

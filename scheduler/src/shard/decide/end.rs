@@ -112,9 +112,14 @@ pub(crate) fn extend(
     now: Now,
 ) -> Result<Decision, Refusal> {
     let slot = state.running.get(&token).copied().ok_or(Refusal::StaleLease { id })?;
-    if state.jobs[slot].run.as_ref().is_some_and(|run| run.overdue) {
+    let run = state.jobs[slot].run.as_ref();
+    if run.is_some_and(|run| run.overdue) {
         return Err(Refusal::StaleLease { id });
     }
-    let event = Event::Extended { slot, deadline: now.mono.plus_ms(by_ms) };
-    Ok(Decision::default().event(event).reply(Mark::Sealed, request, Ok(Answer::Ok)))
+    let mut decision = Decision::default();
+    // A lease without an end needs none.
+    if run.is_some_and(|run| run.deadline.is_some()) {
+        decision.events.push(Event::Extended { slot, deadline: now.mono.plus_ms(by_ms) });
+    }
+    Ok(decision.reply(Mark::Sealed, request, Ok(Answer::Ok)))
 }

@@ -119,7 +119,8 @@ pub(crate) fn stop_attempts(state: &State) -> Decision {
     for (_, live) in state.jobs.iter() {
         if let Some(run) = &live.run {
             let stop = Effect::Stop { queue: live.queue, id: live.id, token: run.token, reason: StopReason::Stopping };
-            decision.effects.push((Mark::Sealed, stop));
+            // Like the start that it follows, which it must not overtake.
+            decision.effects.push((Mark::to_run(state.queue(live.queue).level()), stop));
         }
     }
     decision
