@@ -22,6 +22,8 @@
 pub mod error;
 pub mod journal;
 pub mod memory;
+#[cfg(feature = "rocksdb")]
+pub mod rocks;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -36,6 +38,8 @@ mod terms;
 pub use error::{LoadError, OpenError, StorageError};
 pub use journal::{Append, Batch, Capabilities, CommitNo, Journal, Loaded, Opened, Quarantined, Reader, Resolution};
 pub use memory::MemoryJournal;
+#[cfg(feature = "rocksdb")]
+pub use rocks::{RocksJournal, RocksOptions};
 
 /// Reads arbitrary bytes as a record of every family, for a fuzzer: it may refuse them, and must neither panic nor ask for
 /// more memory than the bytes can fill.

@@ -1,0 +1,428 @@
+//! The journal on disk, in RocksDB's write-ahead log and tables.
+//!
+//! Owns a directory, its database and the order of things: what is appended goes through one log, in one order, and what is
+//! believed after a crash is what can be proved. Never reads in order to write, never trusts RocksDB after an error (it may
+//! have written what it says it did not): the journal is then poisoned until it is closed and opened. See `FORMAT.md` for
+//! the bytes.
+
+mod directory;
+mod load;
+mod options;
+mod reader;
+mod watermark;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rocksdb::{DB, ErrorKind, IteratorMode, WriteBatch, WriteOptions};
+use windlass_scheduler::change::Change;
+
+pub use options::RocksOptions;
+
+use self::directory::Directory;
+use self::reader::{Held, Shared, handle};
+use crate::codec::{self, Encoded, Encoder};
+use crate::error::{LoadError, OpenError, StorageError};
+use crate::journal::{Append, Batch, Capabilities, CommitNo, Journal, Loaded, Opened, Reader, Resolution};
+use crate::keys::{self, Family};
+use crate::terms::Terms;
+
+/// The largest batch in bytes: far over what the engine makes of one bulk, far under what the log can hold.
+const BATCH_BYTES_MAX: usize = 256 << 20;
+
+/// A journal in a directory. See the [module](self).
+///
+/// Dropping it closes it; only [`close`](Journal::close) can say whether the last sync succeeded.
+#[derive(Debug)]
+pub struct RocksJournal {
+    path: PathBuf,
+    options: RocksOptions,
+    session: Option<Session>,
+}
+
+/// What there is between opening and closing.
+struct Session {
+    shared: Arc<Shared>,
+    /// Keeps others out; given up after the database.
+    directory: Directory,
+    terms: Terms,
+    last: CommitNo,
+    synced: CommitNo,
+    marked: CommitNo,
+    /// The failure after which nothing is believed.
+    poison: Option<StorageError>,
+    encoder: Encoder,
+    unsynced: WriteOptions,
+    /// Bytes of the last batch: a guess at the next one.
+    batch_bytes: usize,
+}
+
+/// A record that was moved aside, as [`RocksJournal::quarantine`] shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuarantineEntry {
+    /// The family that it stood in.
+    pub family: String,
+    /// Its key.
+    pub key: Vec<u8>,
+    /// What was wrong with it.
+    pub reason: String,
+    /// Its bytes as they were found.
+    pub bytes: Vec<u8>,
+}
+
+impl RocksJournal {
+    /// A journal in this directory, with the default bounds. Nothing is touched before it is opened; a directory that does
+    /// not exist or is empty is then made a journal.
+    #[must_use]
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), options: RocksOptions::default(), session: None }
+    }
+
+    /// With other bounds.
+    #[must_use]
+    pub const fn with_options(mut self, options: RocksOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Records that were moved aside, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StorageError`] where the journal is not open, or the entries themselves cannot be read.
+    pub fn quarantine(&self, limit: usize) -> Result<Vec<QuarantineEntry>, StorageError> {
+        let held = self.session.as_ref().ok_or(StorageError::Closed)?.shared.hold();
+        let db = held.as_ref().ok_or(StorageError::Closed)?;
+        let mut entries = Vec::new();
+        for item in db.iterator_cf(handle(db, Family::Quarantine)?, IteratorMode::Start).take(limit) {
+            let (key, value) = item.map_err(|error| storage_error(&self.path, "reading the quarantine", &error))?;
+            let entry = codec::decode_quarantine(&key, &value)
+                .map_err(|error| StorageError::Damaged { key: keys::hex(&key), reason: error.to_string() })?;
+            let family = Family::ALL.into_iter().find(|family| family.no() == entry.family);
+            entries.push(QuarantineEntry {
+                family: family.map_or("unknown", Family::name).to_owned(),
+                key: entry.key.to_vec(),
+                reason: entry.reason.to_owned(),
+                bytes: entry.bytes.to_vec(),
+            });
+        }
+        Ok(entries)
+    }
+
+    fn session(&mut self) -> Result<&mut Session, StorageError> {
+        self.session.as_mut().ok_or(StorageError::Closed)
+    }
+}
+
+impl Journal for RocksJournal {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { survives_process: true, survives_power: true, batch_bytes_max: BATCH_BYTES_MAX }
+    }
+
+    fn describe(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn open(&mut self) -> Result<Opened, OpenError> {
+        if self.session.is_some() {
+            return Err(OpenError::AlreadyOpen { path: self.path.clone() });
+        }
+        let (session, opened) = Session::open(&self.path, &self.options)?;
+        self.session = Some(session);
+        Ok(opened)
+    }
+
+    fn load(&mut self, sink: &mut dyn FnMut(Loaded) -> Option<String>) -> Result<(), LoadError> {
+        let session = self.session.as_mut().ok_or(LoadError::Closed)?;
+        session.sound().map_err(LoadError::Unreadable)?;
+        let held = session.shared.hold();
+        let answer = load::load(held.as_ref().ok_or(LoadError::Closed)?, session.terms.last(), sink);
+        // A move that failed may have happened, or happen later.
+        if let Err(LoadError::NotMoved(error)) = &answer {
+            session.poison = Some(error.clone());
+        }
+        answer
+    }
+
+    fn append(&mut self, batch: &Batch) -> Append {
+        match self.session() {
+            Ok(session) => session.append(batch),
+            Err(closed) => Append::Refused(closed),
+        }
+    }
+
+    fn resolve(&mut self, commit_no: CommitNo) -> Result<Resolution, StorageError> {
+        let session = self.session()?;
+        session.sound()?;
+        session.terms.resolve(commit_no, session.last)
+    }
+
+    fn sync(&mut self) -> Result<(), StorageError> {
+        self.session()?.sync()
+    }
+
+    fn watermark(&mut self) -> Result<(), StorageError> {
+        self.session()?.watermark()
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        // A directory that is not made yet is on the disk of the one that it will be made in.
+        let stat = self.path.ancestors().find_map(|path| rustix::fs::statvfs(path).ok())?;
+        Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn reader(&self) -> Result<Arc<dyn Reader>, StorageError> {
+        let session = self.session.as_ref().ok_or(StorageError::Closed)?;
+        Ok(Arc::clone(&session.shared) as Arc<dyn Reader>)
+    }
+
+    fn close(&mut self) -> Result<(), StorageError> {
+        self.session.take().map_or(Ok(()), |mut session| {
+            let answer = session.sync().and_then(|()| session.watermark());
+            session.shared.close();
+            answer
+        })
+    }
+}
+
+impl Drop for RocksJournal {
+    fn drop(&mut self) {
+        // Nobody is left to hear of a failure, and none makes the journal worse than a kill would.
+        let _ = self.close();
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("terms", &self.terms)
+            .field("last", &self.last)
+            .field("synced", &self.synced)
+            .field("poison", &self.poison)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    fn open(path: &Path, options: &RocksOptions) -> Result<(Self, Opened), OpenError> {
+        let directory = Directory::claim(path)?;
+        let database = directory.database();
+        let mark = watermark::read(path)?;
+        match mark {
+            // A dry run: opening to write would replay the log and drop it, with all that could tell what is missing.
+            Some(mark) => check_reach(path, mark, directory.has_database().then(|| inspect(&directory, options)))?,
+            None => directory
+                .create_database()
+                .map_err(|error| OpenError::from_io(path, "creating the database's directory", &error))?,
+        }
+        let db_options = options::database(options, mark.is_none());
+        let db = DB::open_cf_descriptors(&db_options, &database, options::families(options))
+            .map_err(|error| open_error(path, &error))?;
+        options::verify(path, &database, options)?;
+        let (mut terms, recovered) = own_records(path, &db)?;
+        if let Some(mark) = mark {
+            check_reach(path, mark, Some(Ok(terms.position(recovered))))?;
+        }
+
+        let term = terms.begin(recovered);
+        let mut encoder = Encoder::default();
+        write_terms(&db, &mut encoder, &terms).map_err(|error| from_storage(path, error))?;
+        let begun = CommitNo { term, step: 0 };
+        watermark::write(path, begun).map_err(|error| from_storage(path, error))?;
+        let session = Self {
+            shared: Arc::new(Shared::new(db)),
+            directory,
+            terms,
+            last: recovered,
+            synced: begun,
+            marked: begun,
+            poison: None,
+            encoder,
+            unsynced: WriteOptions::default(),
+            batch_bytes: 0,
+        };
+        Ok((session, Opened { term, recovered }))
+    }
+
+    fn sound(&self) -> Result<(), StorageError> {
+        self.poison.as_ref().map_or(Ok(()), |error| Err(error.poisoned()))
+    }
+
+    fn append(&mut self, batch: &Batch) -> Append {
+        if let Err(poisoned) = self.sound() {
+            return Append::Unknown(poisoned);
+        }
+        if let Err(refusal) = self.terms.check(batch.commit_no, self.last) {
+            return Append::Refused(refusal);
+        }
+        let held = self.shared.hold();
+        let written = match encode(&held, &mut self.encoder, batch, self.batch_bytes) {
+            Ok((db, encoded)) => {
+                self.batch_bytes = encoded.size_in_bytes();
+                db.write_opt(encoded, &self.unsynced).map_err(|error| storage_error(db.path(), "appending", &error))
+            }
+            Err(refusal) => return Append::Refused(refusal),
+        };
+        drop(held);
+        match written {
+            Ok(()) => {
+                self.last = batch.commit_no;
+                Append::Ok
+            }
+            Err(error) => {
+                self.poison = Some(error.clone());
+                Append::Unknown(error)
+            }
+        }
+    }
+
+    fn sync(&mut self) -> Result<(), StorageError> {
+        self.sound()?;
+        let held = self.shared.hold();
+        let db = held.as_ref().ok_or(StorageError::Closed)?;
+        let synced = db.flush_wal(true).map_err(|error| storage_error(db.path(), "syncing the log", &error));
+        drop(held);
+        match synced {
+            Ok(()) => self.synced = self.synced.max(self.last),
+            Err(error) => {
+                self.poison = Some(error.clone());
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn watermark(&mut self) -> Result<(), StorageError> {
+        self.sound()?;
+        if self.synced > self.marked {
+            watermark::write(self.directory.path(), self.synced)?;
+            self.marked = self.synced;
+        }
+        Ok(())
+    }
+}
+
+/// How far the log reaches, found out without changing a byte.
+fn inspect(directory: &Directory, options: &RocksOptions) -> Result<CommitNo, OpenError> {
+    let path = directory.path();
+    let db = DB::open_cf_descriptors_read_only(
+        &options::database(options, false),
+        directory.database(),
+        options::families(options),
+        false,
+    )
+    .map_err(|error| open_error(path, &error))?;
+    let (terms, last) = own_records(path, &db)?;
+    Ok(terms.position(last))
+}
+
+/// Refuses a log that ends before the mark. `found` is `None` where there is no log at all.
+fn check_reach(path: &Path, mark: CommitNo, found: Option<Result<CommitNo, OpenError>>) -> Result<(), OpenError> {
+    let found = found.unwrap_or(Ok(CommitNo::default()))?;
+    if found >= mark { Ok(()) } else { Err(OpenError::RolledBack { path: path.to_owned(), expected: mark, found }) }
+}
+
+/// The journal's own records: its terms and its last commit.
+fn own_records(path: &Path, db: &DB) -> Result<(Terms, CommitNo), OpenError> {
+    let damaged = |what: &str, error: codec::CodecError| OpenError::Damaged {
+        path: path.to_owned(),
+        reason: format!("the record of its {what}: {error}"),
+    };
+    let get = |key| db.get(key).map_err(|error| open_error(path, &error));
+    let terms = match get(keys::TERMS)? {
+        Some(value) => codec::decode_terms(&value).map_err(|error| damaged("terms", error))?,
+        None => Vec::new(),
+    };
+    let last = match get(keys::COMMIT)? {
+        Some(value) => codec::decode_commit(&value).map_err(|error| damaged("last commit", error))?,
+        None => CommitNo::default(),
+    };
+    Ok((Terms::from_list(terms), last))
+}
+
+fn write_terms(db: &DB, encoder: &mut Encoder, terms: &Terms) -> Result<(), StorageError> {
+    let Encoded { family, key, value } = encoder.terms(terms.list())?;
+    let mut batch = WriteBatch::new();
+    batch.put_cf(handle(db, family)?, key, value);
+    let mut synced = WriteOptions::default();
+    synced.set_sync(true);
+    db.write_opt(batch, &synced).map_err(|error| storage_error(db.path(), "beginning a term", &error))
+}
+
+/// The batch in RocksDB's own form, the commit number with it.
+fn encode<'a>(
+    held: &'a Held<'_>,
+    encoder: &mut Encoder,
+    batch: &Batch,
+    bytes: usize,
+) -> Result<(&'a DB, WriteBatch), StorageError> {
+    let db = held.as_ref().ok_or(StorageError::Closed)?;
+    // By number: a look-up by name for every change would cost as much as the change.
+    let [meta, jobs, history, quarantine] = Family::ALL.map(|family| handle(db, family));
+    let families = [meta?, jobs?, history?, quarantine?];
+    let at = |family: Family| families[usize::from(family.no())];
+    let mut encoded = WriteBatch::with_capacity_bytes(bytes);
+    for change in &batch.changes {
+        match change {
+            Change::Put(record) => {
+                let Encoded { family, key, value } = encoder.put(record)?;
+                encoded.put_cf(at(family), key, value);
+            }
+            Change::Delete(key) => {
+                let (family, key) = encoder.key(key)?;
+                encoded.delete_cf(at(family), key);
+            }
+        }
+    }
+    let Encoded { family, key, value } = encoder.commit(batch.commit_no)?;
+    encoded.put_cf(at(family), key, value);
+    let bytes = encoded.size_in_bytes();
+    if bytes > BATCH_BYTES_MAX {
+        return Err(StorageError::BatchTooLarge { bytes, bytes_max: BATCH_BYTES_MAX });
+    }
+    Ok((db, encoded))
+}
+
+/// RocksDB says what happened in words only; they choose the advice, never what is believed.
+fn open_error(path: &Path, error: &rocksdb::Error) -> OpenError {
+    let (path, reason) = (path.to_owned(), error.to_string());
+    let says = |words: &str| reason.contains(words);
+    if says("/LOCK:") || says("lock hold by current process") {
+        OpenError::InUse { path }
+    } else if says("No space left") || says("Disk quota") {
+        OpenError::DiskFull { path, reason }
+    } else if says("Permission denied") || says("Read-only file system") {
+        OpenError::Permission { path, doing: reason }
+    } else if matches!(error.kind(), ErrorKind::Corruption | ErrorKind::InvalidArgument | ErrorKind::NotFound)
+        || says("No such file")
+    {
+        OpenError::Damaged { path, reason }
+    } else {
+        OpenError::Io { path, doing: "opening the database".to_owned(), reason }
+    }
+}
+
+fn storage_error(path: &Path, doing: &str, error: &rocksdb::Error) -> StorageError {
+    let (path, doing, reason) = (path.to_owned(), doing.to_owned(), error.to_string());
+    if reason.contains("No space left") || reason.contains("Disk quota") {
+        StorageError::DiskFull { path, doing, reason }
+    } else {
+        StorageError::Io { path, doing, reason }
+    }
+}
+
+/// A failure of the first writes of an opening, which the opening has to answer for.
+fn from_storage(path: &Path, error: StorageError) -> OpenError {
+    let path = path.to_owned();
+    match error {
+        StorageError::DiskFull { reason, .. } => OpenError::DiskFull { path, reason },
+        StorageError::Io { doing, reason, .. } => OpenError::Io { path, doing, reason },
+        error => OpenError::Io { path, doing: "beginning a term".to_owned(), reason: error.to_string() },
+    }
+}

@@ -1,0 +1,230 @@
+//! Streaming what is remembered, and moving aside what cannot be used.
+//!
+//! Owns the walk over the families and the quarantine. Never deletes a record whose bytes it has not written elsewhere in
+//! the same synced batch, and never believes a job whose head it cannot read: it would run with its attempts forgotten.
+
+use rocksdb::{DB, DBRawIterator, ReadOptions, WriteBatch, WriteOptions};
+use windlass_scheduler::change::{JobRecord, Record};
+use windlass_scheduler::job::JobId;
+
+use super::reader::{handle, job_key, raw};
+use super::storage_error;
+use crate::codec::{self, Encoded, Encoder, Names};
+use crate::error::{LoadError, StorageError};
+use crate::journal::{Loaded, Quarantined};
+use crate::keys::{self, Family, hex, history, meta};
+
+/// Bytes that are moved aside with one sync.
+const MOVED_BYTES_MAX: usize = 4 << 20;
+/// Bytes that the disk reads ahead of the walk.
+const READ_AHEAD_BYTES: usize = 2 << 20;
+
+/// Takes what is loaded; answers with a reason to a record that makes no sense.
+pub(super) type Sink<'a> = &'a mut dyn FnMut(Loaded) -> Option<String>;
+
+/// Streams everything. `term` is the current one: it keeps apart what is moved aside at different times.
+pub(super) fn load(db: &DB, term: u64, sink: Sink<'_>) -> Result<(), LoadError> {
+    let mut load = Load {
+        db,
+        term,
+        sink,
+        names: Names::default(),
+        ended: Vec::new(),
+        encoder: Encoder::default(),
+        moved: WriteBatch::new(),
+    };
+    load.plain(Family::Meta, meta::SETTING..meta::CLAIMS)?;
+    load.plain(Family::History, history::ENDED..history::ATTEMPT)?;
+    load.ended.sort_unstable();
+    load.jobs()?;
+    load.plain(Family::Meta, meta::CLAIMS..u8::MAX)?;
+    load.move_aside().map_err(LoadError::NotMoved)
+}
+
+struct Load<'a> {
+    db: &'a DB,
+    term: u64,
+    sink: Sink<'a>,
+    names: Names,
+    /// Jobs whose end was streamed, sorted when the jobs come: their bodies are only retained.
+    ended: Vec<JobId>,
+    encoder: Encoder,
+    moved: WriteBatch,
+}
+
+impl<'a> Load<'a> {
+    /// Streams records that stand for themselves, whose keys begin in this range.
+    fn plain(&mut self, family: Family, first: std::ops::Range<u8>) -> Result<(), LoadError> {
+        let mut records = self.records(family, Some(first))?;
+        while let Some((key, value)) = records.item() {
+            match codec::decode(family, key, value, &mut self.names) {
+                Ok(record) => {
+                    let end = if let Record::Ended(end) = &record { Some(end.id) } else { None };
+                    if let Some(reason) = (self.sink)(Loaded::Record(record)) {
+                        self.aside(family, key, value, &reason)?;
+                        self.retained_aside(end, &reason)?;
+                    } else {
+                        self.ended.extend(end);
+                    }
+                }
+                Err(error) => {
+                    let reason = error.to_string();
+                    self.aside(family, key, value, &reason)?;
+                    if family == Family::History {
+                        self.retained_aside(codec::ended_id_guess(value), &reason)?;
+                    }
+                    self.report(key, reason);
+                }
+            }
+            records.next();
+        }
+        self.finished(&records)
+    }
+
+    /// Streams jobs, each with the head that stands next to it.
+    fn jobs(&mut self) -> Result<(), LoadError> {
+        let mut records = self.records(Family::Jobs, None)?;
+        // Both are sorted, so one walk over each finds them.
+        let ended = std::mem::take(&mut self.ended);
+        let mut ended = ended.iter().peekable();
+        while let Some((key, value)) = records.item() {
+            let id = match keys::decode(Family::Jobs, key, &mut |text| self.names.intern(text)) {
+                Some(windlass_scheduler::change::Key::Job(id)) => id,
+                other => {
+                    let reason = if other.is_some() { "a head without its job" } else { "the key has no known form" };
+                    self.aside(Family::Jobs, key, value, reason)?;
+                    self.report(key, reason.to_owned());
+                    records.next();
+                    continue;
+                }
+            };
+            while ended.next_if(|end| **end < id).is_some() {}
+            let retained = ended.peek() == Some(&&id);
+            let mut job = (!retained).then(|| codec::decode(Family::Jobs, key, value, &mut self.names));
+            records.next();
+            let head = match records.item() {
+                Some((key, value)) if key.split_last() == Some((&keys::jobs::HEAD, id.0.as_bytes())) => {
+                    let head = codec::decode(Family::Jobs, key, value, &mut self.names);
+                    records.next();
+                    Some(head)
+                }
+                _ => None,
+            };
+            if retained && head.is_some() {
+                // Ended and alive at once: the core has to judge that.
+                let key = job_key(id);
+                let value = raw(self.db, Family::Jobs, &key).map_err(LoadError::Unreadable)?.unwrap_or_default();
+                job = Some(codec::decode(Family::Jobs, &key, &value, &mut self.names));
+            }
+            if let Some(job) = job {
+                self.job(id, job, head)?;
+            }
+        }
+        self.finished(&records)
+    }
+
+    fn job(
+        &mut self,
+        id: JobId,
+        job: Result<Record, codec::CodecError>,
+        head: Option<Result<Record, codec::CodecError>>,
+    ) -> Result<(), LoadError> {
+        let (reason, known) = match join(job, head) {
+            Ok(job) => match (self.sink)(Loaded::Record(Record::Job(job))) {
+                Some(reason) => (reason, true),
+                None => return Ok(()),
+            },
+            Err(reason) => (reason, false),
+        };
+        let mut key = job_key(id);
+        for tag in [keys::jobs::JOB, keys::jobs::HEAD] {
+            key[keys::jobs::KEY_BYTES - 1] = tag;
+            if let Some(value) = raw(self.db, Family::Jobs, &key).map_err(LoadError::Unreadable)? {
+                self.aside(Family::Jobs, &key, &value, &reason)?;
+            }
+        }
+        if !known {
+            self.report(&job_key(id), reason);
+        }
+        Ok(())
+    }
+
+    /// The body of a job whose end goes: without its end it would come to life again.
+    fn retained_aside(&mut self, id: Option<JobId>, reason: &str) -> Result<(), LoadError> {
+        let Some(id) = id else { return Ok(()) };
+        let (key, mut head) = (job_key(id), job_key(id));
+        head[keys::jobs::KEY_BYTES - 1] = keys::jobs::HEAD;
+        let raw = |key: &[u8]| raw(self.db, Family::Jobs, key).map_err(LoadError::Unreadable);
+        if let (Some(value), None) = (raw(&key)?, raw(&head)?) {
+            self.aside(Family::Jobs, &key, &value, reason)?;
+            // The walk still sees it: it began, or will begin, before the move is written.
+            self.ended.push(id);
+        }
+        Ok(())
+    }
+
+    fn records(&self, family: Family, first: Option<std::ops::Range<u8>>) -> Result<DBRawIterator<'a>, LoadError> {
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        options.set_readahead_size(READ_AHEAD_BYTES);
+        if let Some(first) = first {
+            options.set_iterate_lower_bound([first.start]);
+            options.set_iterate_upper_bound([first.end]);
+        }
+        let family = handle(self.db, family).map_err(LoadError::Unreadable)?;
+        let mut records = self.db.raw_iterator_cf_opt(family, options);
+        records.seek_to_first();
+        Ok(records)
+    }
+
+    fn finished(&self, records: &DBRawIterator<'_>) -> Result<(), LoadError> {
+        let walked = records.status();
+        walked.map_err(|error| LoadError::Unreadable(storage_error(self.db.path(), "reading records", &error)))
+    }
+
+    fn report(&mut self, key: &[u8], reason: String) {
+        // The answer means nothing here: it is moved already.
+        let _ = (self.sink)(Loaded::Quarantined(Quarantined { key: hex(key), reason }));
+    }
+
+    fn aside(&mut self, family: Family, key: &[u8], value: &[u8], reason: &str) -> Result<(), LoadError> {
+        let from = handle(self.db, family).map_err(LoadError::NotMoved)?;
+        let to = handle(self.db, Family::Quarantine).map_err(LoadError::NotMoved)?;
+        let entry = self.encoder.quarantine(self.term, family, key, reason, value).map_err(LoadError::NotMoved)?;
+        let Encoded { key: at, value, .. } = entry;
+        self.moved.put_cf(to, at, value);
+        self.moved.delete_cf(from, key);
+        if self.moved.size_in_bytes() < MOVED_BYTES_MAX {
+            return Ok(());
+        }
+        self.move_aside().map_err(LoadError::NotMoved)
+    }
+
+    fn move_aside(&mut self) -> Result<(), StorageError> {
+        if self.moved.is_empty() {
+            return Ok(());
+        }
+        let mut synced = WriteOptions::default();
+        synced.set_sync(true);
+        let moved = std::mem::take(&mut self.moved);
+        self.db
+            .write_opt(moved, &synced)
+            .map_err(|error| storage_error(self.db.path(), "moving unreadable records aside", &error))
+    }
+}
+
+fn join(
+    job: Result<Record, codec::CodecError>,
+    head: Option<Result<Record, codec::CodecError>>,
+) -> Result<JobRecord, String> {
+    let Record::Job(mut job) = job.map_err(|error| error.to_string())? else {
+        return Err("it is not a job".to_owned());
+    };
+    match head {
+        None => {}
+        Some(Ok(Record::Head(_, head))) => job.head = head,
+        Some(Ok(_)) => return Err("its head is not a head".to_owned()),
+        Some(Err(error)) => return Err(format!("its head: {error}")),
+    }
+    Ok(job)
+}

@@ -1,0 +1,126 @@
+//! Reads of what is written, from any thread, until the journal closes.
+//!
+//! Owns the shared database handle, because closing must be able to take it away from every reader. Never writes.
+
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
+use rocksdb::{ColumnFamily, DB, ReadOptions};
+use windlass_scheduler::change::{EndedKey, EndedRecord, Key, Record};
+use windlass_scheduler::job::{JobId, Name};
+use windlass_scheduler::state::EndState;
+
+use super::storage_error;
+use crate::codec::{self, Names};
+use crate::error::StorageError;
+use crate::journal::Reader;
+use crate::keys::{self, Family, hex};
+
+/// The database, while it is open.
+#[derive(Debug)]
+pub(super) struct Shared(RwLock<Option<DB>>);
+
+/// The database, held open.
+pub(super) type Held<'a> = RwLockReadGuard<'a, Option<DB>>;
+
+impl Shared {
+    pub(super) const fn new(db: DB) -> Self {
+        Self(RwLock::new(Some(db)))
+    }
+
+    /// Holds the database open until the answer is dropped.
+    pub(super) fn hold(&self) -> Held<'_> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the reads under way, and closes the database.
+    pub(super) fn close(&self) {
+        drop(self.0.write().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// The family's handle. It is there in every database that opened: the families are named at open.
+pub(super) fn handle(db: &DB, family: Family) -> Result<&ColumnFamily, StorageError> {
+    db.cf_handle(family.name()).ok_or_else(|| StorageError::Io {
+        path: db.path().to_owned(),
+        doing: format!("looking for the family {}", family.name()),
+        reason: "it is not there".to_owned(),
+    })
+}
+
+impl Reader for Shared {
+    fn get(&self, key: &Key) -> Result<Option<Record>, StorageError> {
+        let held = self.hold();
+        let db = held.as_ref().ok_or(StorageError::Closed)?;
+        // A job and its head must be of one moment.
+        let snapshot = db.snapshot();
+        let mut bytes = Vec::new();
+        let get = |family: Family, key: &[u8]| -> Result<Option<Record>, StorageError> {
+            let value = snapshot
+                .get_cf(handle(db, family)?, key)
+                .map_err(|error| storage_error(db.path(), "reading a record", &error))?;
+            value.map(|value| decode(family, key, &value)).transpose()
+        };
+        let family = keys::encode(key, &mut bytes)?;
+        let record = get(family, &bytes)?;
+        let Some(Record::Job(mut job)) = record else { return Ok(record) };
+        bytes.clear();
+        keys::head(job.id, &mut bytes);
+        if let Some(Record::Head(_, head)) = get(Family::Jobs, &bytes)? {
+            job.head = head;
+        }
+        Ok(Some(Record::Job(job)))
+    }
+
+    fn ended(
+        &self,
+        queue: &Name,
+        state: EndState,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<EndedRecord>, StorageError> {
+        let held = self.hold();
+        let db = held.as_ref().ok_or(StorageError::Closed)?;
+        let key = |end_no| {
+            let mut bytes = Vec::new();
+            keys::ended(&EndedKey { queue: queue.clone(), state, end_no }, &mut bytes).map(|_| bytes)
+        };
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(key(0)?);
+        options.set_iterate_upper_bound(key(before.unwrap_or(u64::MAX))?);
+        let mut records = db.raw_iterator_cf_opt(handle(db, Family::History)?, options);
+        records.seek_to_last();
+        let mut page = Vec::new();
+        let mut names = Names::default();
+        while page.len() < limit {
+            let Some((key, value)) = records.item() else { break };
+            match codec::decode(Family::History, key, value, &mut names) {
+                Ok(Record::Ended(ended)) => page.push(ended),
+                Ok(_) => return Err(damaged(key, "it is not an end")),
+                Err(error) => return Err(damaged(key, &error.to_string())),
+            }
+            records.prev();
+        }
+        records.status().map_err(|error| storage_error(db.path(), "reading ended jobs", &error))?;
+        Ok(page)
+    }
+}
+
+/// The value under a job's key or its head's, as it is.
+pub(super) fn raw(db: &DB, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+    db.get_cf(handle(db, family)?, key).map_err(|error| storage_error(db.path(), "reading a record", &error))
+}
+
+/// The bytes of a job's key.
+pub(super) fn job_key(id: JobId) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(keys::jobs::KEY_BYTES);
+    keys::job(id, &mut bytes);
+    bytes
+}
+
+fn decode(family: Family, key: &[u8], value: &[u8]) -> Result<Record, StorageError> {
+    codec::decode(family, key, value, &mut Names::default()).map_err(|error| damaged(key, &error.to_string()))
+}
+
+fn damaged(key: &[u8], reason: &str) -> StorageError {
+    StorageError::Damaged { key: hex(key), reason: reason.to_owned() }
+}
