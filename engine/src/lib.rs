@@ -1,1 +1,98 @@
+//! Windlass: a background-job engine that a Rust service embeds.
+//!
+//! Priority queues live in memory, the truth lives in a write-ahead log, the parts are actors. No server to run, and nothing
+//! lost when the process is killed: `enqueue(..).await` is `Ok` when the job has reached its queue's durability, and from
+//! then on it runs until it succeeds, is dead-lettered, is cancelled or expires.
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//! use windlass::{Context, Engine, Job, JobError, MIN, MemoryJournal, Priority, QueueConfig, RetryPolicy, SEC};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct VerifyEmail { to: String, code: String }
+//! impl Job for VerifyEmail {
+//!     const KIND: &'static str = "verify-email";
+//!     const QUEUE: &'static str = "critical";
+//!     type Output = ();
+//! }
+//!
+//! async fn verify_email(job: VerifyEmail, cx: Context<()>) -> Result<(), JobError> {
+//!     println!("mail to {} with code {} (attempt {})", job.to, job.code, cx.attempt());
+//!     Ok(()) // any error is retried; JobError::permanent(..) is not
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let engine = Engine::builder()
+//!     .journal(MemoryJournal::new()) // or RocksJournal::at("./data")
+//!     .queue(QueueConfig::new("critical").concurrency(16).retry(RetryPolicy::exponential(SEC * 2).cap(MIN * 10).attempts(8)))
+//!     .handler(verify_email)
+//!     .start().await?;
+//!
+//! let mail = VerifyEmail { to: "ada@example.org".into(), code: "1815".into() };
+//! let job = engine.enqueue(mail).priority(Priority::URGENT).expires_in(MIN * 15).await?; // stored, here
+//! job.wait().await?;
+//! engine.shutdown(SEC * 30).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is promised
+//!
+//! Jobs run *at least once*, and at most one live attempt at a time; make handlers idempotent. A start is journaled before
+//! the handler runs, so that an attempt which kills the process is known and counted as lost. Done is one commit:
+//! acknowledgement, output and follow-up jobs are written together or not at all.
+//!
+//! | durability | `Ok` means | process killed | power lost |
+//! |---|---|---|---|
+//! | [`Durability::Memory`] | in RAM | lost | lost |
+//! | [`Durability::Process`] | written | kept | at most about the last second lost |
+//! | [`Durability::Durable`] (default) | synced, shared by group commit | kept | kept |
+//!
+//! # Where it runs
+//!
+//! The engine's parts have a thread of their own, and so does the journal. Handlers run on the tokio runtime that called
+//! `start()`; blocking ones on threads of their own. A handler that blocks its runtime cannot stop the engine.
+//!
+//! This crate MOVES: async, clocks and threads live only here. What happens is decided by `windlass-scheduler`, and
+//! remembered by `windlass-storage`.
 
+mod actors;
+mod admin;
+mod builder;
+mod clock;
+mod config;
+mod context;
+mod door;
+mod engine;
+pub mod error;
+mod handle;
+mod handler;
+mod job;
+mod live;
+mod messages;
+mod status;
+mod telemetry;
+mod writer;
+
+pub use builder::EngineBuilder;
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use config::{HOUR, MIN, QueueConfig, Retention, RetryPolicy, SEC};
+pub use context::Context;
+pub use door::{Health, HealthState};
+pub use engine::Engine;
+pub use error::{ConfigError, ControlError, EnqueueError, JobError, ShutdownError, StartError, WaitError};
+pub use handle::JobHandle;
+pub use job::{Draft, Enqueue, Job, new_job_id};
+pub use status::{AttemptEnd, DeadLetter, DeadLetterDetail, JobStatus};
+pub use windlass_scheduler::attempt::{Failure, FailureKind};
+pub use windlass_scheduler::effect::Receipt;
+pub use windlass_scheduler::job::{JobId, Priority};
+pub use windlass_scheduler::lease::StopReason;
+pub use windlass_scheduler::refusal::Refusal;
+pub use windlass_scheduler::settings::{KeepDone, Level as Durability};
+pub use windlass_scheduler::state::State as JobState;
+pub use windlass_scheduler::view::{QueueStats, Why};
+#[cfg(feature = "rocksdb")]
+pub use windlass_storage::RocksJournal;
+pub use windlass_storage::{self as storage, MemoryJournal};

@@ -1,0 +1,243 @@
+//! The queue actor: the body of [`Shard`], which is its mind.
+//!
+//! Owns the shard, the open requests and the wave that is growing. Messages become commands, sealed waves go to the writer,
+//! effects are sent where they belong. Never decides anything about a job, and never waits.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use windlass_scheduler::attempt::Outcome;
+use windlass_scheduler::command::{Command, Request, Submit};
+use windlass_scheduler::effect::{Effect, Wave};
+use windlass_scheduler::job::JobId;
+use windlass_scheduler::lease::LeaseToken;
+use windlass_scheduler::shard::Shard;
+use windlass_storage::{Append, Batch, CommitNo, Journal, MemoryJournal};
+
+use crate::clock::Clocks;
+use crate::live::LiveTable;
+use crate::messages::{Question, QueueMsg, ReplyTo, SchedulerMsg, SupervisorMsg, Ticket, WorkerMsg, WriterMsg};
+use crate::writer::WriterHandle;
+
+/// A wave is sealed at the latest with this many commands in it, so that no answer waits for a stream that does not end.
+const WAVE_COMMANDS_MAX: usize = 4_096;
+
+pub(crate) struct QueueActor;
+
+/// What the actor is started with.
+pub(crate) struct QueueParts {
+    pub(crate) shard: Box<Shard>,
+    pub(crate) twin: Arc<Mutex<MemoryJournal>>,
+    pub(crate) twin_term: u64,
+    pub(crate) clocks: Clocks,
+    pub(crate) writer: WriterHandle,
+    /// One a configured queue, in the order of the settings.
+    pub(crate) workers: Vec<ActorRef<WorkerMsg>>,
+    pub(crate) scheduler: ActorRef<SchedulerMsg>,
+    pub(crate) supervisor: ActorRef<SupervisorMsg>,
+    pub(crate) live: Arc<LiveTable>,
+}
+
+/// Someone who waits. The ticket goes with the answer.
+struct Pending {
+    reply: ReplyTo,
+    _ticket: Option<Ticket>,
+}
+
+pub(crate) struct QueueState {
+    parts: QueueParts,
+    pending: HashMap<Request, Pending>,
+    /// Ends by their step: their entries in the table of live attempts go when that is written.
+    ends: VecDeque<(u64, JobId, LeaseToken)>,
+    commands_in_wave: usize,
+    draining: bool,
+}
+
+impl Actor for QueueActor {
+    type Msg = QueueMsg;
+    type State = QueueState;
+    type Arguments = QueueParts;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<QueueMsg>,
+        parts: QueueParts,
+    ) -> Result<QueueState, ActorProcessingErr> {
+        Ok(QueueState { parts, pending: HashMap::new(), ends: VecDeque::new(), commands_in_wave: 0, draining: false })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<QueueMsg>,
+        message: QueueMsg,
+        state: &mut QueueState,
+    ) -> Result<(), ActorProcessingErr> {
+        state.receive(&myself, message);
+        Ok(())
+    }
+}
+
+impl QueueState {
+    fn receive(&mut self, myself: &ActorRef<QueueMsg>, message: QueueMsg) {
+        match message {
+            QueueMsg::Seal => return self.seal(),
+            QueueMsg::Written(step) => {
+                self.parts.shard.written(step);
+                return self.flush_effects(step);
+            }
+            QueueMsg::Synced(step) => {
+                self.parts.shard.synced(step);
+                return self.flush_effects(step);
+            }
+            QueueMsg::Finish(reply) => {
+                self.seal();
+                let _ = reply.send(());
+                return;
+            }
+            QueueMsg::Halt => return myself.stop(None),
+            QueueMsg::Submit { request, jobs, reply, ending, ticket } => {
+                self.pending.insert(request, Pending { reply, _ticket: Some(ticket) });
+                let watch = ending.map(|(watch, reply)| {
+                    self.pending.insert(watch, Pending { reply, _ticket: None });
+                    watch
+                });
+                self.command(Command::Submit(Submit { request, watch, jobs }));
+            }
+            QueueMsg::Ask { request, question, reply } => {
+                self.pending.insert(request, Pending { reply, _ticket: None });
+                self.command(as_command(request, question));
+            }
+            QueueMsg::Unwatch { request, id } => {
+                self.pending.remove(&request);
+                self.command(Command::Unwatch { request, id });
+            }
+            QueueMsg::Ends(ends) => {
+                for (id, token, outcome) in ends {
+                    self.end(id, token, outcome);
+                }
+            }
+            QueueMsg::Slots { queue, slots } => self.command(Command::Slots { queue, slots }),
+            QueueMsg::Due { queue, class } => self.command(Command::Due { queue, class }),
+            QueueMsg::Rearm => self.command(Command::Rearm),
+            QueueMsg::Adopt => self.adopt(),
+            QueueMsg::Collect => self.collect(),
+            QueueMsg::Drain => {
+                self.draining = true;
+                self.command(Command::Drain);
+            }
+            QueueMsg::StopAttempts => self.command(Command::StopAttempts),
+        }
+        if self.commands_in_wave >= WAVE_COMMANDS_MAX {
+            self.seal();
+        } else if self.commands_in_wave == 1 {
+            // Lands behind everything that already waits, so that all of it shares the wave.
+            let _ = myself.send_message(QueueMsg::Seal);
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        self.commands_in_wave += 1;
+        self.parts.shard.handle(command, self.parts.clocks.now());
+    }
+
+    fn end(&mut self, id: JobId, token: LeaseToken, outcome: Outcome) {
+        self.command(Command::End { token, outcome });
+        self.ends.push_back((self.parts.shard.step(), id, token));
+    }
+
+    /// What still runs in this process goes on; what has ended meanwhile ends next.
+    fn adopt(&mut self) {
+        let live = self.parts.live.claims();
+        self.command(Command::LoadEnd { live });
+        self.collect();
+    }
+
+    /// An outcome that comes twice is refused by its token the second time.
+    fn collect(&mut self) {
+        for claim in self.parts.live.claims() {
+            if let Some(outcome) = self.parts.live.outcome(claim.id, claim.token) {
+                self.end(claim.id, claim.token, outcome);
+            }
+        }
+    }
+
+    fn seal(&mut self) {
+        self.commands_in_wave = 0;
+        if let Some(wave) = self.parts.shard.seal(self.parts.clocks.now()) {
+            self.send_wave(wave);
+        }
+        self.flush_effects(0);
+        if self.draining && self.parts.shard.running() == 0 {
+            let _ = self.parts.supervisor.send_message(SupervisorMsg::Idle);
+        }
+    }
+
+    fn send_wave(&mut self, mut wave: Wave) {
+        if !wave.volatile.is_empty() {
+            let changes = std::mem::take(&mut wave.volatile);
+            let commit_no = CommitNo { term: self.parts.twin_term, step: wave.last };
+            let mut twin = self.parts.twin.lock().unwrap_or_else(PoisonError::into_inner);
+            if !matches!(twin.append(&Batch { commit_no, changes }), Append::Ok) {
+                unreachable!("memory takes what rises in number");
+            }
+        }
+        if self.parts.writer.send(WriterMsg::Wave(wave)).is_err() {
+            let reason = "the writer is gone".to_owned();
+            let _ = self.parts.supervisor.send_message(SupervisorMsg::JournalBroken(reason));
+        }
+    }
+
+    fn flush_effects(&mut self, written: u64) {
+        while self.ends.front().is_some_and(|(step, _, _)| *step <= written) {
+            if let Some((_, id, token)) = self.ends.pop_front() {
+                self.parts.live.remove(id, token);
+            }
+        }
+        while let Some(effect) = self.parts.shard.poll_effect() {
+            self.perform(effect);
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Reply { request, answer } => {
+                if let Some(pending) = self.pending.remove(&request) {
+                    // Whoever left does not want to know.
+                    let _ = pending.reply.send(answer);
+                }
+            }
+            Effect::Run { queue, leases } => {
+                if let Some(worker) = self.parts.workers.get(queue.0 as usize) {
+                    let _ = worker.send_message(WorkerMsg::Run(leases));
+                }
+            }
+            Effect::Stop { queue, id, token, reason } => {
+                if let Some(worker) = self.parts.workers.get(queue.0 as usize) {
+                    let _ = worker.send_message(WorkerMsg::Stop { id, token, reason });
+                } else if let Some(signals) = self.parts.live.signals(id) {
+                    // Its job is gone, and no worker's slot depends on it any more.
+                    signals.stop(reason);
+                    self.parts.live.abort(id, token);
+                }
+            }
+            Effect::Arm { queue, class, at } => {
+                let _ = self.parts.scheduler.send_message(SchedulerMsg::Arm { queue, class, at });
+            }
+        }
+    }
+}
+
+fn as_command(request: Request, question: Question) -> Command {
+    match question {
+        Question::Extend { id, token, by_ms } => Command::Extend { request, id, token, by_ms },
+        Question::Cancel(id) => Command::Cancel { request, id },
+        Question::Pause(queue) => Command::Pause { request, queue },
+        Question::Resume(queue) => Command::Resume { request, queue },
+        Question::Requeue { ended, body } => Command::Requeue { request, ended, body },
+        Question::Discard(id) => Command::Discard { request, id },
+        Question::Watch(id) => Command::Watch { request, id },
+        Question::Look(id) => Command::Look { request, id },
+        Question::Stats => Command::Stats { request },
+    }
+}

@@ -1,0 +1,363 @@
+//! The supervisor: starts the parts, rebuilds them within a budget, drains and stops them.
+//!
+//! Owns the life of the engine and its health. Never touches job data: state comes back from the journal alone. A rebuild
+//! always is one of the whole shard: the door closes, the writer finishes or fails what it holds, the journal is opened
+//! again and loaded into a new core, and the attempts whose code still runs are adopted.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+use windlass_scheduler::settings::ShardSettings;
+use windlass_storage::{MemoryJournal, StorageError};
+
+use super::queue::{QueueActor, QueueParts};
+use super::scheduler::{SchedulerActor, SchedulerParts};
+use super::worker::{WorkerActor, WorkerParts};
+use crate::clock::Clocks;
+use crate::door::{Door, Gate, HealthState};
+use crate::error::{ShutdownError, StartError};
+use crate::messages::{Opening, QueueMsg, SchedulerMsg, SupervisorMsg, WorkerMsg, WriterMsg};
+use crate::writer::WriterHandle;
+
+/// So many rebuilds without [`SERVICE_MIN`] of service between them, and the engine gives up handing out work.
+const REBUILDS_MAX: u32 = 5;
+/// Service for so long makes the budget whole again.
+const SERVICE_MIN: Duration = Duration::from_secs(60);
+/// What code gets to end in, after a stop's deadline has cancelled it.
+const GRACE: Duration = Duration::from_millis(1_500);
+
+pub(crate) struct Supervisor;
+
+/// What the supervisor is started with.
+pub(crate) struct SupervisorParts {
+    pub(crate) settings: ShardSettings,
+    pub(crate) twin: Arc<Mutex<MemoryJournal>>,
+    pub(crate) clocks: Clocks,
+    pub(crate) door: Arc<Door>,
+    /// Without the supervisor's own address, which is not known before.
+    pub(crate) workers: Vec<WorkerPlan>,
+    /// Starts the writer, once there is someone to report to.
+    pub(crate) writer: Box<dyn FnOnce(ActorRef<SupervisorMsg>) -> std::io::Result<WriterHandle> + Send>,
+    pub(crate) started: oneshot::Sender<Result<(), StartError>>,
+}
+
+/// How to start the worker of a queue.
+pub(crate) type WorkerPlan = Box<dyn Fn(ActorRef<SupervisorMsg>) -> WorkerParts + Send + Sync>;
+
+pub(crate) struct SupervisorState {
+    settings: ShardSettings,
+    twin: Arc<Mutex<MemoryJournal>>,
+    clocks: Clocks,
+    door: Arc<Door>,
+    plans: Vec<WorkerPlan>,
+    writer: WriterHandle,
+    workers: Vec<ActorRef<WorkerMsg>>,
+    scheduler: Option<ActorRef<SchedulerMsg>>,
+    queue: Option<ActorRef<QueueMsg>>,
+    rebuilds: u32,
+    serving_since: Instant,
+    is_rebuilding: bool,
+    stopping: Option<Stopping>,
+}
+
+/// A stop under way.
+struct Stopping {
+    replies: Vec<oneshot::Sender<Result<(), ShutdownError>>>,
+    reason: String,
+}
+
+impl Actor for Supervisor {
+    type Msg = SupervisorMsg;
+    type State = SupervisorState;
+    type Arguments = SupervisorParts;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<SupervisorMsg>,
+        parts: SupervisorParts,
+    ) -> Result<SupervisorState, ActorProcessingErr> {
+        let writer = match (parts.writer)(myself.clone()) {
+            Ok(writer) => writer,
+            Err(error) => return refuse(parts.started, StartError::Thread(error.to_string())),
+        };
+        let mut state = SupervisorState {
+            settings: parts.settings,
+            twin: parts.twin,
+            clocks: parts.clocks,
+            door: parts.door,
+            plans: parts.workers,
+            writer,
+            workers: Vec::new(),
+            scheduler: None,
+            queue: None,
+            rebuilds: 0,
+            serving_since: Instant::now(),
+            is_rebuilding: false,
+            stopping: None,
+        };
+        match state.start(&myself).await {
+            Ok(()) => {
+                let _ = parts.started.send(Ok(()));
+                Ok(state)
+            }
+            Err(error) => refuse(parts.started, error),
+        }
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<SupervisorMsg>,
+        message: SupervisorMsg,
+        state: &mut SupervisorState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            SupervisorMsg::JournalBroken(reason) => state.schedule_rebuild(&myself, &reason),
+            SupervisorMsg::Rebuild => state.rebuild(&myself).await,
+            SupervisorMsg::RuntimeGone => {
+                if state.stopping.is_none() {
+                    error!("the handlers' runtime is gone: the engine stops");
+                    state.door.set_health(HealthState::RuntimeGone);
+                    state.begin_stop(&myself, Duration::ZERO, None, "the handlers' runtime is gone");
+                }
+            }
+            SupervisorMsg::Shutdown { deadline, reply } => state.begin_stop(&myself, deadline, reply, "it was stopped"),
+            SupervisorMsg::DeadlineOver => state.stop_attempts(&myself),
+            SupervisorMsg::Idle | SupervisorMsg::GraceOver => state.finish(&myself).await,
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<SupervisorMsg>,
+        event: SupervisionEvent,
+        state: &mut SupervisorState,
+    ) -> Result<(), ActorProcessingErr> {
+        let SupervisionEvent::ActorFailed(who, error) = event else { return Ok(()) };
+        let id = who.get_id();
+        if state.queue.as_ref().is_some_and(|queue| queue.get_id() == id) {
+            state.schedule_rebuild(&myself, &format!("the queue actor failed: {error}"));
+        } else if state.scheduler.as_ref().is_some_and(|scheduler| scheduler.get_id() == id) {
+            warn!(%error, "the scheduler actor failed and is started again");
+            state.start_scheduler(&myself).await?;
+            state.door.tell_queue(QueueMsg::Rearm);
+        } else if let Some(no) = state.workers.iter().position(|worker| worker.get_id() == id) {
+            warn!(%error, queue = no, "a worker actor failed and is started again");
+            state.workers[no] = state.start_worker(&myself, no).await?;
+            state.schedule_rebuild(&myself, "a worker actor failed");
+        }
+        Ok(())
+    }
+}
+
+/// Ends the supervisor before it began. The reason has gone where `start()` waits.
+fn refuse<T>(started: oneshot::Sender<Result<(), StartError>>, error: StartError) -> Result<T, ActorProcessingErr> {
+    let text = error.to_string();
+    let _ = started.send(Err(error));
+    Err(text.into())
+}
+
+/// A message to the supervisor itself, after some time.
+fn after(myself: &ActorRef<SupervisorMsg>, time: Duration, message: SupervisorMsg) {
+    let myself = myself.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(time).await;
+        let _ = myself.send_message(message);
+    });
+}
+
+impl SupervisorState {
+    async fn start(&mut self, myself: &ActorRef<SupervisorMsg>) -> Result<(), StartError> {
+        let opening = self.open().await?;
+        let thread = |error: ActorProcessingErr| StartError::Thread(error.to_string());
+        self.start_scheduler(myself).await.map_err(thread)?;
+        for no in 0..self.plans.len() {
+            let worker = self.start_worker(myself, no).await.map_err(thread)?;
+            self.workers.push(worker);
+        }
+        self.start_queue(myself, opening).await.map_err(thread)
+    }
+
+    async fn open(&self) -> Result<Opening, StartError> {
+        let (reply, opened) = oneshot::channel();
+        let gone = || StartError::Thread("the writer is gone".to_owned());
+        self.writer.send(WriterMsg::Open { settings: self.settings.clone(), reply }).map_err(|_| gone())?;
+        Ok(opened.await.map_err(|_| gone())??)
+    }
+
+    async fn start_scheduler(&mut self, myself: &ActorRef<SupervisorMsg>) -> Result<(), ActorProcessingErr> {
+        let parts = SchedulerParts { clocks: self.clocks.clone(), door: self.door.clone() };
+        let (scheduler, _) = Actor::spawn_linked(None, SchedulerActor, parts, myself.get_cell()).await?;
+        self.scheduler = Some(scheduler);
+        Ok(())
+    }
+
+    async fn start_worker(
+        &self,
+        myself: &ActorRef<SupervisorMsg>,
+        no: usize,
+    ) -> Result<ActorRef<WorkerMsg>, ActorProcessingErr> {
+        let parts = (self.plans[no])(myself.clone());
+        let (worker, _) = Actor::spawn_linked(None, WorkerActor, parts, myself.get_cell()).await?;
+        Ok(worker)
+    }
+
+    /// Starts a queue actor on a loaded core, has it adopt what runs, and opens the door.
+    async fn start_queue(
+        &mut self,
+        myself: &ActorRef<SupervisorMsg>,
+        opening: Opening,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some(scheduler) = self.scheduler.clone() else { return Err("there is no scheduler".into()) };
+        if opening.quarantined > 0 {
+            warn!(
+                records = opening.quarantined,
+                "some records were unreadable: they are kept aside, their jobs do not run"
+            );
+        }
+        let parts = QueueParts {
+            shard: opening.shard,
+            twin: self.twin.clone(),
+            twin_term: opening.twin_term,
+            clocks: self.clocks.clone(),
+            writer: self.writer.clone(),
+            workers: self.workers.clone(),
+            scheduler,
+            supervisor: myself.clone(),
+            live: self.door.live.clone(),
+        };
+        let (queue, _) = Actor::spawn_linked(None, QueueActor, parts, myself.get_cell()).await?;
+        if self.writer.send(WriterMsg::Attach(queue.clone())).is_err() {
+            return Err("the writer is gone".into());
+        }
+        let _ = queue.send_message(QueueMsg::Adopt);
+        for (no, queue_settings) in self.settings.queues.iter().enumerate() {
+            let no = windlass_scheduler::command::QueueNo(u32::try_from(no).unwrap_or(u32::MAX));
+            let _ = queue.send_message(QueueMsg::Slots { queue: no, slots: queue_settings.slots });
+        }
+        if self.stopping.is_some() {
+            let _ = queue.send_message(QueueMsg::Drain);
+        }
+        self.queue = Some(queue.clone());
+        let first = queue.clone();
+        self.door.set_readers(opening.reader, opening.twin_reader);
+        self.door.set_gate(Gate::Open(queue));
+        // What ended between the adoption and the opening of the gate was told to nobody.
+        let _ = first.send_message(QueueMsg::Collect);
+        self.door.set_health(HealthState::Healthy);
+        self.serving_since = Instant::now();
+        Ok(())
+    }
+
+    /// Closes the door, and rebuilds at once or after a pause, as long as the budget lasts.
+    fn schedule_rebuild(&mut self, myself: &ActorRef<SupervisorMsg>, reason: &str) {
+        if std::mem::replace(&mut self.is_rebuilding, true) {
+            return;
+        }
+        if self.queue.is_some() && self.serving_since.elapsed() >= SERVICE_MIN {
+            self.rebuilds = 0;
+        }
+        self.rebuilds += 1;
+        self.door.set_gate(Gate::Recovering);
+        if self.rebuilds > REBUILDS_MAX {
+            error!(reason, rebuilds = REBUILDS_MAX, "the storage stays broken: nothing is handed out any more");
+            let text = format!("gave up after {REBUILDS_MAX} rebuilds: {reason}");
+            self.door.set_health(HealthState::Unhealthy(text.clone()));
+            self.door.set_gate(Gate::Closed(text));
+            return;
+        }
+        warn!(reason, rebuild = self.rebuilds, "the core is rebuilt from the journal");
+        self.door.set_health(HealthState::Recovering(reason.to_owned()));
+        let pause = Duration::from_millis(10) * 5_u32.pow(self.rebuilds - 1);
+        after(myself, pause, SupervisorMsg::Rebuild);
+    }
+
+    async fn rebuild(&mut self, myself: &ActorRef<SupervisorMsg>) {
+        if let Some(queue) = self.queue.take() {
+            // Its requests fall with it: their callers learn that the outcome is unknown.
+            let _ = queue.kill_and_wait(None).await;
+        }
+        self.door.clear_readers();
+        let rebuilt = match self.open().await {
+            Ok(opening) => self.start_queue(myself, opening).await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        self.is_rebuilding = false;
+        match rebuilt {
+            Ok(()) => info!(rebuilds = self.rebuilds, "serving again"),
+            Err(reason) => self.schedule_rebuild(myself, &format!("the rebuild failed: {reason}")),
+        }
+    }
+
+    fn begin_stop(
+        &mut self,
+        myself: &ActorRef<SupervisorMsg>,
+        deadline: Duration,
+        reply: Option<oneshot::Sender<Result<(), ShutdownError>>>,
+        reason: &str,
+    ) {
+        if let Some(stopping) = &mut self.stopping {
+            stopping.replies.extend(reply);
+            return;
+        }
+        self.stopping = Some(Stopping { replies: reply.into_iter().collect(), reason: reason.to_owned() });
+        if let Some(queue) = &self.queue {
+            let _ = queue.send_message(QueueMsg::Drain);
+            after(myself, deadline, SupervisorMsg::DeadlineOver);
+        } else {
+            let _ = myself.send_message(SupervisorMsg::GraceOver);
+        }
+    }
+
+    fn stop_attempts(&self, myself: &ActorRef<SupervisorMsg>) {
+        if let Some(queue) = &self.queue {
+            let _ = queue.send_message(QueueMsg::StopAttempts);
+        }
+        after(myself, GRACE, SupervisorMsg::GraceOver);
+    }
+
+    /// The last wave, a synced and closed journal, and the end of all actors.
+    async fn finish(&mut self, myself: &ActorRef<SupervisorMsg>) {
+        let Some(stopping) = self.stopping.take() else { return };
+        let closed = self.close().await;
+        let unfinished = self.door.live.unended();
+        self.door.set_gate(Gate::Closed(stopping.reason.clone()));
+        if let Some(queue) = self.queue.take() {
+            let _ = queue.send_message(QueueMsg::Halt);
+        }
+        for reply in stopping.replies {
+            let result = match &closed {
+                Err(error) => Err(ShutdownError::Stopped(error.to_string())),
+                Ok(()) if !unfinished.is_empty() => Err(ShutdownError::Unfinished { ids: unfinished.clone() }),
+                Ok(()) => Ok(()),
+            };
+            let _ = reply.send(result);
+        }
+        for worker in &self.workers {
+            worker.stop(None);
+        }
+        if let Some(scheduler) = &self.scheduler {
+            scheduler.stop(None);
+        }
+        info!(unfinished = unfinished.len(), "stopped");
+        myself.stop(None);
+    }
+
+    async fn close(&self) -> Result<(), StorageError> {
+        if let Some(queue) = &self.queue {
+            let (reply, sealed) = oneshot::channel();
+            let _ = queue.send_message(QueueMsg::Finish(reply));
+            let _ = sealed.await;
+        }
+        self.door.clear_readers();
+        let (reply, closed) = oneshot::channel();
+        if self.writer.send(WriterMsg::Close(reply)).is_err() {
+            return Err(StorageError::Closed);
+        }
+        closed.await.unwrap_or(Err(StorageError::Closed))
+    }
+}

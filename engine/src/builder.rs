@@ -1,0 +1,260 @@
+//! From a description to a running engine: parse, do not validate later.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::{Arc, Mutex};
+
+use ractor::{Actor, ActorRef};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use windlass_scheduler::command::QueueNo;
+use windlass_scheduler::job::Name;
+use windlass_scheduler::settings::ShardSettings;
+use windlass_storage::{Journal, MemoryJournal};
+
+use crate::actors::supervisor::{Supervisor, SupervisorParts, WorkerPlan};
+use crate::actors::worker::WorkerParts;
+use crate::clock::{Clock, Clocks, SystemClock, is_paused};
+use crate::config::QueueConfig;
+use crate::context::Context;
+use crate::door::Door;
+use crate::engine::{Engine, Inner};
+use crate::error::{ConfigError, JobError, StartError};
+use crate::handler::Registry;
+use crate::job::Job;
+use crate::messages::SupervisorMsg;
+use crate::writer::{WriterCore, spawn_inline, spawn_thread};
+
+/// Free bytes on the journal's disk below which new jobs are refused, so that what runs can still be acknowledged.
+const DISK_FREE_BYTES_MIN: u64 = 256 << 20;
+
+/// An engine to be. Everything is checked by [`start`](Self::start), and nothing happens before.
+pub struct EngineBuilder<A> {
+    app: Arc<A>,
+    journal: Option<Box<dyn Journal>>,
+    queues: Vec<QueueConfig>,
+    registry: Registry,
+    clock: Arc<dyn Clock>,
+    unknown_kinds: bool,
+    single_runtime: bool,
+    disk_free_bytes_min: u64,
+}
+
+impl Default for EngineBuilder<()> {
+    fn default() -> Self {
+        Self {
+            app: Arc::new(()),
+            journal: None,
+            queues: Vec::new(),
+            registry: Registry::default(),
+            clock: Arc::new(SystemClock),
+            unknown_kinds: false,
+            single_runtime: false,
+            disk_free_bytes_min: DISK_FREE_BYTES_MIN,
+        }
+    }
+}
+
+impl EngineBuilder<()> {
+    /// State that all handlers share. Comes before the first handler that uses it.
+    #[must_use]
+    pub fn app<A: Send + Sync + 'static>(self, app: A) -> EngineBuilder<A> {
+        EngineBuilder {
+            app: Arc::new(app),
+            journal: self.journal,
+            queues: self.queues,
+            registry: self.registry,
+            clock: self.clock,
+            unknown_kinds: self.unknown_kinds,
+            single_runtime: self.single_runtime,
+            disk_free_bytes_min: self.disk_free_bytes_min,
+        }
+    }
+}
+
+impl<A: Send + Sync + 'static> EngineBuilder<A> {
+    /// Where the truth lives. This is a description: [`start`](Self::start) opens it.
+    #[must_use]
+    pub fn journal(mut self, journal: impl Journal + 'static) -> Self {
+        self.journal = Some(Box::new(journal));
+        self
+    }
+
+    /// A queue.
+    #[must_use]
+    pub fn queue(mut self, queue: QueueConfig) -> Self {
+        self.queues.push(queue);
+        self
+    }
+
+    /// The async handler of a kind. It runs on the tokio runtime that calls [`start`](Self::start).
+    #[must_use]
+    pub fn handler<J, F, Fut>(mut self, handler: F) -> Self
+    where
+        J: Job,
+        F: Fn(J, Context<A>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<J::Output, JobError>> + Send + 'static,
+    {
+        self.registry.add_async(self.app.clone(), handler);
+        self
+    }
+
+    /// The blocking handler of a kind. Every attempt runs on a thread of its own. It cannot be dropped: it should look at
+    /// [`Context::is_cancelled`] now and then.
+    #[must_use]
+    pub fn blocking_handler<J, F>(mut self, handler: F) -> Self
+    where
+        J: Job,
+        F: Fn(J, Context<A>) -> Result<J::Output, JobError> + Send + Sync + 'static,
+    {
+        self.registry.add_blocking(self.app.clone(), handler);
+        self
+    }
+
+    /// Accepts jobs of kinds that have no handler here, and parks them until an engine has one. Otherwise they are refused.
+    #[must_use]
+    pub fn allow_unknown_kinds(mut self) -> Self {
+        self.unknown_kinds = true;
+        self
+    }
+
+    /// Another wall clock, for tests.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Runs the engine's parts on the caller's runtime instead of a thread of their own. A handler that blocks that runtime
+    /// then stops the engine, too: timers, leases and enqueues of all queues wait. A paused tokio clock chooses this by
+    /// itself.
+    #[must_use]
+    pub fn single_runtime(mut self) -> Self {
+        self.single_runtime = true;
+        self
+    }
+
+    /// New jobs are refused while the journal's disk has fewer bytes free; 256 MiB unless said. What is kept free is for
+    /// the acknowledgements of jobs that were accepted.
+    #[must_use]
+    pub fn disk_free_bytes_min(mut self, bytes: u64) -> Self {
+        self.disk_free_bytes_min = bytes;
+        self
+    }
+
+    /// Checks everything, opens the journal, recovers what it holds, and begins to run jobs.
+    ///
+    /// # Errors
+    /// [`StartError`]: nothing has run then.
+    pub async fn start(mut self) -> Result<Engine, StartError> {
+        let handlers = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        let single_runtime = self.single_runtime || is_paused();
+        let (settings, journal) = self.check()?;
+        let door = Arc::new(Door::new(&settings, self.disk_free_bytes_min));
+        let twin = Arc::new(Mutex::new(MemoryJournal::new()));
+        let registry = Arc::new(self.registry);
+        let workers = self.queues.iter().enumerate().map(|(no, queue)| {
+            let (slots, abort_after) = (queue.settings.slots, queue.abort_after);
+            let (registry, door, handlers) = (registry.clone(), door.clone(), handlers.clone());
+            let plan = move |supervisor: ActorRef<SupervisorMsg>| WorkerParts {
+                queue: QueueNo(u32::try_from(no).unwrap_or(u32::MAX)),
+                slots,
+                abort_after,
+                registry: registry.clone(),
+                live: door.live.clone(),
+                door: door.clone(),
+                handlers: handlers.clone(),
+                is_single_runtime: single_runtime,
+                supervisor,
+            };
+            Box::new(plan) as WorkerPlan
+        });
+        let workers = workers.collect();
+        let mut writer = WriterCore::new(journal, twin.clone(), door.clone());
+        let writer = Box::new(move |supervisor: ActorRef<SupervisorMsg>| {
+            writer.report_to(supervisor);
+            if single_runtime { Ok(spawn_inline(writer)) } else { spawn_thread(writer) }
+        });
+        let (started, outcome) = oneshot::channel();
+        let clock = self.clock;
+        let parts = {
+            let door = door.clone();
+            move || SupervisorParts { settings, twin, clocks: Clocks::new(clock), door, workers, writer, started }
+        };
+        let supervisor = if single_runtime { spawn_here(parts()).await? } else { spawn_apart(parts).await? };
+        outcome.await.map_err(|_| StartError::Thread("the supervisor ended while starting".to_owned()))??;
+        match supervisor {
+            Some(supervisor) => Ok(Engine::new(Inner { door, supervisor, handlers })),
+            None => Err(StartError::Thread("the supervisor did not start".to_owned())),
+        }
+    }
+
+    fn check(&mut self) -> Result<(ShardSettings, Box<dyn Journal>), ConfigError> {
+        if self.queues.is_empty() {
+            return Err(ConfigError::NoQueue);
+        }
+        let mut names = BTreeSet::new();
+        for queue in &self.queues {
+            queue.check()?;
+            if !names.insert(queue.settings.name.clone()) {
+                return Err(ConfigError::QueueTwice(queue.settings.name.to_string()));
+            }
+        }
+        let mut kinds = BTreeSet::new();
+        for (kind, queue) in &self.registry.kinds {
+            if !Name::is_valid(kind) {
+                let name = (*kind).to_owned();
+                return Err(ConfigError::Name { what: "kind", name, bytes_max: Name::BYTES_MAX });
+            }
+            if !kinds.insert(Name::from(*kind)) {
+                return Err(ConfigError::HandlerTwice((*kind).to_owned()));
+            }
+            if !names.contains(&Name::from(*queue)) {
+                return Err(ConfigError::HandlerQueue { kind: (*kind).to_owned(), queue: (*queue).to_owned() });
+            }
+        }
+        let journal = self.journal.take().ok_or(ConfigError::NoJournal)?;
+        let queues = self.queues.iter().map(|queue| queue.settings.clone()).collect();
+        let seed = std::hash::RandomState::new().build_hasher().finish();
+        let mut settings = ShardSettings::new(0, seed, queues, kinds.into_iter().collect());
+        settings.unknown_kinds = self.unknown_kinds;
+        Ok((settings, journal))
+    }
+}
+
+type Spawned = Option<ActorRef<SupervisorMsg>>;
+
+/// Starts the parts on the current runtime.
+async fn spawn_here(parts: SupervisorParts) -> Result<Spawned, StartError> {
+    // Where it refused to start, the reason has gone another way.
+    Ok(Actor::spawn(None, Supervisor, parts).await.ok().map(|(supervisor, _)| supervisor))
+}
+
+/// Starts the parts on a thread and a runtime of their own.
+async fn spawn_apart(parts: impl FnOnce() -> SupervisorParts + Send + 'static) -> Result<Spawned, StartError> {
+    let (send, spawned) = oneshot::channel();
+    let body = move || {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                let _ = send.send(Err(StartError::Thread(error.to_string())));
+                return;
+            }
+        };
+        runtime.block_on(async move {
+            match Actor::spawn(None, Supervisor, parts()).await {
+                Ok((supervisor, ended)) => {
+                    let _ = send.send(Ok(Some(supervisor)));
+                    let _ = ended.await;
+                }
+                Err(_) => {
+                    let _ = send.send(Ok(None));
+                }
+            }
+        });
+    };
+    let thread = std::thread::Builder::new().name("windlass-engine".to_owned()).spawn(body);
+    thread.map_err(|error| StartError::Thread(error.to_string()))?;
+    spawned.await.map_err(|_| StartError::Thread("the engine's thread ended while starting".to_owned()))?
+}

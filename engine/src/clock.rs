@@ -1,0 +1,87 @@
+//! Time enters here, and nowhere else (I5).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+use windlass_scheduler::time::{Mono, Now, Timestamp};
+
+/// Where an engine gets its wall time from. Its monotonic time is tokio's, so that a paused clock is followed.
+pub trait Clock: Send + Sync + 'static {
+    /// Milliseconds since the Unix epoch. It may jump both ways.
+    fn wall_ms(&self) -> u64;
+}
+
+/// The system's wall clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn wall_ms(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A wall clock that a test sets: it stands still until told, or moves along with tokio's (paused) time.
+#[derive(Debug)]
+pub struct ManualClock {
+    base_ms: AtomicU64,
+    started: Instant,
+}
+
+impl ManualClock {
+    /// A clock that shows this time now, and follows tokio's time from here.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime whose clock is paused, tokio's time is the machine's.
+    #[must_use]
+    pub fn starting_at_ms(wall_ms: u64) -> Arc<Self> {
+        Arc::new(Self { base_ms: AtomicU64::new(wall_ms), started: Instant::now() })
+    }
+
+    /// Sets the wall clock forward by so many milliseconds; tokio's time does not move.
+    pub fn jump_forward_ms(&self, ms: u64) {
+        self.base_ms.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    /// Sets the wall clock back by so many milliseconds; tokio's time does not move.
+    pub fn jump_back_ms(&self, ms: u64) {
+        let _ = self.base_ms.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |base| Some(base.saturating_sub(ms)));
+    }
+}
+
+impl Clock for Arc<ManualClock> {
+    fn wall_ms(&self) -> u64 {
+        let passed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.base_ms.load(Ordering::SeqCst).saturating_add(passed)
+    }
+}
+
+/// Both clocks as the core wants them.
+#[derive(Clone)]
+pub(crate) struct Clocks {
+    wall: Arc<dyn Clock>,
+    origin: Instant,
+}
+
+impl Clocks {
+    pub(crate) fn new(wall: Arc<dyn Clock>) -> Self {
+        Self { wall, origin: Instant::now() }
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        let mono = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Now { mono: Mono(mono), wall: Timestamp(self.wall.wall_ms()) }
+    }
+}
+
+/// Whether tokio's clock stands still here: it does not move while the machine's does.
+pub(crate) fn is_paused() -> bool {
+    let (tokio, machine) = (Instant::now(), std::time::Instant::now());
+    while machine.elapsed().as_micros() < 50 {
+        std::hint::spin_loop();
+    }
+    tokio.elapsed().is_zero()
+}

@@ -1,0 +1,177 @@
+//! What a handler gets beside its job.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+use windlass_scheduler::job::{JobId, NewJob};
+use windlass_scheduler::lease::{Lease, StopReason};
+
+use crate::config::ms;
+use crate::door::Door;
+use crate::error::{ControlError, EnqueueError};
+use crate::job::{Draft, Job};
+use crate::live::Signals;
+use crate::messages::Question;
+
+/// The most progress that is kept of an attempt, in bytes of JSON: a few numbers, not a report.
+const PROGRESS_BYTES_MAX: usize = 4_096;
+/// Follow-up jobs that one attempt may add: what an ack may overdraw a queue by (I9).
+const FOLLOW_UPS_MAX: usize = 10_000;
+
+/// One attempt, as its handler sees it. Cheap to clone.
+pub struct Context<A> {
+    app: Arc<A>,
+    attempt: Arc<AttemptCore>,
+}
+
+/// The part of a context that knows nothing of the application's type.
+pub(crate) struct AttemptCore {
+    pub(crate) lease: Lease,
+    pub(crate) signals: Arc<Signals>,
+    pub(crate) door: Arc<Door>,
+    pub(crate) follow_ups: Mutex<Vec<NewJob>>,
+}
+
+impl<A> Clone for Context<A> {
+    fn clone(&self) -> Self {
+        Self { app: self.app.clone(), attempt: self.attempt.clone() }
+    }
+}
+
+impl<A> Context<A> {
+    pub(crate) fn new(app: Arc<A>, attempt: Arc<AttemptCore>) -> Self {
+        Self { app, attempt }
+    }
+
+    /// The application's shared state, as given to the builder.
+    #[must_use]
+    pub fn app(&self) -> &A {
+        &self.app
+    }
+
+    /// The job.
+    #[must_use]
+    pub fn id(&self) -> JobId {
+        self.attempt.lease.id
+    }
+
+    /// The queue that it came through.
+    #[must_use]
+    pub fn queue(&self) -> &str {
+        self.attempt.lease.queue.as_str()
+    }
+
+    /// The number of this attempt, from 1. Every start counts, also one whose process died.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt.lease.attempt
+    }
+
+    /// Failures before this attempt: what the retry policy counts.
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        self.attempt.lease.failures
+    }
+
+    /// When the job was accepted.
+    #[must_use]
+    pub fn created(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.attempt.lease.created.0)
+    }
+
+    /// The caller's id of the story that this job is part of.
+    #[must_use]
+    pub fn correlation_id(&self) -> Option<&str> {
+        self.attempt.lease.body.correlation_id.as_deref()
+    }
+
+    /// The W3C trace context that came with the job.
+    #[must_use]
+    pub fn trace_context(&self) -> Option<&str> {
+        self.attempt.lease.body.trace.as_deref()
+    }
+
+    /// The job's tags.
+    #[must_use]
+    pub fn tags(&self) -> &[String] {
+        &self.attempt.lease.body.tags
+    }
+
+    /// Fires when the attempt should end: its time is over, the job was cancelled, or the engine stops. An async handler
+    /// that does not end is dropped after its queue's `abort_after`; a blocking one has to look.
+    #[must_use]
+    pub fn cancellation(&self) -> &CancellationToken {
+        &self.attempt.signals.cancelled
+    }
+
+    /// Whether the attempt should end.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.attempt.signals.cancelled.is_cancelled()
+    }
+
+    /// Why it should end, if it should.
+    #[must_use]
+    pub fn stop_reason(&self) -> Option<StopReason> {
+        self.attempt.signals.reason()
+    }
+
+    /// Tells how far it is: any JSON of at most 4 KiB, to be seen by those who look at the job while it runs. Not stored.
+    ///
+    /// # Errors
+    /// [`EnqueueError::Encode`] or [`EnqueueError::Label`], where it is no JSON or too long.
+    pub fn progress<T: Serialize>(&self, progress: &T) -> Result<(), EnqueueError> {
+        let value = serde_json::to_value(progress);
+        let value = value.map_err(|error| EnqueueError::Encode { kind: "progress", reason: error.to_string() })?;
+        let (length, max) = (value.to_string().len(), PROGRESS_BYTES_MAX);
+        if length > max {
+            return Err(EnqueueError::Label { what: "bytes of progress", value: length, max });
+        }
+        self.attempt.signals.set_progress(value);
+        Ok(())
+    }
+
+    /// Lets this attempt run until this long from now, whatever its time was.
+    ///
+    /// # Errors
+    /// [`ControlError::Refused`] with `StaleLease` where its time was over already.
+    pub async fn extend(&self, by: Duration) -> Result<(), ControlError> {
+        let lease = &self.attempt.lease;
+        let question = Question::Extend { id: lease.id, token: lease.token, by_ms: ms(by) };
+        self.attempt.door.ask(question).await.map(|_| ())
+    }
+
+    /// Adds a job that is stored in the same commit as this job's success, and not at all if it does not succeed. It is
+    /// checked now, so that the success cannot be refused; a full queue takes it all the same. Returns its id.
+    ///
+    /// # Errors
+    /// [`EnqueueError`], and the job is not added.
+    pub fn follow_up<J: Job>(&self, job: &J) -> Result<JobId, EnqueueError> {
+        self.follow_up_with(Draft::new(job))
+    }
+
+    /// As [`follow_up`](Self::follow_up), with options.
+    ///
+    /// # Errors
+    /// [`EnqueueError`], and the job is not added.
+    pub fn follow_up_with(&self, draft: Draft) -> Result<JobId, EnqueueError> {
+        let job = draft.into_new_job()?;
+        self.attempt.door.check_follow_up(&job)?;
+        let mut follow_ups = self.attempt.follow_ups.lock().unwrap_or_else(PoisonError::into_inner);
+        if follow_ups.len() >= FOLLOW_UPS_MAX {
+            let (what, value, max) = ("follow-up jobs", follow_ups.len() + 1, FOLLOW_UPS_MAX);
+            return Err(EnqueueError::Label { what, value, max });
+        }
+        let id = job.id;
+        follow_ups.push(job);
+        Ok(id)
+    }
+}
+
+impl<A> std::fmt::Debug for Context<A> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("lease", &self.attempt.lease).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,282 @@
+//! The door: how calls get to the queue actor of the day, and how many at once.
+//!
+//! Owns the permits that bound what waits in the ring (jobs, bytes, calls), and what everyone outside the actors shares:
+//! the gate, the readers, the table of live attempts, the health. Never decides anything about a job.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use ractor::ActorRef;
+use tokio::sync::{Semaphore, oneshot, watch};
+use windlass_scheduler::command::Request;
+use windlass_scheduler::effect::Answer;
+use windlass_scheduler::job::{JobId, Name, NewJob};
+use windlass_scheduler::refusal::Refusal;
+use windlass_scheduler::settings::{Level, ShardSettings};
+use windlass_storage::{Reader, StorageError};
+
+use crate::error::{ControlError, EnqueueError};
+use crate::live::LiveTable;
+use crate::messages::{Question, QueueMsg, Ticket};
+
+/// Calls that may be in the ring at once: more gains nothing, each costs memory while it waits.
+const CALLS_MAX: usize = 4_096;
+
+/// Whether there is a queue actor to speak to.
+#[derive(Clone, Debug)]
+pub(crate) enum Gate {
+    /// This one.
+    Open(ActorRef<QueueMsg>),
+    /// Not now: the core is being rebuilt.
+    Recovering,
+    /// Not any more, and why.
+    Closed(String),
+}
+
+/// Whether an engine serves, and if not, why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HealthState {
+    /// It serves.
+    Healthy,
+    /// It is being rebuilt from its journal, for this reason; calls wait.
+    Recovering(String),
+    /// It gave up rebuilding, for this reason: nothing is handed out or accepted. Mend the storage and start it again.
+    Unhealthy(String),
+    /// The runtime that handlers ran on is gone, and so the engine has stopped.
+    RuntimeGone,
+}
+
+/// An engine's health.
+#[derive(Clone, Debug)]
+pub struct Health {
+    /// What it is.
+    pub state: HealthState,
+    /// Since when.
+    pub since: SystemTime,
+}
+
+/// Both journals' readers: the journal's own, and the volatile twin's.
+#[derive(Clone)]
+struct Readers {
+    journal: Arc<dyn Reader>,
+    twin: Arc<dyn Reader>,
+}
+
+/// What the outside needs to know of a queue.
+#[derive(Clone, Copy, Debug)]
+struct QueueLimits {
+    level: Level,
+    payload_bytes_max: usize,
+    result_bytes_max: usize,
+}
+
+pub(crate) struct Door {
+    gate: watch::Sender<Gate>,
+    health: RwLock<Health>,
+    readers: RwLock<Option<Readers>>,
+    requests: AtomicU64,
+    calls: Arc<Semaphore>,
+    jobs: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+    jobs_max: usize,
+    bytes_max: usize,
+    free_bytes: AtomicU64,
+    free_bytes_min: u64,
+    queues: BTreeMap<Name, QueueLimits>,
+    kinds: Vec<Name>,
+    unknown_kinds: bool,
+    pub(crate) live: Arc<LiveTable>,
+}
+
+impl Door {
+    pub(crate) fn new(settings: &ShardSettings, free_bytes_min: u64) -> Self {
+        let limits = |queue: &windlass_scheduler::settings::QueueSettings| QueueLimits {
+            level: queue.level,
+            payload_bytes_max: queue.payload_bytes_max,
+            result_bytes_max: queue.result_bytes_max,
+        };
+        Self {
+            gate: watch::Sender::new(Gate::Recovering),
+            health: RwLock::new(Health {
+                state: HealthState::Recovering("starting".to_owned()),
+                since: SystemTime::now(),
+            }),
+            readers: RwLock::new(None),
+            requests: AtomicU64::new(1),
+            calls: Arc::new(Semaphore::new(CALLS_MAX)),
+            jobs: Arc::new(Semaphore::new(settings.bulk_jobs_max)),
+            bytes: Arc::new(Semaphore::new(settings.bulk_bytes_max)),
+            jobs_max: settings.bulk_jobs_max,
+            bytes_max: settings.bulk_bytes_max,
+            free_bytes: AtomicU64::new(u64::MAX),
+            free_bytes_min,
+            queues: settings.queues.iter().map(|queue| (queue.name.clone(), limits(queue))).collect(),
+            kinds: settings.kinds.clone(),
+            unknown_kinds: settings.unknown_kinds,
+            live: Arc::new(LiveTable::default()),
+        }
+    }
+
+    pub(crate) fn set_gate(&self, gate: Gate) {
+        // A gate that was closed stays closed: an engine does not come back from its end.
+        self.gate.send_if_modified(|before| {
+            let changes = !matches!(before, Gate::Closed(_));
+            if changes {
+                *before = gate;
+            }
+            changes
+        });
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        self.health.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_health(&self, state: HealthState) {
+        let mut health = self.health.write().unwrap_or_else(PoisonError::into_inner);
+        if health.state != state && health.state != HealthState::RuntimeGone {
+            *health = Health { state, since: SystemTime::now() };
+        }
+    }
+
+    pub(crate) fn set_readers(&self, journal: Arc<dyn Reader>, twin: Arc<dyn Reader>) {
+        *self.readers.write().unwrap_or_else(PoisonError::into_inner) = Some(Readers { journal, twin });
+    }
+
+    pub(crate) fn clear_readers(&self) {
+        *self.readers.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The reader of the journal that this queue's records are in.
+    pub(crate) fn reader(&self, queue: &Name) -> Result<Arc<dyn Reader>, StorageError> {
+        let readers = self.readers.read().unwrap_or_else(PoisonError::into_inner);
+        let readers = readers.as_ref().ok_or(StorageError::Closed)?;
+        let is_volatile = self.queues.get(queue).is_some_and(|queue| queue.level == Level::Memory);
+        Ok(if is_volatile { readers.twin.clone() } else { readers.journal.clone() })
+    }
+
+    pub(crate) fn set_free_bytes(&self, free_bytes: Option<u64>) {
+        self.free_bytes.store(free_bytes.unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(crate) fn result_bytes_max(&self, queue: &Name) -> usize {
+        self.queues.get(queue).map_or(0, |queue| queue.result_bytes_max)
+    }
+
+    /// Checks a follow-up as the core would, but for the depth, which it may overdraw.
+    pub(crate) fn check_follow_up(&self, job: &NewJob) -> Result<(), EnqueueError> {
+        let Some(limits) = self.queues.get(&job.queue) else {
+            return Err(Refusal::NoQueue { queue: job.queue.clone() }.into());
+        };
+        if !self.unknown_kinds && !self.kinds.contains(&job.kind) {
+            return Err(Refusal::NoHandler { kind: job.kind.clone() }.into());
+        }
+        let (bytes, bytes_max) = (job.body.bytes(), limits.payload_bytes_max);
+        if bytes > bytes_max {
+            return Err(Refusal::PayloadTooLarge { queue: job.queue.clone(), bytes, bytes_max }.into());
+        }
+        Ok(())
+    }
+
+    /// For the actors: to the queue actor of the day. One that is being rebuilt finds out by itself.
+    pub(crate) fn tell_queue(&self, message: QueueMsg) {
+        if let Gate::Open(queue) = &*self.gate.borrow() {
+            let _ = queue.send_message(message);
+        }
+    }
+
+    pub(crate) fn next_request(&self) -> Request {
+        Request(self.requests.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The queue actor, as soon as there is one again.
+    async fn queue(&self) -> Result<ActorRef<QueueMsg>, String> {
+        if let Gate::Open(queue) = &*self.gate.borrow() {
+            return Ok(queue.clone());
+        }
+        let mut gate = self.gate.subscribe();
+        let gate = gate.wait_for(|gate| !matches!(gate, Gate::Recovering)).await;
+        match gate.as_deref() {
+            Ok(Gate::Open(queue)) => Ok(queue.clone()),
+            Ok(Gate::Closed(reason)) => Err(reason.clone()),
+            Ok(Gate::Recovering) | Err(_) => Err("it is gone".to_owned()),
+        }
+    }
+
+    /// Lets jobs in: waits for permits, then for the answer. `ending` is answered when the (only) job has ended.
+    pub(crate) async fn submit(
+        &self,
+        jobs: Vec<NewJob>,
+        ending: Option<(Request, oneshot::Sender<Result<Answer, Refusal>>)>,
+    ) -> Result<Answer, EnqueueError> {
+        let Some(id) = jobs.first().map(|job| job.id) else { return Ok(Answer::Enqueued(Vec::new())) };
+        let ticket = self.ticket(&jobs).await?;
+        let (reply, answer) = oneshot::channel();
+        let message = QueueMsg::Submit { request: self.next_request(), jobs, reply, ending, ticket };
+        let queue = self.queue().await.map_err(EnqueueError::Unavailable)?;
+        // A message that does not arrive was not stored, but a queue that falls meanwhile is told apart by nobody.
+        queue.send_message(message).map_err(|_| EnqueueError::Interrupted { id })?;
+        match answer.await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(EnqueueError::Interrupted { id }),
+        }
+    }
+
+    async fn ticket(&self, jobs: &[NewJob]) -> Result<Ticket, EnqueueError> {
+        let free_bytes = self.free_bytes.load(Ordering::Relaxed);
+        if free_bytes < self.free_bytes_min {
+            return Err(EnqueueError::DiskNearlyFull { free_bytes, free_bytes_min: self.free_bytes_min });
+        }
+        let bytes: usize = jobs.iter().map(|job| job.body.bytes()).sum();
+        if jobs.len() > self.jobs_max || bytes > self.bytes_max {
+            let (jobs, jobs_max, bytes_max) = (jobs.len(), self.jobs_max, self.bytes_max);
+            return Err(EnqueueError::TooLarge { jobs, jobs_max, bytes, bytes_max });
+        }
+        let many = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let closed = |_| EnqueueError::Unavailable("it is gone".to_owned());
+        Ok(Ticket {
+            _call: self.calls.clone().acquire_owned().await.map_err(closed)?,
+            _jobs: self.jobs.clone().acquire_many_owned(many(jobs.len())).await.map_err(closed)?,
+            _bytes: self.bytes.clone().acquire_many_owned(many(bytes)).await.map_err(closed)?,
+        })
+    }
+
+    /// Asks a question and waits for the answer.
+    pub(crate) async fn ask(&self, question: Question) -> Result<Answer, ControlError> {
+        self.ask_as(self.next_request(), question).await
+    }
+
+    pub(crate) async fn ask_as(&self, request: Request, question: Question) -> Result<Answer, ControlError> {
+        let queue = self.queue().await.map_err(ControlError::Unavailable)?;
+        let (reply, answer) = oneshot::channel();
+        let sent = queue.send_message(QueueMsg::Ask { request, question, reply });
+        sent.map_err(|_| ControlError::Interrupted)?;
+        Ok(answer.await.map_err(|_| ControlError::Interrupted)??)
+    }
+}
+
+/// Takes a wait back when nobody waits any more.
+pub(crate) struct WatchGuard {
+    pub(crate) door: Arc<Door>,
+    pub(crate) request: Request,
+    pub(crate) id: JobId,
+    pub(crate) is_over: bool,
+}
+
+impl Drop for WatchGuard {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.door.tell_queue(QueueMsg::Unwatch { request: self.request, id: self.id });
+        }
+    }
+}
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Door").field("gate", &*self.gate.borrow()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,212 @@
+//! The handle that services hold: enqueue, wait, look, stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::ActorRef;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use windlass_scheduler::attempt::Output;
+use windlass_scheduler::change::{EndedKey, EndedRecord, Key, Record};
+use windlass_scheduler::effect::{Answer, Ending, Found, Receipt};
+use windlass_scheduler::job::{JobId, Name};
+use windlass_scheduler::refusal::Refusal;
+use windlass_scheduler::state::EndState;
+use windlass_storage::Reader;
+
+use crate::builder::EngineBuilder;
+use crate::door::{Door, Health, WatchGuard};
+use crate::error::{ControlError, EnqueueError, ShutdownError, WaitError};
+use crate::handle::JobHandle;
+use crate::job::{Draft, Enqueue, Job};
+use crate::messages::{Question, SupervisorMsg};
+
+/// A running engine. Cloning is cheap, and every clone is the same engine.
+///
+/// Shut it down with [`shutdown`](Self::shutdown). When the last clone is dropped instead, it stops at once: what runs is
+/// cancelled and given back, and the journal is closed in the background.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) door: Arc<Door>,
+    pub(crate) supervisor: ActorRef<SupervisorMsg>,
+    /// Where blocking reads go.
+    pub(crate) handlers: Handle,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let stop = SupervisorMsg::Shutdown { deadline: Duration::ZERO, reply: None };
+        let _ = self.supervisor.send_message(stop);
+    }
+}
+
+impl Engine {
+    /// Describes a new engine.
+    #[must_use]
+    pub fn builder() -> EngineBuilder<()> {
+        EngineBuilder::default()
+    }
+
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
+    }
+
+    pub(crate) fn door(&self) -> &Arc<Door> {
+        &self.inner.door
+    }
+
+    /// Hands in a job. Nothing happens until the returned value is awaited; then `Ok` means that the job has reached its
+    /// queue's durability, and will run until it succeeds, is dead-lettered, is cancelled or expires.
+    ///
+    /// Dropping the future before it is ready leaves the job stored whole, or not at all.
+    ///
+    /// # Errors
+    /// Of the await: [`EnqueueError`].
+    // By value: a job is handed over, and a caller that wants to keep it says so.
+    #[allow(clippy::needless_pass_by_value)]
+    pub fn enqueue<J: Job>(&self, job: J) -> Enqueue<J> {
+        Enqueue::new(self.clone(), &job)
+    }
+
+    /// Hands in many jobs, of any kinds and for any queues, in one commit: all of them or none. Up to 100,000 jobs and
+    /// 64 MiB. Returns a receipt a job, in order.
+    ///
+    /// # Errors
+    /// [`EnqueueError`], and none of the jobs is stored, but for [`EnqueueError::Interrupted`].
+    pub async fn enqueue_all(&self, drafts: impl IntoIterator<Item = Draft>) -> Result<Vec<Receipt>, EnqueueError> {
+        let jobs = drafts.into_iter().map(Draft::into_new_job).collect::<Result<Vec<_>, _>>()?;
+        match self.door().submit(jobs, None).await? {
+            Answer::Enqueued(receipts) => Ok(receipts),
+            other => unreachable!("an enqueue was answered with {other:?}"),
+        }
+    }
+
+    pub(crate) async fn submit_one(&self, draft: Draft) -> Result<Receipt, EnqueueError> {
+        let receipts = self.enqueue_all([draft]).await?;
+        receipts.into_iter().next().ok_or_else(|| EnqueueError::Unavailable("no receipt came".to_owned()))
+    }
+
+    pub(crate) async fn enqueue_and_wait<J: Job>(&self, draft: Draft) -> Result<J::Output, WaitError> {
+        let job = draft.into_new_job()?;
+        let id = job.id;
+        let request = self.door().next_request();
+        let mut guard = WatchGuard { door: self.door().clone(), request, id, is_over: false };
+        let (ending, ended) = oneshot::channel();
+        self.door().submit(vec![job], Some((request, ending))).await?;
+        let answer = ended.await;
+        guard.is_over = true;
+        match answer {
+            Ok(answer) => self.output::<J>(id, answer.map_err(ControlError::from)?).await,
+            // The storage broke after the job was accepted: the wait goes on where it is rebuilt.
+            Err(_) => self.wait_for::<J>(id).await,
+        }
+    }
+
+    /// A handle on a job that was enqueued before, by this process or an earlier one.
+    #[must_use]
+    pub fn handle<J: Job>(&self, id: JobId) -> JobHandle<J> {
+        JobHandle::new(self.clone(), id, false)
+    }
+
+    /// Waits until the job has ended. Survives rebuilds: the wait is taken up again.
+    pub(crate) async fn wait_for<J: Job>(&self, id: JobId) -> Result<J::Output, WaitError> {
+        loop {
+            let request = self.door().next_request();
+            let mut guard = WatchGuard { door: self.door().clone(), request, id, is_over: false };
+            let answer = self.door().ask_as(request, Question::Watch(id)).await;
+            guard.is_over = true;
+            match answer {
+                Err(ControlError::Interrupted) => {}
+                Err(error) => return Err(error.into()),
+                Ok(answer) => return self.output::<J>(id, answer).await,
+            }
+        }
+    }
+
+    async fn output<J: Job>(&self, id: JobId, answer: Answer) -> Result<J::Output, WaitError> {
+        let ending = match answer {
+            Answer::Ending(ending) => ending,
+            Answer::Found(Found::Ended(key)) => self.read_ending(id, key).await?,
+            other => unreachable!("a wait was answered with {other:?}"),
+        };
+        match (ending.state, ending.output) {
+            (EndState::Done, Output::None) => decode_output::<J>(id, b"null"),
+            (EndState::Done, Output::Bytes(bytes)) => decode_output::<J>(id, &bytes),
+            (EndState::Done, Output::TooLarge { bytes, bytes_max }) => {
+                Err(WaitError::ResultTooLarge { id, bytes, bytes_max })
+            }
+            (EndState::Dead, _) => {
+                let unknown = || windlass_scheduler::attempt::Failure {
+                    kind: windlass_scheduler::attempt::FailureKind::Error,
+                    message: "no failure is recorded".to_owned(),
+                };
+                Err(WaitError::Dead { id, failure: ending.failure.unwrap_or_else(unknown) })
+            }
+            (EndState::Cancelled, _) => Err(WaitError::Cancelled { id }),
+            (EndState::Expired, _) => Err(WaitError::Expired { id }),
+        }
+    }
+
+    async fn read_ending(&self, id: JobId, key: EndedKey) -> Result<Ending, ControlError> {
+        self.read(key.queue.clone(), move |reader| {
+            let record = ended_record(reader, &key, id)?;
+            let output = match record.output {
+                Output::Bytes(_) => match reader.get(&Key::Result(id))? {
+                    Some(Record::Result(_, bytes)) => Output::Bytes(bytes),
+                    _ => Output::None,
+                },
+                other => other,
+            };
+            Ok(Ending { id, state: key.state, output, failure: record.failure })
+        })
+        .await
+    }
+
+    /// Reads records of this queue on a thread where blocking is allowed.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        queue: Name,
+        read: impl FnOnce(&dyn Reader) -> Result<T, ControlError> + Send + 'static,
+    ) -> Result<T, ControlError> {
+        let door = self.door().clone();
+        let task = self.inner.handlers.spawn_blocking(move || read(door.reader(&queue)?.as_ref()));
+        task.await.map_err(|_| ControlError::Unavailable("the handlers' runtime is gone".to_owned()))?
+    }
+
+    /// Whether the engine serves, and if not, why and since when.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.door().health()
+    }
+
+    /// Stops: accepts nothing more, lets what runs end until the deadline, then cancels it, and closes the journal synced.
+    /// Attempts whose code ended by then are given back uncounted. May be called more than once.
+    ///
+    /// # Errors
+    /// [`ShutdownError::Unfinished`] with the jobs whose code did not end even then (they count as lost at the next start),
+    /// or what kept the journal from being closed cleanly.
+    pub async fn shutdown(&self, deadline: Duration) -> Result<(), ShutdownError> {
+        let (reply, stopped) = oneshot::channel();
+        let stop = SupervisorMsg::Shutdown { deadline, reply: Some(reply) };
+        let gone = || ShutdownError::Stopped("the supervisor is gone".to_owned());
+        self.inner.supervisor.send_message(stop).map_err(|_| gone())?;
+        stopped.await.map_err(|_| gone())?
+    }
+}
+
+fn decode_output<J: Job>(id: JobId, json: &[u8]) -> Result<J::Output, WaitError> {
+    serde_json::from_slice(json).map_err(|error| WaitError::Decode { id, reason: error.to_string() })
+}
+
+/// The record of a job that ended, if it still stands there.
+pub(crate) fn ended_record(reader: &dyn Reader, key: &EndedKey, id: JobId) -> Result<EndedRecord, ControlError> {
+    match reader.get(&Key::Ended(key.clone()))? {
+        Some(Record::Ended(record)) => Ok(record),
+        _ => Err(Refusal::Forgotten { id }.into()),
+    }
+}

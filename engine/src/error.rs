@@ -1,0 +1,318 @@
+//! What can go wrong, one type per operation. Each says what, where, the numbers, and what to do.
+
+use std::fmt;
+use std::time::Duration;
+
+use windlass_scheduler::attempt::{Failure, FailureKind, Outcome, Retry};
+use windlass_scheduler::job::JobId;
+use windlass_scheduler::refusal::Refusal;
+use windlass_storage::{LoadError, OpenError, StorageError};
+
+use crate::config::ms;
+
+/// What a handler says where it does not succeed. Every error type becomes one with `?` and is then retried by the policy.
+///
+/// It does not implement [`std::error::Error`] itself, so that `?` can turn every error into it, `anyhow`'s included.
+#[derive(Debug)]
+pub struct JobError {
+    pub(crate) kind: JobErrorKind,
+}
+
+#[derive(Debug)]
+pub(crate) enum JobErrorKind {
+    Retry(String),
+    RetryAfter(Duration, String),
+    Permanent(String),
+    Snooze(Duration),
+    Cancel(String),
+}
+
+impl JobError {
+    /// A failure that no retry can mend: the job is dead at once.
+    pub fn permanent(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { kind: JobErrorKind::Permanent(chain(error.into().as_ref())) }
+    }
+
+    /// A failure, to be tried again after this time instead of the policy's, unless its attempts are used up.
+    pub fn retry_after(delay: Duration, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { kind: JobErrorKind::RetryAfter(delay, chain(error.into().as_ref())) }
+    }
+
+    /// No failure: run again after this time. Not counted.
+    #[must_use]
+    pub const fn snooze(delay: Duration) -> Self {
+        Self { kind: JobErrorKind::Snooze(delay) }
+    }
+
+    /// Calls the job off: it is cancelled.
+    pub fn cancel(reason: impl fmt::Display) -> Self {
+        Self { kind: JobErrorKind::Cancel(reason.to_string()) }
+    }
+
+    pub(crate) fn into_outcome(self) -> Outcome {
+        let failed = |kind, message, retry| Outcome::Failed { failure: Failure::new(kind, message), retry };
+        match self.kind {
+            JobErrorKind::Retry(message) => failed(FailureKind::Error, message, Retry::ByPolicy),
+            JobErrorKind::RetryAfter(delay, message) => failed(FailureKind::Error, message, Retry::After(ms(delay))),
+            JobErrorKind::Permanent(message) => failed(FailureKind::Permanent, message, Retry::Never),
+            JobErrorKind::Snooze(delay) => Outcome::Snoozed { delay_ms: ms(delay) },
+            JobErrorKind::Cancel(reason) => Outcome::Cancelled { reason },
+        }
+    }
+}
+
+impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for JobError {
+    fn from(error: E) -> Self {
+        Self { kind: JobErrorKind::Retry(chain(error.into().as_ref())) }
+    }
+}
+
+/// An error with its causes, as one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.ends_with(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// A setting that cannot be.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A name with characters or a length that keys cannot carry.
+    #[error("{what} name `{name}`: 1 to {bytes_max} letters, digits and `-_.:/` are allowed")]
+    Name {
+        /// What it is the name of.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// The longest allowed, in bytes.
+        bytes_max: usize,
+    },
+    /// A number out of its range.
+    #[error("queue `{queue}`: {field} is {value}, allowed are {min} to {max}")]
+    Range {
+        /// The queue.
+        queue: String,
+        /// The setting.
+        field: &'static str,
+        /// What it is set to.
+        value: u64,
+        /// The least allowed.
+        min: u64,
+        /// The most allowed.
+        max: u64,
+    },
+    /// The same queue twice.
+    #[error("queue `{0}` is configured twice")]
+    QueueTwice(String),
+    /// Two handlers for one kind.
+    #[error("kind `{0}` has two handlers: a kind names one")]
+    HandlerTwice(String),
+    /// A handler's queue that is not there.
+    #[error("kind `{kind}` goes to queue `{queue}` by default, and there is no such queue: add it, or correct `QUEUE`")]
+    HandlerQueue {
+        /// The kind.
+        kind: String,
+        /// Its default queue.
+        queue: String,
+    },
+    /// No queue at all.
+    #[error("no queue is configured: add at least one with `.queue(..)`")]
+    NoQueue,
+    /// No journal.
+    #[error("no journal is given: say `.journal(RocksJournal::at(..))`, or `MemoryJournal::new()` if all may be lost")]
+    NoJournal,
+}
+
+/// Why an engine did not start. Nothing has run, and the journal is closed again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// `start()` was called outside of a tokio runtime.
+    #[error("there is no tokio runtime here: call `start()` inside of one, handlers run on it")]
+    NoRuntime,
+    /// A setting cannot be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The journal cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The journal cannot be written.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A queue at level `Memory` has journaled jobs.
+    #[error(
+        "queue `{queue}` is set to `Memory` and has {jobs} jobs in the journal, which would go on in memory alone: \
+         drain it first, or give the volatile queue another name"
+    )]
+    VolatileQueue {
+        /// The queue.
+        queue: String,
+        /// Jobs of it in the journal.
+        jobs: u64,
+    },
+    /// The operating system gave no thread, or a part panicked while starting.
+    #[error("the engine's own thread did not start: {0}")]
+    Thread(String),
+}
+
+/// Why a job was not accepted, or may have been.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnqueueError {
+    /// A clear no: nothing was stored.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The payload could not be encoded. Nothing was stored.
+    #[error("the payload of kind `{kind}` could not be encoded: {reason}")]
+    Encode {
+        /// The kind.
+        kind: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// A label that cannot be stored. Nothing was stored.
+    #[error("{what}: {value} given, {max} allowed")]
+    Label {
+        /// Which label.
+        what: &'static str,
+        /// Its length or number.
+        value: usize,
+        /// What is allowed.
+        max: usize,
+    },
+    /// The call has more jobs or bytes than the door ever lets in at once: waiting would never end. Nothing was stored.
+    #[error("{jobs} jobs of {bytes} bytes in one call: at most {jobs_max} jobs of {bytes_max} bytes; split it")]
+    TooLarge {
+        /// Jobs in the call.
+        jobs: usize,
+        /// Jobs that one call may have.
+        jobs_max: usize,
+        /// Bytes in the call.
+        bytes: usize,
+        /// Bytes that one call may have.
+        bytes_max: usize,
+    },
+    /// The disk is nearly full: the rest is kept so that what runs can still be acknowledged. Nothing was stored.
+    #[error("the disk is nearly full: {free_bytes} bytes free, new jobs need {free_bytes_min}; free some space")]
+    DiskNearlyFull {
+        /// Bytes free.
+        free_bytes: u64,
+        /// Bytes that have to be free.
+        free_bytes_min: u64,
+    },
+    /// The storage broke while this call was under way: the job may be stored or not. Asking for this id, or enqueueing
+    /// with it again, is safe: the same id is the same job.
+    #[error("interrupted by a storage failure, outcome unknown: ask for job {id}, or enqueue it again with that id")]
+    Interrupted {
+        /// The id of the (first) job.
+        id: JobId,
+    },
+    /// The engine does not serve: it is stopped, or its storage is broken for good. Nothing was stored.
+    #[error("the engine does not accept jobs: {0}")]
+    Unavailable(String),
+}
+
+/// Why a question or an order about a job or a queue was not answered with yes.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ControlError {
+    /// A clear no: nothing has changed.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The record could not be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The storage broke meanwhile: it may have been done or not. Look, and do it again.
+    #[error("interrupted by a storage failure, outcome unknown: look, and ask again")]
+    Interrupted,
+    /// The engine does not serve.
+    #[error("the engine does not answer: {0}")]
+    Unavailable(String),
+}
+
+/// Why there is no output.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// The job is a dead letter.
+    #[error("job {id} is dead: {failure}")]
+    Dead {
+        /// The job.
+        id: JobId,
+        /// Its last failure.
+        failure: Failure,
+    },
+    /// The job was cancelled.
+    #[error("job {id} was cancelled")]
+    Cancelled {
+        /// The job.
+        id: JobId,
+    },
+    /// The job was not started in time.
+    #[error("job {id} expired: it was not started in time")]
+    Expired {
+        /// The job.
+        id: JobId,
+    },
+    /// The job is done, and its output was too large to keep.
+    #[error("job {id} is done, its output of {bytes} bytes was over the queue's limit of {bytes_max} and not kept")]
+    ResultTooLarge {
+        /// The job.
+        id: JobId,
+        /// Bytes of the output.
+        bytes: u64,
+        /// Bytes that the queue keeps.
+        bytes_max: u64,
+    },
+    /// The output is not of the type that is asked for.
+    #[error("the output of job {id} could not be decoded: {reason}")]
+    Decode {
+        /// The job.
+        id: JobId,
+        /// Why.
+        reason: String,
+    },
+    /// The job could not be enqueued, or not asked for.
+    #[error(transparent)]
+    Enqueue(#[from] EnqueueError),
+    /// The question could not be answered.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+}
+
+/// Why a stop was not a clean one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShutdownError {
+    /// These jobs' code had not ended by the deadline, nor after it was asked to. They are still marked as running and
+    /// count as lost at the next start.
+    #[error("{} jobs had not ended by the deadline", ids.len())]
+    Unfinished {
+        /// The jobs.
+        ids: Vec<JobId>,
+    },
+    /// The journal could not be closed cleanly.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The engine had stopped before.
+    #[error("the engine had stopped before: {0}")]
+    Stopped(String),
+}
+
+/// The panic's message, as far as it has one.
+pub(crate) fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
+}

@@ -1,0 +1,127 @@
+//! From a user's function to something that a worker can run: decoding in, outcome out, panics contained.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use windlass_scheduler::attempt::{Failure, FailureKind, Outcome, Output, Retry};
+use windlass_scheduler::job::Name;
+
+use crate::context::{AttemptCore, Context};
+use crate::error::{JobError, panic_text};
+use crate::job::Job;
+
+type AttemptFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// How the attempts of a kind are run. Neither sort lets a panic out.
+#[derive(Clone)]
+pub(crate) enum Runner {
+    /// On the handlers' runtime.
+    Async(Arc<dyn Fn(Arc<AttemptCore>) -> AttemptFuture + Send + Sync>),
+    /// On a thread of its own.
+    Blocking(Arc<dyn Fn(Arc<AttemptCore>) -> Outcome + Send + Sync>),
+}
+
+/// The handlers of an engine, by kind.
+#[derive(Clone, Default)]
+pub(crate) struct Registry {
+    pub(crate) runners: BTreeMap<Name, Runner>,
+    /// Kind and default queue of each, for the builder's checks.
+    pub(crate) kinds: Vec<(&'static str, &'static str)>,
+}
+
+impl Registry {
+    pub(crate) fn add_async<J, A, F, Fut>(&mut self, app: Arc<A>, handler: F)
+    where
+        J: Job,
+        A: Send + Sync + 'static,
+        F: Fn(J, Context<A>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<J::Output, JobError>> + Send + 'static,
+    {
+        let handler = Arc::new(handler);
+        let run = move |core: Arc<AttemptCore>| -> AttemptFuture {
+            let (app, handler) = (app.clone(), handler.clone());
+            Box::pin(async move {
+                let attempt = async {
+                    let job = match decode::<J>(&core) {
+                        Ok(job) => job,
+                        Err(outcome) => return outcome,
+                    };
+                    // Awaited and dropped inside, so that a panic in a destructor is contained too.
+                    let result = handler(job, Context::new(app, core.clone())).await;
+                    into_outcome::<J>(&core, result)
+                };
+                AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|panic| panicked(panic.as_ref()))
+            })
+        };
+        self.add::<J>(Runner::Async(Arc::new(run)));
+    }
+
+    pub(crate) fn add_blocking<J, A, F>(&mut self, app: Arc<A>, handler: F)
+    where
+        J: Job,
+        A: Send + Sync + 'static,
+        F: Fn(J, Context<A>) -> Result<J::Output, JobError> + Send + Sync + 'static,
+    {
+        let run = move |core: Arc<AttemptCore>| -> Outcome {
+            let attempt = || {
+                let job = match decode::<J>(&core) {
+                    Ok(job) => job,
+                    Err(outcome) => return outcome,
+                };
+                let result = handler(job, Context::new(app.clone(), core.clone()));
+                into_outcome::<J>(&core, result)
+            };
+            catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|panic| panicked(panic.as_ref()))
+        };
+        self.add::<J>(Runner::Blocking(Arc::new(run)));
+    }
+
+    fn add<J: Job>(&mut self, runner: Runner) {
+        self.kinds.push((J::KIND, J::QUEUE));
+        self.runners.insert(Name::from(J::KIND), runner);
+    }
+}
+
+fn decode<J: Job>(core: &AttemptCore) -> Result<J, Outcome> {
+    let body = &core.lease.body;
+    J::decode(&body.payload, body.version).map_err(|error| {
+        let message =
+            format!("the payload ({} bytes, version {}) is no {}: {error}", body.payload.len(), body.version, J::KIND);
+        Outcome::Failed { failure: Failure::new(FailureKind::Decode, message), retry: Retry::Never }
+    })
+}
+
+fn into_outcome<J: Job>(core: &AttemptCore, result: Result<J::Output, JobError>) -> Outcome {
+    let output = match result {
+        Ok(output) => output,
+        Err(error) => return error.into_outcome(),
+    };
+    match serde_json::to_vec(&output) {
+        Ok(json) => {
+            let result_bytes_max = core.door.result_bytes_max(&core.lease.queue);
+            let output = match json.as_slice() {
+                b"null" => Output::None,
+                _ if json.len() > result_bytes_max => {
+                    Output::TooLarge { bytes: json.len() as u64, bytes_max: result_bytes_max as u64 }
+                }
+                _ => Output::Bytes(Bytes::from(json)),
+            };
+            let follow_ups = std::mem::take(&mut *core.follow_ups.lock().unwrap_or_else(PoisonError::into_inner));
+            Outcome::Done { output, follow_ups }
+        }
+        Err(error) => {
+            let message = format!("the output could not be encoded: {error}");
+            Outcome::Failed { failure: Failure::new(FailureKind::Permanent, message), retry: Retry::Never }
+        }
+    }
+}
+
+pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Outcome {
+    let failure = Failure::new(FailureKind::Panic, panic_text(panic));
+    Outcome::Failed { failure, retry: Retry::ByPolicy }
+}

@@ -1,0 +1,258 @@
+//! What a job type is, and how one is handed in.
+
+use std::future::{Future, IntoFuture};
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use windlass_scheduler::job::{Body, JobId, Name, NewJob, Priority, When};
+use windlass_scheduler::time::Timestamp;
+
+use crate::config::{RetryPolicy, ms};
+use crate::engine::Engine;
+use crate::error::{EnqueueError, WaitError, panic_text};
+use crate::handle::JobHandle;
+
+/// A type of work: its payload is the value itself.
+///
+/// The payload is encoded as JSON unless [`encode`](Self::encode) and [`decode`](Self::decode) say otherwise.
+pub trait Job: Serialize + DeserializeOwned + Send + 'static {
+    /// The kind's name, which stands in the journal: never change it while such jobs may wait.
+    const KIND: &'static str;
+    /// The queue that jobs of this kind go to unless told otherwise.
+    const QUEUE: &'static str;
+    /// The payload's schema version, stored with every job.
+    const VERSION: u32 = 1;
+    /// What a success leaves for those who wait; `()` for nothing.
+    type Output: Serialize + DeserializeOwned + Send + 'static;
+
+    /// The payload's bytes.
+    ///
+    /// # Errors
+    /// Whatever the encoder says; the enqueue then fails with [`EnqueueError::Encode`].
+    fn encode(&self) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(serde_json::to_vec(self)?)
+    }
+
+    /// The payload from its bytes and the [`VERSION`](Self::VERSION) that it was stored with.
+    ///
+    /// # Errors
+    /// Whatever the decoder says; the job is then dead with its bytes kept, and its handler does not run.
+    fn decode(bytes: &[u8], version: u32) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let _ = version;
+        Ok(serde_json::from_slice(bytes)?)
+    }
+}
+
+/// A new job id: a UUID of version 7, which sorts by the time it was made.
+#[must_use]
+pub fn new_job_id() -> JobId {
+    JobId(uuid::Uuid::now_v7())
+}
+
+/// The most tags that a job may have: labels, not a data store.
+const TAGS_MAX: usize = 16;
+/// The longest label in bytes.
+const LABEL_BYTES_MAX: usize = 256;
+
+/// What a caller chooses for one job. See the methods of [`Enqueue`], which are the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) id: Option<JobId>,
+    queue: Option<String>,
+    priority: Option<Priority>,
+    due: Option<When>,
+    expires: Option<When>,
+    timeout: Option<Duration>,
+    retry: Option<RetryPolicy>,
+    tags: Vec<String>,
+    correlation_id: Option<String>,
+    trace: Option<String>,
+}
+
+/// A job on its way in: a typed payload with its options, ready to be part of an
+/// [`enqueue_all`](Engine::enqueue_all), or a follow-up.
+#[must_use = "a draft is nothing until it is enqueued"]
+#[derive(Debug)]
+pub struct Draft {
+    pub(crate) payload: Result<Vec<u8>, EnqueueError>,
+    pub(crate) kind: &'static str,
+    version: u32,
+    default_queue: &'static str,
+    pub(crate) options: Options,
+}
+
+impl Draft {
+    /// A job with no options yet. The payload is encoded here; a failure is reported when it is enqueued.
+    pub fn new<J: Job>(job: &J) -> Self {
+        let encoded = catch_unwind(AssertUnwindSafe(|| job.encode().map_err(|error| error.to_string())));
+        let encoded = encoded.unwrap_or_else(|panic| Err(panic_text(panic.as_ref())));
+        let payload = encoded.map_err(|reason| EnqueueError::Encode { kind: J::KIND, reason });
+        let options = Options::default();
+        Self { payload, kind: J::KIND, version: J::VERSION, default_queue: J::QUEUE, options }
+    }
+
+    pub(crate) fn into_new_job(self) -> Result<NewJob, EnqueueError> {
+        let options = self.options;
+        let checks = [
+            ("tags", options.tags.len(), TAGS_MAX),
+            ("bytes of a tag", options.tags.iter().map(String::len).max().unwrap_or(0), LABEL_BYTES_MAX),
+            ("bytes of the correlation id", options.correlation_id.as_ref().map_or(0, String::len), LABEL_BYTES_MAX),
+            ("bytes of the trace context", options.trace.as_ref().map_or(0, String::len), LABEL_BYTES_MAX),
+        ];
+        if let Some((what, value, max)) = checks.into_iter().find(|(_, value, max)| value > max) {
+            return Err(EnqueueError::Label { what, value, max });
+        }
+        Ok(NewJob {
+            id: options.id.unwrap_or_else(new_job_id),
+            queue: Name::from(options.queue.as_deref().unwrap_or(self.default_queue)),
+            kind: Name::from(self.kind),
+            priority: options.priority,
+            due: options.due,
+            expires: options.expires,
+            timeout_ms: options.timeout.map(ms),
+            retry: options.retry.map(RetryPolicy::into_core),
+            body: Arc::new(Body {
+                payload: Bytes::from(self.payload?),
+                version: self.version,
+                tags: options.tags,
+                correlation_id: options.correlation_id,
+                trace: options.trace,
+            }),
+        })
+    }
+}
+
+fn at(time: SystemTime) -> When {
+    When::At(Timestamp(ms(time.duration_since(UNIX_EPOCH).unwrap_or_default())))
+}
+
+macro_rules! options {
+    () => {
+        /// Chooses the id: a second job with the same id, while the first is live or retained, is the same job.
+        pub fn id(mut self, id: JobId) -> Self {
+            self.options_mut().id = Some(id);
+            self
+        }
+
+        /// Another queue than the kind's own.
+        pub fn queue(mut self, queue: &str) -> Self {
+            self.options_mut().queue = Some(queue.to_owned());
+            self
+        }
+
+        /// How urgent it is: 0 first.
+        pub fn priority(mut self, priority: Priority) -> Self {
+            self.options_mut().priority = Some(priority);
+            self
+        }
+
+        /// Not before this much time has passed, by a clock that nobody can set (while this process lives).
+        pub fn delay(mut self, delay: Duration) -> Self {
+            self.options_mut().due = Some(When::After(ms(delay)));
+            self
+        }
+
+        /// Not before this time of the wall clock. A time before 1970 is 1970.
+        pub fn at(mut self, time: SystemTime) -> Self {
+            self.options_mut().due = Some(at(time));
+            self
+        }
+
+        /// If it has not been started by then, it expires and never runs.
+        pub fn expires_in(mut self, time: Duration) -> Self {
+            self.options_mut().expires = Some(When::After(ms(time)));
+            self
+        }
+
+        /// If it has not been started by this time of the wall clock, it expires and never runs.
+        pub fn expires_at(mut self, time: SystemTime) -> Self {
+            self.options_mut().expires = Some(at(time));
+            self
+        }
+
+        /// How long one attempt may run, instead of what the queue says.
+        pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
+            self.options_mut().timeout = Some(timeout);
+            self
+        }
+
+        /// Its own retry policy, instead of the queue's.
+        pub fn retry(mut self, policy: RetryPolicy) -> Self {
+            self.options_mut().retry = Some(policy);
+            self
+        }
+
+        /// A word to find it by; up to 16, of 256 bytes each.
+        pub fn tag(mut self, tag: &str) -> Self {
+            self.options_mut().tags.push(tag.to_owned());
+            self
+        }
+
+        /// The caller's own id of the story that the job is part of; 256 bytes at most.
+        pub fn correlation_id(mut self, id: &str) -> Self {
+            self.options_mut().correlation_id = Some(id.to_owned());
+            self
+        }
+
+        /// A W3C trace context to carry along; 256 bytes at most.
+        pub fn trace_context(mut self, context: &str) -> Self {
+            self.options_mut().trace = Some(context.to_owned());
+            self
+        }
+    };
+}
+
+impl Draft {
+    options!();
+
+    fn options_mut(&mut self) -> &mut Options {
+        &mut self.options
+    }
+}
+
+/// A job on its way in, with its options. Awaiting it enqueues it: `Ok` means that the queue's durability is reached.
+#[must_use = "a job is enqueued by awaiting"]
+#[derive(Debug)]
+pub struct Enqueue<J> {
+    engine: Engine,
+    draft: Draft,
+    job: PhantomData<fn() -> J>,
+}
+
+impl<J: Job> Enqueue<J> {
+    options!();
+
+    pub(crate) fn new(engine: Engine, job: &J) -> Self {
+        Self { engine, draft: Draft::new(job), job: PhantomData }
+    }
+
+    fn options_mut(&mut self) -> &mut Options {
+        &mut self.draft.options
+    }
+
+    /// Enqueues it and waits for its output. The wait is registered in the same step, so no end can slip through.
+    ///
+    /// # Errors
+    /// [`WaitError`]: not accepted, or ended without success.
+    pub async fn and_wait(self) -> Result<J::Output, WaitError> {
+        self.engine.enqueue_and_wait::<J>(self.draft).await
+    }
+}
+
+impl<J: Job> IntoFuture for Enqueue<J> {
+    type Output = Result<JobHandle<J>, EnqueueError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let receipt = self.engine.submit_one(self.draft).await?;
+            Ok(JobHandle::new(self.engine, receipt.id, receipt.fresh))
+        })
+    }
+}

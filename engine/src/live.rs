@@ -1,0 +1,145 @@
+//! The table of live attempts: what runs in this process, whatever becomes of the actors.
+//!
+//! Owns, per job, the running attempt's token, its cancellation, its progress and, once its code has ended, its outcome. An
+//! entry stays until its acknowledgement is written: that is what lets a rebuilt core adopt what still runs. Many threads
+//! look things up here at once; nothing is ever decided by its order.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use dashmap::DashMap;
+use serde_json::Value;
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+use windlass_scheduler::attempt::Outcome;
+use windlass_scheduler::change::Claim;
+use windlass_scheduler::command::QueueNo;
+use windlass_scheduler::job::JobId;
+use windlass_scheduler::lease::{LeaseToken, StopReason};
+
+/// One attempt whose code runs, or whose end is not yet written.
+#[derive(Debug)]
+pub(crate) struct LiveAttempt {
+    pub(crate) queue: QueueNo,
+    pub(crate) token: LeaseToken,
+    pub(crate) attempt: u32,
+    pub(crate) signals: Arc<Signals>,
+    /// Drops async code; blocking code has none.
+    pub(crate) abort: Option<AbortHandle>,
+    pub(crate) outcome: Option<Outcome>,
+}
+
+/// What an attempt and those outside tell each other.
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    pub(crate) cancelled: CancellationToken,
+    reason: AtomicU8,
+    progress: std::sync::Mutex<Option<Value>>,
+}
+
+impl Signals {
+    /// Asks the attempt to end. The first reason stays, but for a cancellation, which outranks the others.
+    pub(crate) fn stop(&self, reason: StopReason) {
+        let code = match reason {
+            StopReason::TimedOut => 1,
+            StopReason::Stopping => 2,
+            StopReason::Gone => 3,
+            StopReason::Cancelled => 4,
+        };
+        let _ = self
+            .reason
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |before| (before == 0 || code == 4).then_some(code));
+        self.cancelled.cancel();
+    }
+
+    pub(crate) fn reason(&self) -> Option<StopReason> {
+        match self.reason.load(Ordering::SeqCst) {
+            1 => Some(StopReason::TimedOut),
+            2 => Some(StopReason::Stopping),
+            3 => Some(StopReason::Gone),
+            4 => Some(StopReason::Cancelled),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn set_progress(&self, value: Value) {
+        *self.progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(value);
+    }
+
+    pub(crate) fn progress(&self) -> Option<Value> {
+        self.progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+}
+
+/// The table.
+#[derive(Debug, Default)]
+pub(crate) struct LiveTable {
+    attempts: DashMap<JobId, LiveAttempt>,
+}
+
+impl LiveTable {
+    pub(crate) fn insert(&self, id: JobId, attempt: LiveAttempt) {
+        self.attempts.insert(id, attempt);
+    }
+
+    pub(crate) fn set_abort(&self, id: JobId, token: LeaseToken, abort: AbortHandle) {
+        if let Some(mut entry) = self.attempts.get_mut(&id).filter(|entry| entry.token == token) {
+            entry.abort = Some(abort);
+        }
+    }
+
+    /// The code has ended. The first outcome stays.
+    pub(crate) fn ended(&self, id: JobId, token: LeaseToken, outcome: Outcome) {
+        if let Some(mut entry) = self.attempts.get_mut(&id).filter(|entry| entry.token == token) {
+            entry.outcome.get_or_insert(outcome);
+        }
+    }
+
+    pub(crate) fn outcome(&self, id: JobId, token: LeaseToken) -> Option<Outcome> {
+        self.attempts.get(&id).filter(|entry| entry.token == token)?.outcome.clone()
+    }
+
+    /// The end is written: nothing has to be remembered of it.
+    pub(crate) fn remove(&self, id: JobId, token: LeaseToken) {
+        self.attempts.remove_if(&id, |_, entry| entry.token == token);
+    }
+
+    pub(crate) fn signals(&self, id: JobId) -> Option<Arc<Signals>> {
+        self.attempts.get(&id).filter(|entry| entry.outcome.is_none()).map(|entry| entry.signals.clone())
+    }
+
+    pub(crate) fn abort(&self, id: JobId, token: LeaseToken) {
+        let abort = self.attempts.get(&id).filter(|entry| entry.token == token).and_then(|entry| entry.abort.clone());
+        if let Some(abort) = abort {
+            abort.abort();
+        }
+    }
+
+    /// Everything in it as claims, in the order of tokens.
+    pub(crate) fn claims(&self) -> Vec<Claim> {
+        let claim = |entry: dashmap::mapref::multiple::RefMulti<'_, JobId, LiveAttempt>| Claim {
+            id: *entry.key(),
+            attempt: entry.attempt,
+            token: entry.token,
+        };
+        let mut claims: Vec<_> = self.attempts.iter().map(claim).collect();
+        claims.sort_unstable_by_key(|claim| claim.token);
+        claims
+    }
+
+    /// Attempts of this queue whose code has ended, in the order of tokens.
+    pub(crate) fn ended_of(&self, queue: QueueNo) -> Vec<(JobId, LeaseToken)> {
+        let mine = self.attempts.iter().filter(|entry| entry.queue == queue && entry.outcome.is_some());
+        let mut mine: Vec<_> = mine.map(|entry| (*entry.key(), entry.token)).collect();
+        mine.sort_unstable_by_key(|(_, token)| *token);
+        mine
+    }
+
+    /// Jobs whose code still runs.
+    pub(crate) fn unended(&self) -> Vec<JobId> {
+        let unended = self.attempts.iter().filter(|entry| entry.outcome.is_none());
+        let mut ids: Vec<_> = unended.map(|entry| *entry.key()).collect();
+        ids.sort_unstable();
+        ids
+    }
+}

@@ -1,0 +1,186 @@
+//! Every message between the parts, on one page. All are casts: nobody waits for an answer inside an actor (I8).
+//!
+//! | from | message | to |
+//! |---|---|---|
+//! | callers | `Submit`, `Ask`, `Unwatch` | queue |
+//! | worker | `Ends`, `Slots` | queue |
+//! | scheduler | `Due`, `Rearm` | queue |
+//! | writer | `Written`, `Synced` | queue |
+//! | queue | `Seal` (to itself, behind all that already waits) | queue |
+//! | supervisor | `Adopt`, `Collect`, `Drain`, `StopAttempts`, `Finish`, `Halt` | queue |
+//! | queue | `Run`, `Stop` | worker |
+//! | attempts | `Ended` | worker |
+//! | queue | `Arm` | scheduler |
+//! | queue | `Wave` | writer |
+//! | writer, queue, worker, callers | `JournalBroken`, `Idle`, `RuntimeGone`, `Shutdown` ... | supervisor |
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use windlass_scheduler::attempt::Outcome;
+use windlass_scheduler::change::EndedRecord;
+use windlass_scheduler::command::{QueueNo, Request, TimerClass};
+use windlass_scheduler::effect::{Answer, Deadline, Wave};
+use windlass_scheduler::job::{Body, JobId, Name, NewJob};
+use windlass_scheduler::lease::{Lease, LeaseToken, StopReason};
+use windlass_scheduler::refusal::Refusal;
+use windlass_scheduler::settings::ShardSettings;
+use windlass_scheduler::shard::Shard;
+use windlass_storage::{LoadError, OpenError, Reader, StorageError};
+
+use crate::error::ShutdownError;
+
+/// Where an answer goes. Dropped unanswered, it means: interrupted, outcome unknown.
+pub(crate) type ReplyTo = oneshot::Sender<Result<Answer, Refusal>>;
+
+/// What bounds the door: held from the call until its answer, so that the queue's mailbox cannot grow without end.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    pub(crate) _call: OwnedSemaphorePermit,
+    pub(crate) _jobs: OwnedSemaphorePermit,
+    pub(crate) _bytes: OwnedSemaphorePermit,
+}
+
+/// What may be asked about one job or queue.
+#[derive(Debug)]
+pub(crate) enum Question {
+    Extend { id: JobId, token: LeaseToken, by_ms: u64 },
+    Cancel(JobId),
+    Pause(Name),
+    Resume(Name),
+    Requeue { ended: Box<EndedRecord>, body: Arc<Body> },
+    Discard(JobId),
+    Watch(JobId),
+    Look(JobId),
+    Stats,
+}
+
+/// To the queue actor, the body of [`Shard`].
+#[derive(Debug)]
+pub(crate) enum QueueMsg {
+    /// Accept these jobs; `ending` is answered when the (only) job has ended.
+    Submit { request: Request, jobs: Vec<NewJob>, reply: ReplyTo, ending: Option<(Request, ReplyTo)>, ticket: Ticket },
+    /// Answer this.
+    Ask { request: Request, question: Question, reply: ReplyTo },
+    /// Whoever waited for the end of this job no longer does.
+    Unwatch { request: Request, id: JobId },
+    /// These attempts' code has ended.
+    Ends(Vec<(JobId, LeaseToken, Outcome)>),
+    /// The worker of this queue runs so many at once.
+    Slots { queue: QueueNo, slots: u32 },
+    /// A timer fired.
+    Due { queue: QueueNo, class: TimerClass },
+    /// The clock jumped, or the scheduler lost its timers.
+    Rearm,
+    /// The journal has everything up to this step.
+    Written(u64),
+    /// The journal has synced everything up to this step.
+    Synced(u64),
+    /// Everything that waited when the wave began has been handled: close it.
+    Seal,
+    /// Begin: these attempts still run in this process.
+    Adopt,
+    /// Look once more through the table of live attempts for outcomes that were told to nobody.
+    Collect,
+    /// Hand out and accept nothing more; say `Idle` when nothing runs.
+    Drain,
+    /// Ask all attempts to end.
+    StopAttempts,
+    /// Hand the last wave to the writer, and answer when that is done.
+    Finish(oneshot::Sender<()>),
+    /// The journal is closed: stop. Whoever still waits is told that it was interrupted.
+    Halt,
+}
+
+/// To the worker actor of one queue.
+#[derive(Debug)]
+pub(crate) enum WorkerMsg {
+    /// Start these attempts.
+    Run(Vec<Lease>),
+    /// Ask this attempt to end; drop it after its queue's grace.
+    Stop { id: JobId, token: LeaseToken, reason: StopReason },
+    /// An attempt's code has ended, and its outcome stands in the table of live attempts.
+    Ended { id: JobId, token: LeaseToken },
+    /// Everything that ended before this goes to the queue in one message.
+    Flush,
+}
+
+/// To the scheduler actor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum SchedulerMsg {
+    /// Fire this timer then; it replaces the one before.
+    Arm { queue: QueueNo, class: TimerClass, at: Option<Deadline> },
+    /// The earliest timer may be due: look.
+    Look,
+}
+
+/// To the writer.
+#[derive(Debug)]
+pub(crate) enum WriterMsg {
+    /// Close what is open, open again, load into a new core.
+    Open { settings: ShardSettings, reply: oneshot::Sender<Result<Opening, OpenFailure>> },
+    /// Report to this queue actor from now on.
+    Attach(ractor::ActorRef<QueueMsg>),
+    /// Write these changes.
+    Wave(Wave),
+    /// Write and sync what came before, close, and end.
+    Close(oneshot::Sender<Result<(), StorageError>>),
+}
+
+/// A journal that was opened and loaded.
+pub(crate) struct Opening {
+    pub(crate) shard: Box<Shard>,
+    pub(crate) reader: Arc<dyn Reader>,
+    /// Of the volatile twin.
+    pub(crate) twin_reader: Arc<dyn Reader>,
+    pub(crate) twin_term: u64,
+    pub(crate) quarantined: u64,
+}
+
+/// Why a journal could not be opened and loaded.
+#[derive(Debug)]
+pub(crate) enum OpenFailure {
+    Open(OpenError),
+    Load(LoadError),
+    Storage(StorageError),
+    Volatile { queue: String, jobs: u64 },
+    Panic(String),
+}
+
+/// To the supervisor: control only, never job data.
+#[derive(Debug)]
+pub(crate) enum SupervisorMsg {
+    /// The journal answered anything but Ok, or the writer panicked.
+    JournalBroken(String),
+    /// The pause before the next try of a rebuild is over.
+    Rebuild,
+    /// The handlers' runtime is gone.
+    RuntimeGone,
+    /// Drain, then stop, until this deadline.
+    Shutdown { deadline: Duration, reply: Option<oneshot::Sender<Result<(), ShutdownError>>> },
+    /// Nothing runs any more (while draining).
+    Idle,
+    /// The deadline of the drain is over.
+    DeadlineOver,
+    /// The grace after the deadline is over, too.
+    GraceOver,
+}
+
+impl std::fmt::Debug for Opening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opening").field("quarantined", &self.quarantined).finish_non_exhaustive()
+    }
+}
+
+impl From<OpenFailure> for crate::error::StartError {
+    fn from(failure: OpenFailure) -> Self {
+        match failure {
+            OpenFailure::Open(error) => Self::Open(error),
+            OpenFailure::Load(error) => Self::Load(error),
+            OpenFailure::Storage(error) => Self::Storage(error),
+            OpenFailure::Volatile { queue, jobs } => Self::VolatileQueue { queue, jobs },
+            OpenFailure::Panic(text) => Self::Thread(text),
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! The one place that writes: waves in, batches to the journal, marks out.
+//!
+//! Owns the journal. It joins the waves that wait into one batch and never splits one, writes without sync, reports
+//! `Written`, syncs if any of them asked, reports `Synced`. It has two bodies: a thread of its own, and an inline one on the
+//! engine's runtime for paused clocks, which could not see a thread. After any answer but Ok it writes nothing more until
+//! the journal has been opened again (I10).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ractor::ActorRef;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tracing::{error, info, warn};
+use windlass_scheduler::effect::Wave;
+use windlass_scheduler::settings::ShardSettings;
+use windlass_scheduler::shard::Shard;
+use windlass_storage::{Append, Batch, CommitNo, Journal, Loaded, MemoryJournal, StorageError};
+
+use crate::door::Door;
+use crate::error::panic_text;
+use crate::messages::{OpenFailure, Opening, QueueMsg, SupervisorMsg, WriterMsg};
+
+/// Waves are joined up to this many changes: more gains nothing, and the first of them would wait for the last.
+const BATCH_CHANGES_MAX: usize = 16_384;
+/// The longest that something written stays unsynced: what the `Process` level may lose with the power.
+pub(crate) const SYNC_INTERVAL_MAX: Duration = Duration::from_secs(1);
+
+/// The way to the writer. Cloning is cheap; the writer ends with `Close` or with the last of these.
+pub(crate) type WriterHandle = UnboundedSender<WriterMsg>;
+
+/// Starts the writer on a thread of its own.
+pub(crate) fn spawn_thread(core: WriterCore) -> std::io::Result<WriterHandle> {
+    let (handle, inbox) = unbounded_channel();
+    std::thread::Builder::new().name("windlass-writer".to_owned()).spawn(move || core.run_thread(inbox))?;
+    Ok(handle)
+}
+
+/// Starts the writer as a task of the current runtime.
+pub(crate) fn spawn_inline(core: WriterCore) -> WriterHandle {
+    let (handle, inbox) = unbounded_channel();
+    tokio::spawn(core.run_inline(inbox));
+    handle
+}
+
+/// The writer without its body.
+pub(crate) struct WriterCore {
+    journal: Box<dyn Journal>,
+    twin: Arc<std::sync::Mutex<MemoryJournal>>,
+    door: Arc<Door>,
+    supervisor: Option<ActorRef<SupervisorMsg>>,
+    queue: Option<ActorRef<QueueMsg>>,
+    /// Of the open journal; `None`: not open, or poisoned.
+    term: Option<u64>,
+    written: u64,
+    synced: u64,
+    unsynced_since: Option<Instant>,
+    watermark_at: Option<Instant>,
+}
+
+/// Whether there is more to do.
+enum Next {
+    Go,
+    End,
+}
+
+impl WriterCore {
+    pub(crate) fn new(journal: Box<dyn Journal>, twin: Arc<std::sync::Mutex<MemoryJournal>>, door: Arc<Door>) -> Self {
+        Self {
+            journal,
+            twin,
+            door,
+            supervisor: None,
+            queue: None,
+            term: None,
+            written: 0,
+            synced: 0,
+            unsynced_since: None,
+            watermark_at: None,
+        }
+    }
+
+    pub(crate) fn report_to(&mut self, supervisor: ActorRef<SupervisorMsg>) {
+        self.supervisor = Some(supervisor);
+    }
+
+    fn run_thread(mut self, mut inbox: UnboundedReceiver<WriterMsg>) {
+        // A runtime of its own only for the time-out of an idle wait: the journal is called outside of it.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let Ok(runtime) = runtime else {
+            return self.broken("the writer's thread got no timer".to_owned());
+        };
+        loop {
+            let first = match (inbox.try_recv(), self.idle_for()) {
+                (Ok(first), _) => Some(first),
+                (Err(_), None) => inbox.blocking_recv(),
+                (Err(_), Some(idle)) => {
+                    let wait = async { tokio::time::timeout(idle, inbox.recv()).await };
+                    let Ok(first) = runtime.block_on(wait) else {
+                        self.guarded(Self::sync);
+                        continue;
+                    };
+                    first
+                }
+            };
+            let Some(first) = first else { return self.end() };
+            if matches!(self.work(first, &mut inbox), Next::End) {
+                return;
+            }
+        }
+    }
+
+    async fn run_inline(mut self, mut inbox: UnboundedReceiver<WriterMsg>) {
+        loop {
+            let first = if let Some(idle) = self.idle_for() {
+                let Ok(first) = tokio::time::timeout(idle, inbox.recv()).await else {
+                    self.guarded(Self::sync);
+                    continue;
+                };
+                first
+            } else {
+                inbox.recv().await
+            };
+            let Some(first) = first else { return self.end() };
+            if matches!(self.work(first, &mut inbox), Next::End) {
+                return;
+            }
+        }
+    }
+
+    /// How long an idle writer may wait before what is written has to be synced.
+    fn idle_for(&self) -> Option<Duration> {
+        self.unsynced_since.map(|since| SYNC_INTERVAL_MAX.saturating_sub(since.elapsed()))
+    }
+
+    /// Does one message and all waves that wait behind it.
+    fn work(&mut self, first: WriterMsg, inbox: &mut UnboundedReceiver<WriterMsg>) -> Next {
+        let mut next = Some(first);
+        while let Some(message) = next.take() {
+            match message {
+                WriterMsg::Open { settings, reply } => {
+                    let opened = catch_unwind(AssertUnwindSafe(|| self.open(settings)));
+                    let opened = opened.unwrap_or_else(|panic| Err(OpenFailure::Panic(panic_text(panic.as_ref()))));
+                    let _ = reply.send(opened);
+                }
+                WriterMsg::Attach(queue) => self.queue = Some(queue),
+                WriterMsg::Wave(wave) => {
+                    let mut wave = wave;
+                    while wave.changes.len() < BATCH_CHANGES_MAX {
+                        match inbox.try_recv() {
+                            Ok(WriterMsg::Wave(more)) => join(&mut wave, more),
+                            Ok(other) => {
+                                next = Some(other);
+                                break;
+                            }
+                            Err(_) => break,
+                        }
+                    }
+                    self.guarded(|core| core.write(wave));
+                }
+                WriterMsg::Close(reply) => {
+                    let _ = reply.send(self.close());
+                    return Next::End;
+                }
+            }
+        }
+        Next::Go
+    }
+
+    fn guarded(&mut self, work: impl FnOnce(&mut Self)) {
+        let done = catch_unwind(AssertUnwindSafe(|| work(self)));
+        if let Err(panic) = done {
+            self.broken(format!("the writer panicked: {}", panic_text(panic.as_ref())));
+        }
+    }
+
+    fn open(&mut self, mut settings: ShardSettings) -> Result<Opening, OpenFailure> {
+        self.term = None;
+        self.unsynced_since = None;
+        if let Err(error) = self.journal.close() {
+            warn!(%error, journal = self.journal.describe(), "the journal did not close cleanly before reopening");
+        }
+        let opened = self.journal.open().map_err(OpenFailure::Open)?;
+        settings.term = opened.term;
+        let mut shard = Box::new(Shard::new(settings));
+        let mut quarantined = load(self.journal.as_mut(), &mut shard)?;
+        let volatile = shard.volatile_queues_with_jobs().next().map(|(name, jobs)| (name.to_string(), jobs));
+        if let Some((queue, jobs)) = volatile {
+            return Err(OpenFailure::Volatile { queue, jobs });
+        }
+        let mut twin = self.twin.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        twin.close().map_err(OpenFailure::Storage)?;
+        let twin_term = twin.open().map_err(OpenFailure::Open)?.term;
+        quarantined += load(&mut *twin, &mut shard)?;
+        let twin_reader = twin.reader().map_err(OpenFailure::Storage)?;
+        drop(twin);
+        let reader = self.journal.reader().map_err(OpenFailure::Storage)?;
+        (self.term, self.written, self.synced) = (Some(opened.term), 0, 0);
+        self.door.set_free_bytes(self.journal.free_bytes());
+        info!(journal = self.journal.describe(), term = opened.term, recovered = %opened.recovered, "journal opened");
+        Ok(Opening { shard, reader, twin_reader, twin_term, quarantined })
+    }
+
+    fn write(&mut self, wave: Wave) {
+        let Some(term) = self.term else { return };
+        let last = wave.last;
+        if !wave.changes.is_empty() {
+            let batch = Batch { commit_no: CommitNo { term, step: last }, changes: wave.changes };
+            match self.journal.append(&batch) {
+                Append::Ok => {
+                    self.unsynced_since.get_or_insert_with(Instant::now);
+                }
+                Append::Refused(error) => return self.broken(format!("a write was refused: {error}")),
+                Append::Unknown(error) => return self.broken(format!("a write failed: {error}")),
+                Append::Fenced { term } => return self.broken(format!("another owner has opened term {term}")),
+            }
+        }
+        self.written = last;
+        self.tell(QueueMsg::Written(last));
+        let is_late = self.unsynced_since.is_some_and(|since| since.elapsed() >= SYNC_INTERVAL_MAX);
+        if wave.sync || is_late {
+            self.sync();
+        }
+    }
+
+    fn sync(&mut self) {
+        if self.term.is_none() {
+            return;
+        }
+        if self.unsynced_since.is_some() {
+            if let Err(error) = self.journal.sync() {
+                return self.broken(format!("a sync failed: {error}"));
+            }
+            self.unsynced_since = None;
+        }
+        self.synced = self.written;
+        self.tell(QueueMsg::Synced(self.synced));
+        if self.watermark_at.is_none_or(|at| at.elapsed() >= SYNC_INTERVAL_MAX) {
+            self.watermark_at = Some(Instant::now());
+            self.door.set_free_bytes(self.journal.free_bytes());
+            if let Err(error) = self.journal.watermark() {
+                self.broken(format!("the watermark could not be written: {error}"));
+            }
+        }
+    }
+
+    fn tell(&self, message: QueueMsg) {
+        if let Some(queue) = &self.queue {
+            // A queue actor that is gone is being rebuilt, and its marks mean nothing any more.
+            let _ = queue.send_message(message);
+        }
+    }
+
+    fn broken(&mut self, reason: String) {
+        error!(journal = self.journal.describe(), reason, "the journal is poisoned until it is opened again");
+        self.term = None;
+        self.unsynced_since = None;
+        if let Some(supervisor) = &self.supervisor {
+            let _ = supervisor.send_message(SupervisorMsg::JournalBroken(reason));
+        }
+    }
+
+    fn close(&mut self) -> Result<(), StorageError> {
+        if self.term.take().is_some() {
+            self.journal.sync()?;
+            self.tell(QueueMsg::Synced(self.written));
+        }
+        self.journal.close()
+    }
+
+    fn end(&mut self) {
+        if let Err(error) = self.close() {
+            error!(%error, journal = self.journal.describe(), "the journal did not close cleanly");
+        }
+    }
+}
+
+/// Later changes come after earlier ones, so joining is appending.
+fn join(wave: &mut Wave, more: Wave) {
+    wave.last = more.last;
+    wave.sync |= more.sync;
+    wave.changes.extend(more.changes);
+}
+
+/// Streams a journal into a core. Returns how many records were moved aside.
+fn load(journal: &mut dyn Journal, shard: &mut Shard) -> Result<u64, OpenFailure> {
+    let mut quarantined = 0;
+    let loaded = journal.load(&mut |loaded| match loaded {
+        Loaded::Record(record) => match shard.admit(record) {
+            Ok(()) => None,
+            Err(misfit) => {
+                quarantined += 1;
+                error!(%misfit, "a record makes no sense and is quarantined");
+                Some(misfit.to_string())
+            }
+        },
+        Loaded::Quarantined(record) => {
+            quarantined += 1;
+            error!(key = record.key, reason = record.reason, "a record cannot be read and is quarantined");
+            None
+        }
+    });
+    loaded.map_err(OpenFailure::Load)?;
+    Ok(quarantined)
+}
