@@ -163,7 +163,7 @@ impl State {
         let live = &self.jobs[slot];
         let queue = &mut self.queues[live.queue.0 as usize];
         if let Some(expires) = live.expires {
-            queue.expiry.remove(&(expires, slot));
+            queue.expiry.remove(&(expires, live.arrival, slot));
         }
         match live.spot {
             Spot::Loading => {}
@@ -185,7 +185,7 @@ impl State {
     fn watch_expiry(&mut self, slot: Slot) {
         let live = &self.jobs[slot];
         if let Some(expires) = live.expires {
-            self.queues[live.queue.0 as usize].expiry.insert((expires, slot));
+            self.queues[live.queue.0 as usize].expiry.insert((expires, live.arrival, slot));
         }
     }
 

@@ -108,7 +108,7 @@ fn check_queue(state: &State, queue: &Queue) -> Result<(), String> {
         };
         counts[place] += 1;
         let waits = live.spot != Spot::Running;
-        if live.expires.is_some_and(|expires| queue.expiry.contains(&(expires, slot)) != waits) {
+        if live.expires.is_some_and(|expires| queue.expiry.contains(&(expires, live.arrival, slot)) != waits) {
             return Err(format!("job {} ({:?}) and the expiry timers disagree", live.id, live.spot));
         }
     }

@@ -124,7 +124,7 @@ pub(crate) struct Queue {
     pub(crate) delay: Timers,
     pub(crate) at: Timers,
     pub(crate) leases: BTreeSet<(Mono, Slot)>,
-    pub(crate) expiry: BTreeSet<(Timestamp, Slot)>,
+    pub(crate) expiry: BTreeSet<(Timestamp, i64, Slot)>,
     pub(crate) running: u64,
     pub(crate) parked: u64,
     pub(crate) delayed: u64,

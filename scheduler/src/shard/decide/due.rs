@@ -37,8 +37,8 @@ pub(crate) fn due(state: &State, no: QueueNo, class: TimerClass, now: Now) -> De
             }
         }
         TimerClass::Expiry => {
-            let over = queue.expiry.iter().take_while(|(expires, _)| *expires <= now.wall).take(PER_STEP_MAX);
-            for (_, slot) in over {
+            let over = queue.expiry.iter().take_while(|(expires, ..)| *expires <= now.wall).take(PER_STEP_MAX);
+            for (_, _, slot) in over {
                 end_job(state, *slot, EndState::Expired, now.wall, Output::None, None, &mut decision);
             }
         }
@@ -66,7 +66,7 @@ pub(crate) fn next(state: &State, queue: &Queue, class: TimerClass) -> Option<De
         TimerClass::Delay => queue.delay.first().map(|(at, _, _)| Deadline::Mono(Mono(from_key(*at)))),
         TimerClass::At => queue.at.first().map(|(at, _, _)| Deadline::Wall(Timestamp(from_key(*at)))),
         TimerClass::Lease => queue.leases.first().map(|(at, _)| Deadline::Mono(*at)),
-        TimerClass::Expiry => queue.expiry.first().map(|(at, _)| Deadline::Wall(*at)),
+        TimerClass::Expiry => queue.expiry.first().map(|(at, ..)| Deadline::Wall(*at)),
         TimerClass::Retention => retain::next(state, queue),
     }
 }
