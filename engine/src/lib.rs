@@ -96,3 +96,8 @@ pub use windlass_scheduler::view::{QueueStats, Why};
 #[cfg(feature = "rocksdb")]
 pub use windlass_storage::RocksJournal;
 pub use windlass_storage::{self as storage, MemoryJournal};
+
+/// The README's examples are tests, too.
+#[cfg(all(doctest, feature = "rocksdb"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;
