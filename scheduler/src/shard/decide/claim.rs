@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::super::outbox::Mark;
 use super::super::slab::Slot;
-use super::super::state::{Queue, State};
+use super::super::state::{Live, Queue, State};
 use super::{Decision, end_job};
 use crate::attempt::Output;
 use crate::change::ClaimsNo;
@@ -36,12 +36,12 @@ pub(crate) fn claim(state: &State, no: QueueNo, step: u64, now: Now) -> Decision
     let free = u64::from(queue.slots).saturating_sub(queue.running);
     let mut claims = Vec::new();
     let mut leases = Vec::new();
-    for slot in next_in_order(state, queue) {
+    for slot in next_in_order(state, queue, now) {
         if claims.len() as u64 >= free {
             break;
         }
         let live = &state.jobs[slot];
-        if live.expires.is_some_and(|expires| expires <= now.wall) {
+        if is_late(live, now) {
             end_job(state, slot, EndState::Expired, now.wall, Output::None, None, &mut decision);
             continue;
         }
@@ -73,11 +73,21 @@ pub(crate) fn claims_no(state: &State, step: u64, level: Level) -> ClaimsNo {
     ClaimsNo { term: state.settings.term, n: 2 * step + u64::from(level == Level::Memory) }
 }
 
-/// The line and the suspects' line merged, of the latter only as many as may run.
-fn next_in_order<'a>(state: &'a State, queue: &'a Queue) -> impl Iterator<Item = Slot> + 'a {
+fn is_late(live: &Live, now: Now) -> bool {
+    live.expires.is_some_and(|expires| expires <= now.wall)
+}
+
+/// The line and the suspects' line merged, of the latter only as many as may run: one that expires instead is not counted.
+fn next_in_order<'a>(state: &'a State, queue: &'a Queue, now: Now) -> impl Iterator<Item = Slot> + 'a {
     let rank = |slot: &Slot| (state.jobs[*slot].priority, state.jobs[*slot].arrival);
     let mut line = queue.line.iter(&state.jobs).peekable();
-    let mut suspects = queue.suspects.iter(&state.jobs).take(suspects_free(state) as usize).peekable();
+    let mut free = suspects_free(state);
+    let may_go = move |slot: &Slot| {
+        let is_free = free > 0;
+        free -= u32::from(is_free && !is_late(&state.jobs[*slot], now));
+        is_free
+    };
+    let mut suspects = queue.suspects.iter(&state.jobs).take_while(may_go).peekable();
     core::iter::from_fn(move || match (line.peek(), suspects.peek()) {
         (Some(a), Some(b)) if rank(b) < rank(a) => suspects.next(),
         (None, _) => suspects.next(),
