@@ -19,6 +19,8 @@ use crate::messages::Question;
 const PROGRESS_BYTES_MAX: usize = 4_096;
 /// Follow-up jobs that one attempt may add: what an ack may overdraw a queue by (I9).
 const FOLLOW_UPS_MAX: usize = 10_000;
+/// Their bytes: an ack has to fit into one batch with everything that shares it.
+const FOLLOW_UPS_BYTES_MAX: usize = 64 << 20;
 
 /// One attempt, as its handler sees it. Cheap to clone.
 pub struct Context<A> {
@@ -163,6 +165,11 @@ impl<A> Context<A> {
         if follow_ups.len() >= FOLLOW_UPS_MAX {
             let (what, value, max) = ("follow-up jobs", follow_ups.len() + 1, FOLLOW_UPS_MAX);
             return Err(EnqueueError::Label { what, value, max });
+        }
+        let bytes = follow_ups.iter().map(|job| job.body.bytes()).sum::<usize>() + job.body.bytes();
+        if bytes > FOLLOW_UPS_BYTES_MAX {
+            let (what, max) = ("bytes of follow-up jobs", FOLLOW_UPS_BYTES_MAX);
+            return Err(EnqueueError::Label { what, value: bytes, max });
         }
         let id = job.id;
         follow_ups.push(job);

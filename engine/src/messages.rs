@@ -122,8 +122,8 @@ pub(crate) enum WriterMsg {
     Open { settings: ShardSettings, reply: oneshot::Sender<Result<Opening, OpenFailure>> },
     /// Report to this queue actor from now on.
     Attach(ractor::ActorRef<QueueMsg>),
-    /// Write these changes.
-    Wave(Wave),
+    /// Write these changes, of about so many bytes.
+    Wave { wave: Wave, bytes: usize },
     /// Write and sync what came before, close, and end.
     Close(oneshot::Sender<Result<(), StorageError>>),
 }

@@ -23,6 +23,8 @@ use crate::messages::{OpenFailure, Opening, QueueMsg, SupervisorMsg, WriterMsg};
 
 /// Waves are joined up to this many changes: more gains nothing, and the first of them would wait for the last.
 const BATCH_CHANGES_MAX: usize = 16_384;
+/// And up to this many bytes: a journal's own limit is far above one wave more than that.
+const BATCH_BYTES_MAX: usize = 32 << 20;
 /// The longest that something written stays unsynced: what the `Process` level may lose with the power.
 pub(crate) const SYNC_INTERVAL_MAX: Duration = Duration::from_secs(1);
 
@@ -144,11 +146,13 @@ impl WriterCore {
                     let _ = reply.send(opened);
                 }
                 WriterMsg::Attach(queue) => self.queue = Some(queue),
-                WriterMsg::Wave(wave) => {
-                    let mut wave = wave;
-                    while wave.changes.len() < BATCH_CHANGES_MAX {
+                WriterMsg::Wave { mut wave, mut bytes } => {
+                    while wave.changes.len() < BATCH_CHANGES_MAX && bytes < BATCH_BYTES_MAX {
                         match inbox.try_recv() {
-                            Ok(WriterMsg::Wave(more)) => join(&mut wave, more),
+                            Ok(WriterMsg::Wave { wave: more, bytes: more_bytes }) => {
+                                bytes += more_bytes;
+                                join(&mut wave, more);
+                            }
                             Ok(other) => {
                                 next = Some(other);
                                 break;

@@ -10,7 +10,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use windlass_scheduler::attempt::Outcome;
 use windlass_scheduler::command::{Command, Request, Submit};
 use windlass_scheduler::effect::{Effect, Wave};
-use windlass_scheduler::job::JobId;
+use windlass_scheduler::job::{JobId, NewJob};
 use windlass_scheduler::lease::LeaseToken;
 use windlass_scheduler::shard::Shard;
 use windlass_storage::{Append, Batch, CommitNo, Journal, MemoryJournal};
@@ -22,6 +22,8 @@ use crate::writer::WriterHandle;
 
 /// A wave is sealed at the latest with this many commands in it, so that no answer waits for a stream that does not end.
 const WAVE_COMMANDS_MAX: usize = 4_096;
+/// And with this many bytes of bodies and outputs, so that a batch stays far below what a journal takes.
+const WAVE_BYTES_MAX: usize = 32 << 20;
 
 pub(crate) struct QueueActor;
 
@@ -51,6 +53,7 @@ pub(crate) struct QueueState {
     /// Ends by their step: their entries in the table of live attempts go when that is written.
     ends: VecDeque<(u64, JobId, LeaseToken)>,
     commands_in_wave: usize,
+    bytes_in_wave: usize,
     draining: bool,
 }
 
@@ -64,7 +67,14 @@ impl Actor for QueueActor {
         _myself: ActorRef<QueueMsg>,
         parts: QueueParts,
     ) -> Result<QueueState, ActorProcessingErr> {
-        Ok(QueueState { parts, pending: HashMap::new(), ends: VecDeque::new(), commands_in_wave: 0, draining: false })
+        Ok(QueueState {
+            parts,
+            pending: HashMap::new(),
+            ends: VecDeque::new(),
+            commands_in_wave: 0,
+            bytes_in_wave: 0,
+            draining: false,
+        })
     }
 
     async fn handle(
@@ -102,6 +112,7 @@ impl QueueState {
                     self.pending.insert(watch, Pending { reply, _ticket: None });
                     watch
                 });
+                self.bytes_in_wave += bytes_of(&jobs);
                 self.command(Command::Submit(Submit { request, watch, jobs }));
             }
             QueueMsg::Ask { request, question, reply } => {
@@ -115,6 +126,9 @@ impl QueueState {
             QueueMsg::Ends(ends) => {
                 for (id, token, outcome) in ends {
                     self.end(id, token, outcome);
+                    if self.bytes_in_wave >= WAVE_BYTES_MAX {
+                        self.seal();
+                    }
                 }
             }
             QueueMsg::Slots { queue, slots } => self.command(Command::Slots { queue, slots }),
@@ -128,7 +142,7 @@ impl QueueState {
             }
             QueueMsg::StopAttempts => self.command(Command::StopAttempts),
         }
-        if self.commands_in_wave >= WAVE_COMMANDS_MAX {
+        if self.commands_in_wave >= WAVE_COMMANDS_MAX || self.bytes_in_wave >= WAVE_BYTES_MAX {
             self.seal();
         } else if self.commands_in_wave == 1 {
             // Lands behind everything that already waits, so that all of it shares the wave.
@@ -142,6 +156,9 @@ impl QueueState {
     }
 
     fn end(&mut self, id: JobId, token: LeaseToken, outcome: Outcome) {
+        if let Outcome::Done { output, follow_ups } = &outcome {
+            self.bytes_in_wave += output.kept_bytes() + bytes_of(follow_ups);
+        }
         self.command(Command::End { token, outcome });
         self.ends.push_back((self.parts.shard.step(), id, token));
     }
@@ -164,8 +181,9 @@ impl QueueState {
 
     fn seal(&mut self) {
         self.commands_in_wave = 0;
+        let bytes = std::mem::take(&mut self.bytes_in_wave);
         if let Some(wave) = self.parts.shard.seal(self.parts.clocks.now()) {
-            self.send_wave(wave);
+            self.send_wave(wave, bytes);
         }
         self.flush_effects(0);
         if self.draining && self.parts.shard.running() == 0 {
@@ -173,7 +191,7 @@ impl QueueState {
         }
     }
 
-    fn send_wave(&mut self, mut wave: Wave) {
+    fn send_wave(&mut self, mut wave: Wave, bytes: usize) {
         if !wave.volatile.is_empty() {
             let changes = std::mem::take(&mut wave.volatile);
             let commit_no = CommitNo { term: self.parts.twin_term, step: wave.last };
@@ -182,7 +200,7 @@ impl QueueState {
                 unreachable!("memory takes what rises in number");
             }
         }
-        if self.parts.writer.send(WriterMsg::Wave(wave)).is_err() {
+        if self.parts.writer.send(WriterMsg::Wave { wave, bytes }).is_err() {
             let reason = "the writer is gone".to_owned();
             let _ = self.parts.supervisor.send_message(SupervisorMsg::JournalBroken(reason));
         }
@@ -226,6 +244,10 @@ impl QueueState {
             }
         }
     }
+}
+
+fn bytes_of(jobs: &[NewJob]) -> usize {
+    jobs.iter().map(|job| job.body.bytes()).sum()
 }
 
 fn as_command(request: Request, question: Question) -> Command {

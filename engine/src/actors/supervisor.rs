@@ -268,6 +268,10 @@ impl SupervisorState {
             let text = format!("gave up after {REBUILDS_MAX} rebuilds: {reason}");
             self.door.set_health(HealthState::Unhealthy(text.clone()));
             self.door.set_gate(Gate::Closed(text));
+            if let Some(queue) = self.queue.take() {
+                // Whoever waits for it learns that the outcome is unknown.
+                queue.kill();
+            }
             return;
         }
         warn!(reason, rebuild = self.rebuilds, "the core is rebuilt from the journal");
@@ -331,7 +335,7 @@ impl SupervisorState {
         }
         for reply in stopping.replies {
             let result = match &closed {
-                Err(error) => Err(ShutdownError::Stopped(error.to_string())),
+                Err(error) => Err(ShutdownError::Storage(error.clone())),
                 Ok(()) if !unfinished.is_empty() => Err(ShutdownError::Unfinished { ids: unfinished.clone() }),
                 Ok(()) => Ok(()),
             };
