@@ -141,6 +141,8 @@ impl QueueSettings {
 pub struct ShardSettings {
     /// The journal's term: part of every lease token.
     pub term: u64,
+    /// The first term of this process: attempts of earlier ones died with theirs.
+    pub first_term: u64,
     /// The key of the hash tables, so that nobody can choose ids that collide.
     pub seed: u64,
     /// The queues.
@@ -163,6 +165,7 @@ impl ShardSettings {
     pub const fn new(term: u64, seed: u64, queues: Vec<QueueSettings>, kinds: Vec<Name>) -> Self {
         Self {
             term,
+            first_term: term,
             seed,
             queues,
             kinds,

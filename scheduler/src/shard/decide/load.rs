@@ -1,6 +1,6 @@
 //! The end of loading: which attempts still run, which were lost with their process, and who is suspected for it.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -15,7 +15,7 @@ use crate::command::QueueNo;
 use crate::effect::Effect;
 use crate::event::Event;
 use crate::job::JobId;
-use crate::lease::StopReason;
+use crate::lease::{LeaseToken, StopReason};
 use crate::settings::Level;
 use crate::state::EndState;
 use crate::time::{Now, Timestamp};
@@ -26,13 +26,31 @@ fn open_slot(state: &State, claim: &Claim) -> Option<Slot> {
     (claim.attempt > live.attempts_ended).then_some(slot)
 }
 
+/// The token of each open attempt. What is recorded counts: an entry of the driver's may be about an earlier job with the
+/// same id, which ended and was forgotten. Only the journal can have lost a claim at its end; the twin never does.
+fn current_tokens(state: &State, live: &[Claim]) -> BTreeMap<JobId, LeaseToken> {
+    let mut current = BTreeMap::new();
+    for claim in live {
+        let level = state.live(claim.id).map(|(_, live)| state.queue(live.queue).level());
+        if level.is_some_and(|level| level != Level::Memory) {
+            let token = current.entry(claim.id).or_insert(claim.token);
+            *token = claim.token.max(*token);
+        }
+    }
+    let recorded = state.loaded_claims.iter().flat_map(|claims| &claims.entries);
+    current.extend(recorded.filter(|claim| open_slot(state, claim).is_some()).map(|claim| (claim.id, claim.token)));
+    current
+}
+
 /// Judges every open attempt. `live` are those whose code still runs in this process: they are adopted, neither lost nor
 /// counted, and a claim of theirs that is missing is written again.
 pub(crate) fn load_end(state: &State, live: &[Claim], step: u64, now: Now) -> Decision {
     let mut decision = Decision::default();
     let mut adopted: [Vec<Claim>; 2] = [Vec::new(), Vec::new()];
+    let current = current_tokens(state, live);
     for claim in live {
-        if let Some(slot) = open_slot(state, claim) {
+        let slot = open_slot(state, claim).filter(|_| current.get(&claim.id) == Some(&claim.token));
+        if let Some(slot) = slot {
             let level = state.queue(state.jobs[slot].queue).level();
             let no = claims_no(state, step, level);
             decision.events.push(Event::Adopted { slot, token: claim.token, no, now });
@@ -43,7 +61,7 @@ pub(crate) fn load_end(state: &State, live: &[Claim], step: u64, now: Now) -> De
             decision.effects.push((Mark::Sealed, stop));
         }
     }
-    lost(state, &adopted, now, &mut decision);
+    lost(state, &adopted, step, now, &mut decision);
     for (level, entries) in [Level::Durable, Level::Memory].into_iter().zip(adopted) {
         if !entries.is_empty() {
             let claims = Claims { no: claims_no(state, step, level), at: now.wall, entries };
@@ -53,33 +71,51 @@ pub(crate) fn load_end(state: &State, live: &[Claim], step: u64, now: Now) -> De
     decision.event(Event::ClaimsSettled)
 }
 
-/// The other open attempts died with their process. A job lost too often, the last time as the only suspect, is what kills
+/// The other open attempts. One of this process was handed out by a core that fell before it could say so: it never ran, and
+/// is given back. The rest died with their process. A job lost too often, the last time as the only suspect, is what kills
 /// it; all others run again, suspects half as many at once as before.
-fn lost(state: &State, adopted: &[Vec<Claim>; 2], now: Now, decision: &mut Decision) {
+fn lost(state: &State, adopted: &[Vec<Claim>; 2], step: u64, now: Now, decision: &mut Decision) {
     let adopted: BTreeSet<JobId> = adopted.iter().flatten().map(|claim| claim.id).collect();
-    let lost: Vec<(Slot, Timestamp)> = state
+    let (unstarted, lost): (Vec<Open>, Vec<Open>) = state
         .loaded_claims
         .iter()
         .flat_map(|claims| claims.entries.iter().map(move |claim| (claim, claims.at)))
         .filter(|(claim, _)| !adopted.contains(&claim.id))
-        .filter_map(|(claim, at)| Some((open_slot(state, claim)?, at)))
-        .collect();
-    let suspects = lost.iter().filter(|(slot, _)| state.jobs[*slot].is_suspect()).count();
-    for (slot, started) in &lost {
+        .filter_map(|(claim, at)| Some((open_slot(state, claim)?, claim.token, at)))
+        .partition(|(_, token, _)| token.term >= state.settings.first_term);
+    for (slot, token, _) in unstarted {
+        let level = state.queue(state.jobs[slot].queue).level();
+        decision.events.push(Event::Adopted { slot, token, no: claims_no(state, step, level), now });
+        decision.events.push(Event::AttemptEnded { slot });
+        give_back(state, slot, now, decision);
+    }
+    let suspects = lost.iter().filter(|(slot, ..)| state.jobs[*slot].is_suspect()).count();
+    for (slot, _, started) in &lost {
         decision.events.push(Event::Lost { slot: *slot, started: *started, now });
         let job = &state.jobs[*slot];
-        if job.cancel_requested {
-            end_job(state, *slot, EndState::Cancelled, now.wall, Output::None, None, decision);
-        } else if job.lost + 1 >= state.settings.lost_max && job.is_suspect() && suspects == 1 {
+        if job.lost + 1 >= state.settings.lost_max && job.is_suspect() && suspects == 1 && !job.cancel_requested {
             let message = format!("killed the process: {} attempts lost in a row, the last one alone", job.lost + 1);
             let failure = Failure::new(FailureKind::Lost, message);
             end_job(state, *slot, EndState::Dead, now.wall, Output::None, Some(failure), decision);
         } else {
-            decision.events.push(Event::Returned { slot: *slot, arrival: job.arrival, now });
+            give_back(state, *slot, now, decision);
         }
     }
     if !lost.is_empty() {
         let max = (state.suspects_max.min(state.slots_total()) / 2).max(1);
         decision.events.push(Event::SuspectsMaxSet { max });
+    }
+}
+
+/// An open attempt: its job, its token, when it was handed out.
+type Open = (Slot, LeaseToken, Timestamp);
+
+/// Back to where it stood, unless someone has called it off.
+fn give_back(state: &State, slot: Slot, now: Now, decision: &mut Decision) {
+    let job = &state.jobs[slot];
+    if job.cancel_requested {
+        end_job(state, slot, EndState::Cancelled, now.wall, Output::None, None, decision);
+    } else {
+        decision.events.push(Event::Returned { slot, arrival: job.arrival, now });
     }
 }
