@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use ractor::{Actor, ActorRef};
 use tokio::runtime::Handle;
@@ -245,7 +246,11 @@ async fn spawn_apart(parts: impl FnOnce() -> SupervisorParts + Send + 'static) -
         runtime.block_on(async move {
             match Actor::spawn(None, Supervisor, parts()).await {
                 Ok((supervisor, ended)) => {
-                    let _ = send.send(Ok(Some(supervisor)));
+                    if let Err(Ok(Some(supervisor))) = send.send(Ok(Some(supervisor))) {
+                        // Whoever called `start()` has left.
+                        let stop = SupervisorMsg::Shutdown { deadline: Duration::ZERO, reply: None };
+                        let _ = supervisor.send_message(stop);
+                    }
                     let _ = ended.await;
                 }
                 Err(_) => {

@@ -90,7 +90,7 @@ pub(crate) enum QueueMsg {
     /// Hand the last wave to the writer, and answer when that is done.
     Finish(oneshot::Sender<()>),
     /// The journal is closed: stop. Whoever still waits is told that it was interrupted.
-    Halt,
+    Halt(oneshot::Sender<()>),
 }
 
 /// To the worker actor of one queue.

@@ -54,6 +54,8 @@ pub(crate) struct WriterCore {
     queue: Option<ActorRef<QueueMsg>>,
     /// Of the open journal; `None`: not open, or poisoned.
     term: Option<u64>,
+    /// Of the first opening by this process.
+    first_term: Option<u64>,
     written: u64,
     synced: u64,
     unsynced_since: Option<Instant>,
@@ -75,6 +77,7 @@ impl WriterCore {
             supervisor: None,
             queue: None,
             term: None,
+            first_term: None,
             written: 0,
             synced: 0,
             unsynced_since: None,
@@ -143,6 +146,10 @@ impl WriterCore {
                 WriterMsg::Open { settings, reply } => {
                     let opened = catch_unwind(AssertUnwindSafe(|| self.open(settings)));
                     let opened = opened.unwrap_or_else(|panic| Err(OpenFailure::Panic(panic_text(panic.as_ref()))));
+                    if opened.is_err() {
+                        // Whoever hears of the failure may open the journal elsewhere, or look at its files.
+                        let _ = self.journal.close();
+                    }
                     let _ = reply.send(opened);
                 }
                 WriterMsg::Attach(queue) => self.queue = Some(queue),
@@ -186,6 +193,7 @@ impl WriterCore {
         }
         let opened = self.journal.open().map_err(OpenFailure::Open)?;
         settings.term = opened.term;
+        settings.first_term = *self.first_term.get_or_insert(opened.term);
         let mut shard = Box::new(Shard::new(settings));
         let mut quarantined = load(self.journal.as_mut(), &mut shard)?;
         let volatile = shard.volatile_queues_with_jobs().next().map(|(name, jobs)| (name.to_string(), jobs));

@@ -105,7 +105,10 @@ impl QueueState {
                 let _ = reply.send(());
                 return;
             }
-            QueueMsg::Halt => return myself.stop(None),
+            QueueMsg::Halt(reply) => {
+                let _ = reply.send(());
+                return myself.stop(None);
+            }
             QueueMsg::Submit { request, jobs, reply, ending, ticket } => {
                 self.pending.insert(request, Pending { reply, _ticket: Some(ticket) });
                 let watch = ending.map(|(watch, reply)| {

@@ -331,7 +331,10 @@ impl SupervisorState {
         let unfinished = self.door.live.unended();
         self.door.set_gate(Gate::Closed(stopping.reason.clone()));
         if let Some(queue) = self.queue.take() {
-            let _ = queue.send_message(QueueMsg::Halt);
+            // It comes behind the writer's last mark, so that the answers which that lets go have left.
+            let (reply, halted) = oneshot::channel();
+            let _ = queue.send_message(QueueMsg::Halt(reply));
+            let _ = halted.await;
         }
         for reply in stopping.replies {
             let result = match &closed {
