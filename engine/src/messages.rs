@@ -12,7 +12,8 @@
 //! | attempts | `Ended` | worker |
 //! | queue | `Arm` | scheduler |
 //! | queue | `Wave` | writer |
-//! | writer, queue, worker, callers | `JournalBroken`, `Idle`, `RuntimeGone`, `Shutdown` ... | supervisor |
+//! | writer, attempts, callers | `JournalBroken`, `RuntimeGone`, `Shutdown`, `Closed` | supervisor |
+//! | queue | `Idle`, `Sealed`, `Halted` | supervisor |
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,10 +88,10 @@ pub(crate) enum QueueMsg {
     Drain,
     /// Ask all attempts to end.
     StopAttempts,
-    /// Hand the last wave to the writer, and answer when that is done.
-    Finish(oneshot::Sender<()>),
-    /// The journal is closed: stop. Whoever still waits is told that it was interrupted.
-    Halt(oneshot::Sender<()>),
+    /// Hand the last wave to the writer, and say `Sealed`.
+    Finish,
+    /// The journal is closed: say `Halted` and stop. Whoever still waits is told that it was interrupted.
+    Halt,
 }
 
 /// To the worker actor of one queue.
@@ -165,6 +166,12 @@ pub(crate) enum SupervisorMsg {
     DeadlineOver,
     /// The grace after the deadline is over, too.
     GraceOver,
+    /// The last wave is with the writer.
+    Sealed,
+    /// The journal is closed, cleanly or not.
+    Closed(Result<(), StorageError>),
+    /// The queue actor has said all that it had to say.
+    Halted,
 }
 
 impl std::fmt::Debug for Opening {

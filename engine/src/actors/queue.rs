@@ -100,13 +100,12 @@ impl QueueState {
                 self.parts.shard.synced(step);
                 return self.flush_effects(step);
             }
-            QueueMsg::Finish(reply) => {
+            QueueMsg::Finish => {
                 self.seal();
-                let _ = reply.send(());
-                return;
+                return self.tell_supervisor(SupervisorMsg::Sealed);
             }
-            QueueMsg::Halt(reply) => {
-                let _ = reply.send(());
+            QueueMsg::Halt => {
+                self.tell_supervisor(SupervisorMsg::Halted);
                 return myself.stop(None);
             }
             QueueMsg::Submit { request, jobs, reply, ending, ticket } => {
@@ -190,7 +189,7 @@ impl QueueState {
         }
         self.flush_effects(0);
         if self.draining && self.parts.shard.running() == 0 {
-            let _ = self.parts.supervisor.send_message(SupervisorMsg::Idle);
+            self.tell_supervisor(SupervisorMsg::Idle);
         }
     }
 
@@ -205,8 +204,12 @@ impl QueueState {
         }
         if self.parts.writer.send(WriterMsg::Wave { wave, bytes }).is_err() {
             let reason = "the writer is gone".to_owned();
-            let _ = self.parts.supervisor.send_message(SupervisorMsg::JournalBroken(reason));
+            self.tell_supervisor(SupervisorMsg::JournalBroken(reason));
         }
+    }
+
+    fn tell_supervisor(&self, message: SupervisorMsg) {
+        let _ = self.parts.supervisor.send_message(message);
     }
 
     fn flush_effects(&mut self, written: u64) {

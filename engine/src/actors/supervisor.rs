@@ -68,6 +68,21 @@ pub(crate) struct SupervisorState {
 struct Stopping {
     replies: Vec<oneshot::Sender<Result<(), ShutdownError>>>,
     reason: String,
+    phase: Phase,
+    closed: Result<(), StorageError>,
+}
+
+/// How far a stop is. Each step waits for a message, never for an actor (I8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// What runs may end.
+    Draining,
+    /// The queue actor hands over its last wave.
+    Sealing,
+    /// The writer writes it, syncs, and closes the journal.
+    Closing,
+    /// The queue actor says what that lets it say.
+    Halting,
 }
 
 impl Actor for Supervisor {
@@ -126,7 +141,15 @@ impl Actor for Supervisor {
             }
             SupervisorMsg::Shutdown { deadline, reply } => state.begin_stop(&myself, deadline, reply, "it was stopped"),
             SupervisorMsg::DeadlineOver => state.stop_attempts(&myself),
-            SupervisorMsg::Idle | SupervisorMsg::GraceOver => state.finish(&myself).await,
+            SupervisorMsg::Idle | SupervisorMsg::GraceOver => state.advance(&myself, Phase::Draining),
+            SupervisorMsg::Sealed => state.advance(&myself, Phase::Sealing),
+            SupervisorMsg::Closed(closed) => {
+                if let Some(stopping) = &mut state.stopping {
+                    stopping.closed = closed;
+                }
+                state.advance(&myself, Phase::Closing);
+            }
+            SupervisorMsg::Halted => state.advance(&myself, Phase::Halting),
         }
         Ok(())
     }
@@ -140,6 +163,14 @@ impl Actor for Supervisor {
         let SupervisionEvent::ActorFailed(who, error) = event else { return Ok(()) };
         let id = who.get_id();
         if state.queue.as_ref().is_some_and(|queue| queue.get_id() == id) {
+            if let Some(phase) = state.closing_phase() {
+                // It can answer no more, and the journal has what it has.
+                state.queue = None;
+                if phase != Phase::Closing {
+                    state.advance(&myself, phase);
+                }
+                return Ok(());
+            }
             state.schedule_rebuild(&myself, &format!("the queue actor failed: {error}"));
         } else if state.scheduler.as_ref().is_some_and(|scheduler| scheduler.get_id() == id) {
             warn!(%error, "the scheduler actor failed and is started again");
@@ -255,7 +286,7 @@ impl SupervisorState {
 
     /// Closes the door, and rebuilds at once or after a pause, as long as the budget lasts.
     fn schedule_rebuild(&mut self, myself: &ActorRef<SupervisorMsg>, reason: &str) {
-        if std::mem::replace(&mut self.is_rebuilding, true) {
+        if self.closing_phase().is_some() || std::mem::replace(&mut self.is_rebuilding, true) {
             return;
         }
         if self.queue.is_some() && self.serving_since.elapsed() >= SERVICE_MIN {
@@ -308,7 +339,8 @@ impl SupervisorState {
             stopping.replies.extend(reply);
             return;
         }
-        self.stopping = Some(Stopping { replies: reply.into_iter().collect(), reason: reason.to_owned() });
+        let (replies, reason) = (reply.into_iter().collect(), reason.to_owned());
+        self.stopping = Some(Stopping { replies, reason, phase: Phase::Draining, closed: Ok(()) });
         if let Some(queue) = &self.queue {
             let _ = queue.send_message(QueueMsg::Drain);
             after(myself, deadline, SupervisorMsg::DeadlineOver);
@@ -324,20 +356,58 @@ impl SupervisorState {
         after(myself, GRACE, SupervisorMsg::GraceOver);
     }
 
-    /// The last wave, a synced and closed journal, and the end of all actors.
-    async fn finish(&mut self, myself: &ActorRef<SupervisorMsg>) {
-        let Some(stopping) = self.stopping.take() else { return };
-        let closed = self.close().await;
-        let unfinished = self.door.live.unended();
-        self.door.set_gate(Gate::Closed(stopping.reason.clone()));
-        if let Some(queue) = self.queue.take() {
-            // It comes behind the writer's last mark, so that the answers which that lets go have left.
-            let (reply, halted) = oneshot::channel();
-            let _ = queue.send_message(QueueMsg::Halt(reply));
-            let _ = halted.await;
+    /// The phase of a stop that no rebuild can help any more.
+    fn closing_phase(&self) -> Option<Phase> {
+        self.stopping.as_ref().map(|stopping| stopping.phase).filter(|phase| *phase != Phase::Draining)
+    }
+
+    /// The next step of a stop, once this phase is over; anything else is an echo.
+    fn advance(&mut self, myself: &ActorRef<SupervisorMsg>, over: Phase) {
+        let Some(stopping) = self.stopping.as_mut().filter(|stopping| stopping.phase == over) else { return };
+        match over {
+            Phase::Draining => {
+                stopping.phase = Phase::Sealing;
+                self.ask_queue(myself, QueueMsg::Finish, SupervisorMsg::Sealed);
+            }
+            Phase::Sealing => {
+                stopping.phase = Phase::Closing;
+                self.door.clear_readers();
+                self.close_journal(myself);
+            }
+            Phase::Closing => {
+                stopping.phase = Phase::Halting;
+                // It comes behind the writer's last mark, so that the answers which that lets go have left.
+                self.ask_queue(myself, QueueMsg::Halt, SupervisorMsg::Halted);
+            }
+            Phase::Halting => self.end(myself),
         }
+    }
+
+    /// Asks the queue actor, or answers for it where there is none.
+    fn ask_queue(&self, myself: &ActorRef<SupervisorMsg>, question: QueueMsg, answer: SupervisorMsg) {
+        let asked = self.queue.as_ref().is_some_and(|queue| queue.send_message(question).is_ok());
+        if !asked {
+            let _ = myself.send_message(answer);
+        }
+    }
+
+    fn close_journal(&self, myself: &ActorRef<SupervisorMsg>) {
+        let (reply, closed) = oneshot::channel();
+        let _ = self.writer.send(WriterMsg::Close(reply));
+        let myself = myself.clone();
+        tokio::spawn(async move {
+            let closed = closed.await.unwrap_or(Err(StorageError::Closed));
+            let _ = myself.send_message(SupervisorMsg::Closed(closed));
+        });
+    }
+
+    /// Tells those who asked for the stop, and ends all actors.
+    fn end(&mut self, myself: &ActorRef<SupervisorMsg>) {
+        let Some(stopping) = self.stopping.take() else { return };
+        let unfinished = self.door.live.unended();
+        self.door.set_gate(Gate::Closed(stopping.reason));
         for reply in stopping.replies {
-            let result = match &closed {
+            let result = match &stopping.closed {
                 Err(error) => Err(ShutdownError::Storage(error.clone())),
                 Ok(()) if !unfinished.is_empty() => Err(ShutdownError::Unfinished { ids: unfinished.clone() }),
                 Ok(()) => Ok(()),
@@ -352,19 +422,5 @@ impl SupervisorState {
         }
         info!(unfinished = unfinished.len(), "stopped");
         myself.stop(None);
-    }
-
-    async fn close(&self) -> Result<(), StorageError> {
-        if let Some(queue) = &self.queue {
-            let (reply, sealed) = oneshot::channel();
-            let _ = queue.send_message(QueueMsg::Finish(reply));
-            let _ = sealed.await;
-        }
-        self.door.clear_readers();
-        let (reply, closed) = oneshot::channel();
-        if self.writer.send(WriterMsg::Close(reply)).is_err() {
-            return Err(StorageError::Closed);
-        }
-        closed.await.unwrap_or(Err(StorageError::Closed))
     }
 }
