@@ -145,8 +145,8 @@ pub struct ClaimsNo {
     pub n: u64,
 }
 
-/// What one wave of claims handed out. It goes with its last open attempt; an entry whose job is gone, or has ended that
-/// attempt, is stale and means nothing.
+/// What one wave of claims handed out. It goes with its last open attempt; an entry whose job is gone, or has ended
+/// that attempt, is stale and means nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
     /// Its key.

@@ -51,7 +51,8 @@ impl Name {
         &self.0
     }
 
-    /// Whether this text may be a name: 1 to [`Self::BYTES_MAX`] bytes of ASCII letters, digits, `-`, `_`, `.`, `:` or `/`.
+    /// Whether this text may be a name: 1 to [`Self::BYTES_MAX`] bytes of ASCII letters, digits, `-`, `_`, `.`, `:` or
+    /// `/`.
     #[must_use]
     pub fn is_valid(text: &str) -> bool {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'/');

@@ -1,8 +1,8 @@
 //! The right to run one attempt, and the token that proves it.
 //!
-//! A token is the term of the open journal and a number, so it rises strictly, across crashes and power loss too (I4): the
-//! term is raised and synced at every open before anything is handed out. An acknowledgement with any other token than the
-//! job's current one is refused and changes nothing.
+//! A token is the term of the open journal and a number, so it rises strictly, across crashes and power loss too (I4):
+//! the term is raised and synced at every open before anything is handed out. An acknowledgement with any other token
+//! than the job's current one is refused and changes nothing.
 
 use alloc::sync::Arc;
 use core::fmt;

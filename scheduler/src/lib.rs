@@ -1,9 +1,9 @@
 //! The deciding core of Windlass: what happens to a job, and in which order.
 //!
-//! This crate DECIDES. It owns the life cycle, the order, the retries, the leases and the counters of a *shard*: all queues
-//! of an engine. It has no clock, no thread, no disk and no dice: time and everything else enters as an argument, so that
-//! any behaviour can be replayed, ours and a user's. `no_std` is the wall that keeps it so. (An actor of the engine is
-//! called scheduler, too: that one only sleeps until the instant that this crate names.)
+//! This crate DECIDES. It owns the life cycle, the order, the retries, the leases and the counters of a *shard*: all
+//! queues of an engine. It has no clock, no thread, no disk and no dice: time and everything else enters as an
+//! argument, so that any behaviour can be replayed, ours and a user's. `no_std` is the wall that keeps it so. (An actor
+//! of the engine is called scheduler, too: that one only sleeps until the instant that this crate names.)
 //!
 //! ```text
 //!              enqueue                      fell due
@@ -23,8 +23,8 @@
 //! 1. [`Shard::new`](shard::Shard::new), [`admit`](shard::Shard::admit) every record of the journal, then
 //!    [`Command::LoadEnd`](command::Command::LoadEnd).
 //! 2. [`handle`](shard::Shard::handle) commands as they come; each is one *step*.
-//! 3. [`seal`](shard::Shard::seal) when none waits: the steps since the last seal are a *wave*. Put its volatile changes into
-//!    the twin, and hand the wave to whoever writes the journal.
+//! 3. [`seal`](shard::Shard::seal) when none waits: the steps since the last seal are a *wave*. Put its volatile
+//!    changes into the twin, and hand the wave to whoever writes the journal.
 //! 4. Report progress with [`written`](shard::Shard::written) and [`synced`](shard::Shard::synced), and do every
 //!    [`poll_effect`](shard::Shard::poll_effect) after that. No effect leaves before its step is safe enough.
 //!

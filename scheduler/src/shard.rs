@@ -1,8 +1,8 @@
 //! One mind: all queues of an engine, the job index, the counters, and the steps they take.
 //!
-//! Owns the order of steps. A driver feeds it commands with the time, seals what they did into waves, has them written, says
-//! how far that got, and does the effects that come loose. Everything it does follows from what it is given: the same
-//! commands and times give the same waves and effects, byte for byte.
+//! Owns the order of steps. A driver feeds it commands with the time, seals what they did into waves, has them written,
+//! says how far that got, and does the effects that come loose. Everything it does follows from what it is given: the
+//! same commands and times give the same waves and effects, byte for byte.
 
 mod apply;
 pub mod audit;

@@ -1,5 +1,5 @@
-//! The only mutation (I1): events move the state, live and while loading alike. Nothing here can refuse or fail; an event
-//! that makes no sense is a bug of a decision, and asserts.
+//! The only mutation (I1): events move the state, live and while loading alike. Nothing here can refuse or fail; an
+//! event that makes no sense is a bug of a decision, and asserts.
 
 mod attempts;
 mod ends;

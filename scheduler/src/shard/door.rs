@@ -1,4 +1,5 @@
-//! Calls that wait for room in a full queue. They are no jobs yet: nothing of them is remembered, and who calls may leave.
+//! Calls that wait for room in a full queue. They are no jobs yet: nothing of them is remembered, and who calls may
+//! leave.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;

@@ -1,4 +1,5 @@
-//! The line of a queue's ready jobs: 256 lists, one a priority, threaded through the slab, and a bitmap of those in use.
+//! The line of a queue's ready jobs: 256 lists, one a priority, threaded through the slab, and a bitmap of those in
+//! use.
 //!
 //! Owns the order (priority, arrival). Joining at either end, leaving from anywhere and finding the first are all O(1),
 //! whatever the backlog. Never decides who may go: it only knows who is next.
@@ -43,7 +44,8 @@ impl Line {
         } else if arrival < jobs[ends.first].arrival {
             self.link(jobs, slot, NONE, ends.first);
         } else {
-            // One that came back, behind others that did: whoever ran was ahead of all that never ran, so the walk is short.
+            // One that came back, behind others that did: whoever ran was ahead of all that never ran, so the walk is
+            // short.
             let mut after = ends.first;
             while jobs[after].arrival < arrival {
                 after = jobs[after].next;

@@ -1,7 +1,8 @@
 //! What the events of a wave leave to be remembered.
 //!
 //! Owns the wave while it grows: changes that have to keep their order are written down as they come, and the heads and
-//! counters that were touched are only marked, so that each is written once, with its last image, when the wave is sealed.
+//! counters that were touched are only marked, so that each is written once, with its last image, when the wave is
+//! sealed.
 
 use alloc::vec::Vec;
 

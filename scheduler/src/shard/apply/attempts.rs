@@ -51,7 +51,8 @@ impl State {
         self.claims_open.insert(claims.no, OpenClaims { claims, level, open });
     }
 
-    /// A job of this id is new: what open records of claims say of an earlier job with its id must not be read as its own.
+    /// A job of this id is new: what open records of claims say of an earlier job with its id must not be read as its
+    /// own.
     pub(super) fn disown_claims(&mut self, id: JobId, tape: &mut Tape) {
         let first = ClaimsNo { term: 0, n: 0 };
         while let Some((_, no)) = self.claims_spent.range((id, first)..).next().copied().filter(|(of, _)| *of == id) {

@@ -133,8 +133,8 @@ impl State {
         }
     }
 
-    /// A policy that only one store knows (a wave reached the twin and not the journal, or the process is new) is written
-    /// to both: whoever comes next with the same policy rests on it, wherever it is kept.
+    /// A policy that only one store knows (a wave reached the twin and not the journal, or the process is new) is
+    /// written to both: whoever comes next with the same policy rests on it, wherever it is kept.
     fn share_policies(&mut self, tape: &mut Tape) {
         for no in core::mem::take(&mut self.policies_once) {
             if let Some(policy) = self.policies.get(&no) {

@@ -77,7 +77,8 @@ fn is_late(live: &Live, now: Now) -> bool {
     live.expires.is_some_and(|expires| expires <= now.wall)
 }
 
-/// The line and the suspects' line merged, of the latter only as many as may run: one that expires instead is not counted.
+/// The line and the suspects' line merged, of the latter only as many as may run: one that expires instead is not
+/// counted.
 fn next_in_order<'a>(state: &'a State, queue: &'a Queue, now: Now) -> impl Iterator<Item = Slot> + 'a {
     let rank = |slot: &Slot| (state.jobs[*slot].priority, state.jobs[*slot].arrival);
     let mut line = queue.line.iter(&state.jobs).peekable();

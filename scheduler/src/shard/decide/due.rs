@@ -1,5 +1,5 @@
-//! What the passing of time does, in bounded steps. The core gets the current time and not the deadline that fired (I5),
-//! so a timer that fires early does nothing, and one that fires late does all that is due.
+//! What the passing of time does, in bounded steps. The core gets the current time and not the deadline that fired
+//! (I5), so a timer that fires early does nothing, and one that fires late does all that is due.
 
 use super::super::apply::{as_key, from_key};
 use super::super::outbox::Mark;

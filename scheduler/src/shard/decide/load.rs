@@ -20,14 +20,15 @@ use crate::settings::Level;
 use crate::state::EndState;
 use crate::time::{Now, Timestamp};
 
-/// An attempt that was handed out and has not ended: its entry is live only if its job is loaded with a lower attempt ended.
+/// An attempt that was handed out and has not ended: its entry is live only if its job is loaded with a lower attempt
+/// ended.
 fn open_slot(state: &State, claim: &Claim) -> Option<Slot> {
     let (slot, live) = state.live(claim.id)?;
     (claim.attempt > live.attempts_ended).then_some(slot)
 }
 
-/// The token of each open attempt. What is recorded counts: an entry of the driver's may be about an earlier job with the
-/// same id, which ended and was forgotten. Only the journal can have lost a claim at its end; the twin never does.
+/// The token of each open attempt. What is recorded counts: an entry of the driver's may be about an earlier job with
+/// the same id, which ended and was forgotten. Only the journal can have lost a claim at its end; the twin never does.
 fn current_tokens(state: &State, live: &[Claim]) -> BTreeMap<JobId, LeaseToken> {
     let mut current = BTreeMap::new();
     for claim in live {
@@ -42,8 +43,8 @@ fn current_tokens(state: &State, live: &[Claim]) -> BTreeMap<JobId, LeaseToken> 
     current
 }
 
-/// Judges every open attempt. `live` are those whose code still runs in this process: they are adopted, neither lost nor
-/// counted, and a claim of theirs that is missing is written again.
+/// Judges every open attempt. `live` are those whose code still runs in this process: they are adopted, neither lost
+/// nor counted, and a claim of theirs that is missing is written again.
 pub(crate) fn load_end(state: &State, live: &[Claim], step: u64, now: Now) -> Decision {
     let mut decision = Decision::default();
     let mut adopted: [Vec<Claim>; 2] = [Vec::new(), Vec::new()];
@@ -61,7 +62,7 @@ pub(crate) fn load_end(state: &State, live: &[Claim], step: u64, now: Now) -> De
             decision.effects.push((Mark::Sealed, stop));
         }
     }
-    lost(state, &adopted, step, now, &mut decision);
+    lost(state, &adopted, now, &mut decision);
     for (level, entries) in [Level::Durable, Level::Memory].into_iter().zip(adopted) {
         if !entries.is_empty() {
             let claims = Claims { no: claims_no(state, step, level), at: now.wall, entries };
@@ -71,10 +72,10 @@ pub(crate) fn load_end(state: &State, live: &[Claim], step: u64, now: Now) -> De
     decision.event(Event::ClaimsSettled)
 }
 
-/// The other open attempts. One of this process was handed out by a core that fell before it could say so: it never ran, and
-/// is given back. The rest died with their process. A job lost too often, the last time as the only suspect, is what kills
-/// it; all others run again, suspects half as many at once as before.
-fn lost(state: &State, adopted: &[Vec<Claim>; 2], step: u64, now: Now, decision: &mut Decision) {
+/// The other open attempts. One of this process was handed out by a core that fell before it could say so: it never
+/// ran, and its job stands where it stood. The rest died with their process. A job lost too often, the last time as the
+/// only suspect, is what kills it; all others run again, suspects half as many at once as before.
+fn lost(state: &State, adopted: &[Vec<Claim>; 2], now: Now, decision: &mut Decision) {
     let adopted: BTreeSet<JobId> = adopted.iter().flatten().map(|claim| claim.id).collect();
     let (unstarted, lost): (Vec<Open>, Vec<Open>) = state
         .loaded_claims
@@ -83,22 +84,21 @@ fn lost(state: &State, adopted: &[Vec<Claim>; 2], step: u64, now: Now, decision:
         .filter(|(claim, _)| !adopted.contains(&claim.id))
         .filter_map(|(claim, at)| Some((open_slot(state, claim)?, claim.token, at)))
         .partition(|(_, token, _)| token.term >= state.settings.first_term);
-    for (slot, token, _) in unstarted {
-        let level = state.queue(state.jobs[slot].queue).level();
-        decision.events.push(Event::Adopted { slot, token, no: claims_no(state, step, level), now });
-        decision.events.push(Event::AttemptEnded { slot });
-        give_back(state, slot, now, decision);
+    for (slot, ..) in unstarted.into_iter().filter(|(slot, ..)| state.jobs[*slot].cancel_requested) {
+        end_job(state, slot, EndState::Cancelled, now.wall, Output::None, None, decision);
     }
     let suspects = lost.iter().filter(|(slot, ..)| state.jobs[*slot].is_suspect()).count();
     for (slot, _, started) in &lost {
         decision.events.push(Event::Lost { slot: *slot, started: *started, now });
         let job = &state.jobs[*slot];
-        if job.lost + 1 >= state.settings.lost_max && job.is_suspect() && suspects == 1 && !job.cancel_requested {
+        if job.cancel_requested {
+            end_job(state, *slot, EndState::Cancelled, now.wall, Output::None, None, decision);
+        } else if job.lost + 1 >= state.settings.lost_max && job.is_suspect() && suspects == 1 {
             let message = format!("killed the process: {} attempts lost in a row, the last one alone", job.lost + 1);
             let failure = Failure::new(FailureKind::Lost, message);
             end_job(state, *slot, EndState::Dead, now.wall, Output::None, Some(failure), decision);
         } else {
-            give_back(state, *slot, now, decision);
+            decision.events.push(Event::Returned { slot: *slot, arrival: job.arrival, now });
         }
     }
     if !lost.is_empty() {
@@ -109,13 +109,3 @@ fn lost(state: &State, adopted: &[Vec<Claim>; 2], step: u64, now: Now, decision:
 
 /// An open attempt: its job, its token, when it was handed out.
 type Open = (Slot, LeaseToken, Timestamp);
-
-/// Back to where it stood, unless someone has called it off.
-fn give_back(state: &State, slot: Slot, now: Now, decision: &mut Decision) {
-    let job = &state.jobs[slot];
-    if job.cancel_requested {
-        end_job(state, slot, EndState::Cancelled, now.wall, Output::None, None, decision);
-    } else {
-        decision.events.push(Event::Returned { slot, arrival: job.arrival, now });
-    }
-}

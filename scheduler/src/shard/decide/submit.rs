@@ -56,8 +56,8 @@ pub(crate) fn submit(state: &State, submit: Submit, now: Now) -> Result<Decision
     Ok(decision.reply(Mark::from(level), submit.request, Ok(Answer::Enqueued(receipts))))
 }
 
-/// Follow-ups of a success: checked when they were added, so that the ack is never refused (I9). They may overdraw a depth
-/// limit; one whose id is taken already is that job, or is dropped.
+/// Follow-ups of a success: checked when they were added, so that the ack is never refused (I9). They may overdraw a
+/// depth limit; one whose id is taken already is that job, or is dropped.
 pub(crate) fn follow_ups(state: &State, jobs: Vec<NewJob>, now: Now, decision: &mut Decision) {
     let mut intake = Intake::new(state);
     for mut job in jobs {
