@@ -1,0 +1,402 @@
+//! One game: every move is made on the driver and on the oracle, and what comes back is compared.
+//!
+//! I2 is held here: each request has one expected answer, with the step and the mark before which it may not leave, and
+//! it is answered exactly once. I4: a token that is not current changes nothing. I5: the two clocks move apart.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use windlass_scheduler::attempt::Output;
+use windlass_scheduler::change::Claim;
+use windlass_scheduler::command::{Command, Request, Submit};
+use windlass_scheduler::effect::{Answer, Effect, Found};
+use windlass_scheduler::job::{JobId, NewJob};
+use windlass_scheduler::refusal::Refusal;
+use windlass_scheduler::settings::{ShardSettings, WhenFull};
+use windlass_scheduler::state::{EndState, State};
+use windlass_scheduler::time::Now;
+
+use super::common::Driver;
+use super::world::World;
+
+/// The answer that a request has to get.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum What {
+    /// Not yet any.
+    Nothing,
+    Enqueued(Vec<(JobId, bool)>),
+    Ending(JobId, EndState, Output),
+    Ended(EndState, u64),
+    Live(State),
+    Cancelled(State),
+    Ok,
+    /// A refusal, by the word that starts its debug text.
+    No(&'static str),
+}
+
+/// What dies before a new shard is loaded.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Death {
+    /// Nothing: it is a rebuild.
+    None,
+    OfProcess,
+    /// Of what was written and not synced, this many waves survive.
+    OfPower {
+        surviving: usize,
+    },
+}
+
+/// A refusal as the oracle says it: its word, and the queue whose mark it waits for.
+pub(crate) type No = (&'static str, Option<usize>);
+
+pub(crate) struct Play {
+    pub(crate) driver: Driver,
+    pub(crate) world: World,
+    /// The worlds that the sealed waves leave, that the journal has, and that it may fall back to.
+    pub(crate) sealed: VecDeque<World>,
+    pub(crate) written: World,
+    pub(crate) synced: Vec<World>,
+    pub(crate) twin: World,
+    /// Calls that wait for room in the one queue where that is possible.
+    pub(crate) row: VecDeque<Submit>,
+    pub(crate) expected: BTreeMap<Request, (What, u64, usize)>,
+    pub(crate) watchers: BTreeMap<JobId, Vec<Request>>,
+    pub(crate) requests: u64,
+}
+
+impl Play {
+    pub(crate) fn new(settings: ShardSettings, now: Now) -> Self {
+        let world = World::new(settings.clone());
+        let mut play = Self {
+            driver: Driver::new(settings, now),
+            sealed: VecDeque::new(),
+            written: world.clone(),
+            synced: vec![world.clone()],
+            twin: world.clone(),
+            row: VecDeque::new(),
+            expected: BTreeMap::new(),
+            watchers: BTreeMap::new(),
+            requests: 0,
+            world,
+        };
+        play.seal();
+        play
+    }
+
+    pub(crate) fn request(&mut self) -> Request {
+        self.requests += 1;
+        Request(self.requests)
+    }
+
+    pub(crate) fn mark(&self, queue: usize) -> usize {
+        self.world.level(queue) as usize
+    }
+
+    /// A request will be answered so, not before the step at hand has reached this mark.
+    pub(crate) fn expect(&mut self, request: Request, what: What, mark: usize) {
+        let step = self.driver.shard.step();
+        self.expected.insert(request, (what, step, mark));
+    }
+
+    pub(crate) fn expect_no(&mut self, request: Request, (word, queue): No) {
+        let mark = queue.map_or(0, |queue| self.mark(queue));
+        self.expect(request, What::No(word), mark);
+    }
+
+    pub(crate) fn submit(&mut self, jobs: Vec<NewJob>, watch: bool) {
+        let request = self.request();
+        let watch = watch.then(|| self.request());
+        let submit = Submit { request, watch, jobs };
+        self.driver.handle(Command::Submit(submit.clone()));
+        let tiny = self.waiting_room();
+        let is_mine = |job: &&NewJob| self.world.queue_no(&job.queue) == Some(tiny);
+        let mine = submit.jobs.iter().filter(is_mine).count() as u64;
+        if !self.row.is_empty() && mine > 0 {
+            let depth_max = self.world.settings.queues[tiny].depth_max;
+            return if mine > depth_max { self.refuse(&submit, ("QueueFull", None)) } else { self.wait(submit, false) };
+        }
+        self.try_submit(submit, false);
+    }
+
+    fn waiting_room(&self) -> usize {
+        let waits = |when: WhenFull| matches!(when, WhenFull::Wait { .. });
+        self.world.settings.queues.iter().position(|queue| waits(queue.when_full)).unwrap()
+    }
+
+    fn wait(&mut self, submit: Submit, had_its_turn: bool) {
+        let WhenFull::Wait { waiters_max } = self.world.settings.queues[self.waiting_room()].when_full else { return };
+        if self.row.len() >= waiters_max {
+            return self.refuse(&submit, ("TooManyWaiters", None));
+        }
+        for request in [Some(submit.request), submit.watch].into_iter().flatten() {
+            self.expect(request, What::Nothing, 0);
+        }
+        if had_its_turn { self.row.push_front(submit) } else { self.row.push_back(submit) }
+    }
+
+    pub(crate) fn refuse(&mut self, submit: &Submit, no: No) {
+        for request in [Some(submit.request), submit.watch].into_iter().flatten() {
+            self.expect_no(request, no);
+        }
+    }
+
+    /// Whether it came in; otherwise it was refused, or waits.
+    fn try_submit(&mut self, submit: Submit, had_its_turn: bool) -> bool {
+        let (fresh, mark) = match self.judge(&submit.jobs) {
+            Ok(accepted) => accepted,
+            Err((("QueueFull", Some(queue)), jobs)) => {
+                let settings = &self.world.settings.queues[queue];
+                let may_wait = settings.when_full != WhenFull::Refuse && jobs <= settings.depth_max;
+                if may_wait {
+                    self.wait(submit, had_its_turn);
+                } else {
+                    self.refuse(&submit, ("QueueFull", None));
+                }
+                return false;
+            }
+            Err((no, _)) => {
+                self.refuse(&submit, no);
+                return false;
+            }
+        };
+        for (job, is_fresh) in submit.jobs.iter().zip(&fresh) {
+            if *is_fresh {
+                self.world.enqueue(job, self.driver.now);
+            }
+        }
+        let receipts = submit.jobs.iter().map(|job| job.id).zip(fresh).collect();
+        self.expect(submit.request, What::Enqueued(receipts), mark);
+        if let (Some(watch), Some(last)) = (submit.watch, submit.jobs.last()) {
+            self.watch_for(watch, last.id);
+        }
+        true
+    }
+
+    /// Whether the jobs of a call may come in, which of them are new, and what the answer waits for.
+    #[allow(clippy::type_complexity)]
+    fn judge(&self, jobs: &[NewJob]) -> Result<(Vec<bool>, usize), (No, u64)> {
+        let world = &self.world;
+        if world.draining {
+            return Err((("Stopping", None), 0));
+        }
+        if jobs.len() > world.settings.bulk_jobs_max {
+            return Err((("BulkTooLarge", None), 0));
+        }
+        let (mut fresh, mut mark, mut seen) = (Vec::new(), 0, BTreeMap::new());
+        let mut counts: Vec<(usize, u64)> = Vec::new();
+        for job in jobs {
+            let live = world.jobs.get(&job.id).map(|job| (job.queue, &job.kind));
+            let place = live.or_else(|| world.ended.get(&job.id).map(|one| (one.queue, &one.kind)));
+            let queue = world.queue_no(&job.queue).unwrap();
+            if let Some((queue, kind)) = place.or_else(|| seen.get(&job.id).copied()) {
+                if *kind != job.kind {
+                    return Err((("IdTaken", place.map(|(queue, _)| queue)), 0));
+                }
+                mark = mark.max(self.mark(queue));
+                fresh.push(false);
+                continue;
+            }
+            if job.body.payload.len() > world.settings.queues[queue].payload_bytes_max {
+                return Err((("PayloadTooLarge", None), 0));
+            }
+            mark = mark.max(self.mark(queue));
+            seen.insert(job.id, (queue, &job.kind));
+            fresh.push(true);
+            match counts.iter_mut().find(|(no, _)| *no == queue) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((queue, 1)),
+            }
+        }
+        for (queue, count) in counts {
+            if world.depth(queue) + count > world.settings.queues[queue].depth_max {
+                return Err((("QueueFull", Some(queue)), count));
+            }
+        }
+        Ok((fresh, mark))
+    }
+
+    pub(crate) fn watch(&mut self, id: JobId) {
+        let request = self.request();
+        self.driver.handle(Command::Watch { request, id });
+        self.watch_for(request, id);
+    }
+
+    fn watch_for(&mut self, request: Request, id: JobId) {
+        if self.world.jobs.contains_key(&id) {
+            self.expect(request, What::Nothing, 0);
+            self.watchers.entry(id).or_default().push(request);
+        } else if let Some(ended) = self.world.ended.get(&id) {
+            let (what, mark) = (What::Ended(ended.state, ended.end_no), self.mark(ended.queue));
+            self.expect(request, what, mark);
+        } else {
+            self.expect_no(request, ("Forgotten", None));
+        }
+    }
+
+    pub(crate) fn look(&mut self, id: JobId) {
+        let request = self.request();
+        self.driver.handle(Command::Look { request, id });
+        if let Some(job) = self.world.jobs.get(&id) {
+            self.expect(request, What::Live(job.state), 0);
+        } else if let Some(ended) = self.world.ended.get(&id) {
+            let (what, mark) = (What::Ended(ended.state, ended.end_no), self.mark(ended.queue).min(1));
+            self.expect(request, what, mark);
+        } else {
+            self.expect_no(request, ("Forgotten", None));
+        }
+    }
+
+    pub(crate) fn unwatch(&mut self, id: JobId) {
+        if let Some(request) = self.watchers.get_mut(&id).and_then(Vec::pop) {
+            self.driver.handle(Command::Unwatch { request, id });
+            self.expected.remove(&request);
+        }
+    }
+
+    /// Those who watch jobs that ended in this step are to be told.
+    pub(crate) fn announce(&mut self) {
+        for (id, end, output) in std::mem::take(&mut self.world.endings) {
+            let queue = (0..3).find(|queue| super::queue_of(id) == *queue).unwrap();
+            for request in self.watchers.remove(&id).unwrap_or_default() {
+                self.expect(request, What::Ending(id, end, output.clone()), self.mark(queue));
+            }
+        }
+    }
+
+    /// Hands out and lets in, as the seal does, one after the other.
+    fn hand_out(&mut self) {
+        let now = self.driver.now;
+        loop {
+            (0..3).for_each(|queue| self.world.claim(queue, now));
+            self.announce();
+            let (tiny, mut came_in) = (self.waiting_room(), false);
+            while self.world.depth(tiny) < self.world.settings.queues[tiny].depth_max {
+                let Some(submit) = self.row.pop_front() else { break };
+                let waiting = self.row.len();
+                came_in |= self.try_submit(submit, true);
+                if self.row.len() > waiting {
+                    break;
+                }
+            }
+            if !came_in {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn seal(&mut self) {
+        let before = self.driver.marks[0];
+        self.hand_out();
+        if self.driver.seal() {
+            assert!(self.driver.marks[0] > before);
+            self.sealed.push_back(self.world.clone());
+            self.twin = self.world.clone();
+        }
+        self.world.check_timers(&self.driver);
+    }
+
+    pub(crate) fn write(&mut self, waves: usize) {
+        for _ in 0..waves {
+            if self.driver.write_one() {
+                self.written = self.sealed.pop_front().unwrap();
+                self.synced.push(self.written.clone());
+            }
+        }
+    }
+
+    pub(crate) fn sync(&mut self) {
+        self.driver.sync();
+        self.synced = vec![self.written.clone()];
+    }
+
+    /// Everything is sealed and written, synced only where someone asked for it: then everybody has an answer (I2).
+    pub(crate) fn settle(&mut self) {
+        self.seal();
+        self.write(self.sealed.len());
+        if self.driver.sync_asked > self.driver.marks[2] {
+            self.sync();
+        }
+        self.collect();
+        let waits = self.expected.iter().find(|(_, (what, ..))| *what != What::Nothing);
+        assert!(waits.is_none(), "I2: no answer came: {waits:?}");
+        self.written.check_store(&self.driver.journal, false);
+        self.twin.check_store(&self.driver.twin, true);
+    }
+
+    /// I1: with every live attempt adopted, the state after all events is the state that their records load to.
+    pub(crate) fn law(&mut self) {
+        self.settle();
+        let copy = self.driver.copy();
+        copy.audit().unwrap();
+        assert_eq!(copy.portrait(), self.driver.shard.portrait(), "I1: what stands is not what is");
+    }
+
+    /// A new shard: after the process died (with or without the power), or within it.
+    pub(crate) fn restart(&mut self, death: Death) {
+        let twin = (death == Death::None).then_some(&self.twin);
+        self.world = match death {
+            Death::OfPower { surviving } => self.synced[surviving.min(self.synced.len() - 1)].compose(twin),
+            Death::None | Death::OfProcess => self.written.compose(twin),
+        };
+        self.world.slots.clone_from(&self.driver.slots);
+        (self.written, self.twin) = (self.world.clone(), self.world.clone());
+        match death {
+            Death::None => {}
+            Death::OfProcess => self.driver.crash(None),
+            Death::OfPower { surviving } => self.driver.crash(Some(surviving)),
+        }
+        let claims: Vec<_> = self.driver.journal.claims().chain(self.driver.twin.claims()).copied().collect();
+        let is_open = |one: &Claim| self.world.jobs.get(&one.id).is_some_and(|job| one.attempt > job.attempts_ended);
+        let table: Vec<_> = self.driver.live.values().cloned().collect();
+        let claims_of = || table.iter().map(|one| one.claim).filter(|one| claims.contains(one) && is_open(one));
+        let adopted: BTreeSet<_> = claims_of().map(|one| one.id).collect();
+        let open: BTreeSet<_> = claims_of().map(|one| one.token).collect();
+        assert_eq!(self.driver.load(), []);
+        let first_term = self.driver.settings.first_term;
+        self.world.reload(&claims, first_term, &adopted, self.driver.now);
+        for attempt in table {
+            if let Some((outcome, _)) = attempt.end.filter(|_| open.contains(&attempt.claim.token)) {
+                self.world.end(attempt.claim.id, outcome, self.driver.now);
+            }
+        }
+        self.world.endings.clear();
+        self.row.clear();
+        self.expected.clear();
+        self.watchers.clear();
+        self.sealed.clear();
+        self.synced = vec![self.written.clone()];
+        self.world.check(&self.driver.shard);
+        self.seal();
+    }
+
+    /// Every answer that left is compared with the one that was to be given.
+    pub(crate) fn collect(&mut self) {
+        for effect in std::mem::take(&mut self.driver.effects) {
+            if let Effect::Run { leases, .. } = &effect {
+                assert!(leases.is_sorted_by_key(|lease| lease.token), "I4");
+                for lease in leases {
+                    assert_eq!(lease.body.payload, super::payload(lease.id), "payload of {}", lease.id);
+                }
+            }
+            let Effect::Reply { request, answer } = effect else { continue };
+            let Some((what, step, mark)) = self.expected.remove(&request) else {
+                panic!("I2: {request:?} was answered twice, or after all: {answer:?}")
+            };
+            let reached = self.driver.marks[mark];
+            assert!(step <= reached, "I2: {request:?} {what:?} of step {step} left at {reached} ({mark})");
+            assert_eq!(said(answer), what, "{request:?}");
+        }
+    }
+}
+
+/// An answer in the oracle's words.
+fn said(answer: Result<Answer, Refusal>) -> What {
+    match answer {
+        Ok(Answer::Enqueued(receipts)) => What::Enqueued(receipts.iter().map(|one| (one.id, one.fresh)).collect()),
+        Ok(Answer::Cancelled { state }) => What::Cancelled(state),
+        Ok(Answer::Ending(ending)) => What::Ending(ending.id, ending.state, ending.output),
+        Ok(Answer::Found(Found::Ended(key))) => What::Ended(key.state, key.end_no),
+        Ok(Answer::Found(Found::Live(view))) => What::Live(view.state),
+        Ok(Answer::Stats(_) | Answer::Ok) => What::Ok,
+        Err(refusal) => What::No(super::word(&refusal)),
+    }
+}

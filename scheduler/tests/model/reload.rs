@@ -1,0 +1,250 @@
+//! The oracle against the shard: what a crash leaves of a world, and every way in which the two have to agree.
+//!
+//! I1 (a loaded shard is the world that its wave left), I3 (everything in one place), I4 (one claim for each running
+//! job), I11 (counters), and the law that no record stands which the state does not imply.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use windlass_scheduler::attempt::{Failure, FailureKind, Output};
+use windlass_scheduler::change::{Claim, Counters, EndedKey, Key, Record};
+use windlass_scheduler::command::{QueueNo, TimerClass};
+use windlass_scheduler::effect::Deadline;
+use windlass_scheduler::job::JobId;
+use windlass_scheduler::settings::Level;
+use windlass_scheduler::shard::Shard;
+use windlass_scheduler::shard::audit::Portrait;
+use windlass_scheduler::state::{EndState, State};
+use windlass_scheduler::time::{Mono, Now, Timestamp};
+
+use super::common::{Driver, Store};
+use super::world::{Ended, Job, World};
+
+impl World {
+    /// What is left where the journal stands at this world, and the twin at that one (or nowhere: the process died).
+    pub(crate) fn compose(&self, twin: Option<&Self>) -> Self {
+        let mut world = self.clone();
+        let is_volatile = |queue: usize| self.level(queue) == Level::Memory;
+        world.jobs.retain(|_, job| !is_volatile(job.queue));
+        world.ended.retain(|_, ended| !is_volatile(ended.queue));
+        for queue in (0..self.counters.len()).filter(|queue| is_volatile(*queue)) {
+            world.counters[queue] = Counters::new(self.settings.queues[queue].name.clone());
+        }
+        if let Some(twin) = twin {
+            let jobs = twin.jobs.iter().filter(|(_, job)| is_volatile(job.queue));
+            world.jobs.extend(jobs.map(|(id, job)| (*id, job.clone())));
+            let ended = twin.ended.iter().filter(|(_, ended)| is_volatile(ended.queue));
+            world.ended.extend(ended.map(|(id, ended)| (*id, ended.clone())));
+            for queue in (0..self.counters.len()).filter(|queue| is_volatile(*queue)) {
+                world.counters[queue] = twin.counters[queue].clone();
+            }
+        }
+        world.endings.clear();
+        world.draining = false;
+        world
+    }
+
+    /// What a load makes of it. `claims` are those that stand, in their order, and `adopted` the jobs whose code still
+    /// runs.
+    pub(crate) fn reload(&mut self, claims: &[Claim], first_term: u64, adopted: &BTreeSet<JobId>, now: Now) {
+        self.next_turn = self.jobs.values().map(|job| job.turn + 1).max().unwrap_or(1).max(1);
+        let mut lost = Vec::new();
+        for (id, job) in &mut self.jobs {
+            match job.state {
+                State::Delayed if !job.by_wall => {
+                    job.clock = now.mono.0 as i64 + job.due.unwrap() as i64 - now.wall.0 as i64;
+                }
+                State::Running if adopted.contains(id) => {
+                    let timeout_ms = job.timeout_ms.or(self.settings.queues[job.queue].timeout_ms);
+                    (job.deadline, job.overdue) = (timeout_ms.map(|ms| now.mono.0 + ms), false);
+                    job.was_suspect = job.lost >= 2;
+                }
+                State::Running => {
+                    let is_mine = |claim: &&Claim| claim.id == *id && claim.attempt == job.attempts_ended + 1;
+                    assert_eq!(claims.iter().filter(is_mine).count(), 1, "job {id} runs without a claim");
+                    lost.push((claims.iter().position(|claim| is_mine(&claim)), *id));
+                }
+                _ => {}
+            }
+        }
+        lost.sort_unstable();
+        // Handed out by this process, and its core fell before it could say so: nobody ever ran it.
+        let (unstarted, lost): (Vec<_>, Vec<_>) =
+            lost.into_iter().partition(|(place, _)| place.is_some_and(|place| claims[place].token.term >= first_term));
+        let suspects = lost.iter().filter(|(_, id)| self.jobs[id].lost >= 2).count();
+        let mut ends = Vec::new();
+        for (_, id) in unstarted {
+            let job = self.jobs.get_mut(&id).unwrap();
+            (job.deadline, job.overdue, job.was_suspect) = (None, false, false);
+            if job.cancel {
+                ends.push((id, job.queue));
+                self.close(id, EndState::Cancelled, Output::None, None, now);
+            } else {
+                self.stand(id);
+            }
+        }
+        for (_, id) in &lost {
+            ends.extend(self.lose(*id, suspects, now).map(|queue| (*id, queue)));
+        }
+        if !lost.is_empty() {
+            let total: u32 = self.settings.queues.iter().map(|queue| queue.slots).sum();
+            self.suspects_max = (self.suspects_max.min(total) / 2).max(1);
+        }
+        for (id, queue) in ends {
+            self.trim_if_ended(id, queue, now);
+        }
+    }
+
+    /// One attempt is lost: the queue of its job, where that was its end.
+    fn lose(&mut self, id: JobId, suspects: usize, now: Now) -> Option<usize> {
+        let job = self.jobs.get_mut(&id).unwrap();
+        let (queue, was_suspect) = (job.queue, job.lost >= 2);
+        job.attempts_ended += 1;
+        job.lost += 1;
+        (job.deadline, job.overdue, job.was_suspect) = (None, false, false);
+        let (lost, cancel) = (job.lost, job.cancel);
+        self.counters[queue].lost += 1;
+        if cancel {
+            self.close(id, EndState::Cancelled, Output::None, None, now);
+        } else if lost >= self.settings.lost_max && was_suspect && suspects == 1 {
+            let message = format!("killed the process: {lost} attempts lost in a row, the last one alone");
+            let failure = Failure::new(FailureKind::Lost, message);
+            self.close(id, EndState::Dead, Output::None, Some(&failure), now);
+        } else {
+            self.stand(id);
+            return None;
+        }
+        Some(queue)
+    }
+
+    /// Whether this shard looks like this world.
+    pub(crate) fn check(&self, shard: &Shard) {
+        let portrait = shard.portrait();
+        let ids: Vec<_> = portrait.jobs.keys().collect();
+        assert_eq!(ids, self.jobs.keys().collect::<Vec<_>>(), "live jobs");
+        for (id, job) in &self.jobs {
+            self.check_job(*id, job, &portrait);
+        }
+        let kept =
+            |(id, one): (&JobId, &Ended)| (*id, (self.settings.queues[one.queue].name.clone(), one.state, one.end_no));
+        assert_eq!(portrait.retained, self.ended.iter().map(kept).collect(), "retained jobs");
+        assert_eq!(portrait.suspects_max, self.suspects_max);
+        for (no, queue) in self.settings.queues.iter().enumerate() {
+            let mut line: Vec<_> =
+                self.jobs.iter().filter(|(_, job)| job.queue == no && job.state == State::Ready).collect();
+            line.sort_unstable_by_key(|(_, job)| (job.lost >= 2, job.priority, job.turn));
+            let line: Vec<_> = line.into_iter().map(|(id, _)| *id).collect();
+            assert_eq!(portrait.lines.get(&queue.name).cloned().unwrap_or_default(), line, "line of {}", queue.name);
+            if let Some((paused, counters)) = portrait.counters.get(&queue.name) {
+                assert_eq!((*paused, counters), (self.paused.contains(&no), &self.counters[no]), "I11");
+            } else {
+                assert!(self.counters[no].enqueued == 0 && !self.paused.contains(&no), "counters of {}", queue.name);
+            }
+            let counters = &self.counters[no];
+            let here = self.jobs.values().filter(|job| job.queue == no).count()
+                + self.ended.values().filter(|one| one.queue == no).count();
+            assert_eq!(counters.enqueued, here as u64 + counters.purged, "I11: enqueued = live + retained + purged");
+        }
+    }
+
+    fn check_job(&self, id: JobId, job: &Job, portrait: &Portrait) {
+        let (kind, bytes, head, token) = &portrait.jobs[&id];
+        assert_eq!((kind, *bytes), (&job.kind, job.payload.len()), "job {id}");
+        assert_eq!(head.queue, self.settings.queues[job.queue].name, "queue of {id}");
+        assert_eq!((head.priority.0, head.timeout_ms), (job.priority, job.timeout_ms), "options of {id}");
+        assert_eq!(head.policy.is_some(), job.policy.is_some(), "policy of {id}");
+        let due = (head.due.map(|due| due.0), head.due.is_some() && head.due_by_wall);
+        assert_eq!(due, (job.due, job.due.is_some() && job.by_wall), "due of {id}");
+        assert_eq!(head.expires.map(|expires| expires.0), job.expires, "expiry of {id}");
+        let counts = (head.attempts_ended, head.failures, head.lost, head.cancel_requested);
+        assert_eq!(counts, (job.attempts_ended, job.failures, job.lost, job.cancel), "counts of {id}");
+        assert_eq!(token.is_some(), job.state == State::Running, "I4: the lease of {id}, which is {}", job.state);
+    }
+
+    /// When each timer has to fire.
+    pub(crate) fn check_timers(&self, driver: &Driver) {
+        for queue in 0..self.counters.len() {
+            let jobs = || self.jobs.values().filter(move |job| job.queue == queue);
+            let delayed = |by_wall| {
+                let mine = jobs().filter(move |job| job.state == State::Delayed && job.by_wall == by_wall);
+                mine.map(|job| job.clock.max(0) as u64).min()
+            };
+            let age = |end| self.settings.queues[queue].retention.keep(end).age_ms;
+            let oldest = EndState::ALL.into_iter().filter_map(|end| {
+                let kept = self.ended.values().filter(|one| one.queue == queue && one.state == end);
+                kept.min_by_key(|one| one.end_no).map(|one| one.at + age(end))
+            });
+            let waiting = jobs().filter(|job| job.state != State::Running);
+            let expected = [
+                (TimerClass::Delay, delayed(false).map(|at| Deadline::Mono(Mono(at)))),
+                (TimerClass::At, delayed(true).map(|at| Deadline::Wall(Timestamp(at)))),
+                (TimerClass::Lease, jobs().filter_map(|job| job.deadline).min().map(|at| Deadline::Mono(Mono(at)))),
+                (
+                    TimerClass::Expiry,
+                    waiting.filter_map(|job| job.expires).min().map(|at| Deadline::Wall(Timestamp(at))),
+                ),
+                (TimerClass::Retention, oldest.min().map(|at| Deadline::Wall(Timestamp(at)))),
+            ];
+            for (class, at) in expected {
+                let armed = driver.armed.get(&(QueueNo(queue as u32), class)).copied();
+                assert_eq!(armed, at, "timer {class:?} of queue {queue}");
+            }
+        }
+    }
+
+    /// Whether exactly those records stand that this world implies, in the journal or in the twin.
+    pub(crate) fn check_store(&self, store: &Store, is_volatile: bool) {
+        let mine = |queue: usize| (self.level(queue) == Level::Memory) == is_volatile;
+        let jobs: BTreeMap<_, _> = self.jobs.iter().filter(|(_, job)| mine(job.queue)).collect();
+        let ended: BTreeMap<_, _> = self.ended.iter().filter(|(_, one)| mine(one.queue)).collect();
+        let is_open = |claim: &Claim| {
+            let job = jobs.get(&claim.id).filter(|job| job.state == State::Running);
+            job.is_some_and(|job| job.attempts_ended + 1 == claim.attempt)
+        };
+        for record in store.0.values() {
+            let is_right = match record {
+                Record::Setting(_) | Record::Policy(..) | Record::Counters(_) => true,
+                Record::Job(job) => match (jobs.get(&job.id), ended.get(&job.id)) {
+                    (Some(live), None) => (&live.kind, &live.payload) == (&job.kind, &job.body.payload),
+                    (None, Some(ended)) => (&ended.kind, &ended.payload) == (&job.kind, &job.body.payload),
+                    _ => false,
+                },
+                Record::Head(id, _) => jobs.contains_key(id),
+                Record::Ended(one) => ended.get(&one.id).is_some_and(|kept| kept.end_no == one.key.end_no),
+                Record::Claims(claims) => claims.entries.iter().any(is_open),
+                Record::Attempt(one) => match jobs.get(&one.id) {
+                    Some(job) => {
+                        let is_recent = one.attempt + 20 > job.attempts_ended;
+                        one.attempt <= job.attempts_ended && (one.attempt == 1 || is_recent)
+                    }
+                    None => ended.contains_key(&one.id),
+                },
+                Record::Result(id, bytes) => {
+                    ended.get(id).is_some_and(|kept| kept.output == Output::Bytes(bytes.clone()))
+                }
+            };
+            assert!(is_right, "this record should not stand: {record:?}\n{:?} {:?}", jobs.keys(), ended.keys());
+        }
+        for id in jobs.keys().chain(ended.keys()) {
+            assert!(store.0.contains_key(&Key::Job(**id)), "job {id} has no record");
+        }
+        for (id, one) in &ended {
+            let queue = self.settings.queues[one.queue].name.clone();
+            let key = EndedKey { queue, state: one.state, end_no: one.end_no };
+            assert!(store.0.contains_key(&Key::Ended(key)), "the end of {id} has no record");
+            assert_eq!(
+                matches!(one.output, Output::Bytes(_)),
+                store.0.contains_key(&Key::Result(**id)),
+                "result of {id}"
+            );
+        }
+        let running = jobs.values().filter(|job| job.state == State::Running).count();
+        assert_eq!(store.claims().filter(|claim| is_open(claim)).count(), running, "open claims");
+        let policies = store.stream().filter_map(|record| match record {
+            Record::Job(job) => job.head.policy,
+            _ => None,
+        });
+        for policy in policies {
+            assert!(store.0.contains_key(&Key::Policy(policy)), "{policy:?} is rested on and does not stand here");
+        }
+    }
+}

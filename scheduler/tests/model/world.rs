@@ -1,0 +1,374 @@
+//! The naive oracle: what a shard has to look like, said with plain maps and walks over all of them.
+//!
+//! It shares no structure with the core: no lines, no slots, no lists. It is cloned at every seal, so that a crash can
+//! go back to what a wave left (I1), and it counts what I11 conserves.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use windlass_scheduler::attempt::{Failure, FailureKind, Outcome, Output, Retry};
+use windlass_scheduler::change::Counters;
+use windlass_scheduler::job::{JobId, Name, NewJob, When};
+use windlass_scheduler::retry::RetryPolicy;
+use windlass_scheduler::settings::{KeepDone, Level, ShardSettings};
+use windlass_scheduler::state::{EndState, State};
+use windlass_scheduler::time::Now;
+
+/// A live job.
+// As many facts as there are, no state machine hides in them.
+#[allow(clippy::struct_excessive_bools)]
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) queue: usize,
+    pub(crate) kind: Name,
+    pub(crate) payload: Bytes,
+    pub(crate) priority: u8,
+    pub(crate) turn: i64,
+    pub(crate) state: State,
+    pub(crate) due: Option<u64>,
+    pub(crate) by_wall: bool,
+    /// When it is due, by the clock that it goes by.
+    pub(crate) clock: i64,
+    pub(crate) expires: Option<u64>,
+    pub(crate) timeout_ms: Option<u64>,
+    pub(crate) policy: Option<RetryPolicy>,
+    pub(crate) attempts_ended: u32,
+    pub(crate) failures: u32,
+    pub(crate) lost: u32,
+    pub(crate) cancel: bool,
+    pub(crate) was_suspect: bool,
+    pub(crate) deadline: Option<u64>,
+    pub(crate) overdue: bool,
+}
+
+/// A retained one.
+#[derive(Clone, Debug)]
+pub(crate) struct Ended {
+    pub(crate) queue: usize,
+    pub(crate) kind: Name,
+    pub(crate) payload: Bytes,
+    pub(crate) state: EndState,
+    pub(crate) end_no: u64,
+    pub(crate) at: u64,
+    pub(crate) bytes: u64,
+    pub(crate) output: Output,
+    pub(crate) job: Job,
+}
+
+/// Everything.
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    pub(crate) settings: ShardSettings,
+    pub(crate) jobs: BTreeMap<JobId, Job>,
+    pub(crate) ended: BTreeMap<JobId, Ended>,
+    pub(crate) counters: Vec<Counters>,
+    pub(crate) paused: BTreeSet<usize>,
+    pub(crate) slots: Vec<u32>,
+    pub(crate) suspects_max: u32,
+    pub(crate) draining: bool,
+    pub(crate) next_turn: i64,
+    /// How jobs ended in the step at hand, for those who watch.
+    pub(crate) endings: Vec<(JobId, EndState, Output)>,
+}
+
+impl World {
+    pub(crate) fn new(settings: ShardSettings) -> Self {
+        Self {
+            counters: settings.queues.iter().map(|queue| Counters::new(queue.name.clone())).collect(),
+            slots: settings.queues.iter().map(|queue| queue.slots).collect(),
+            jobs: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            paused: BTreeSet::new(),
+            suspects_max: u32::MAX,
+            draining: false,
+            next_turn: 1,
+            endings: Vec::new(),
+            settings,
+        }
+    }
+
+    pub(crate) fn queue_no(&self, name: &Name) -> Option<usize> {
+        self.settings.queues.iter().position(|queue| queue.name == *name)
+    }
+
+    pub(crate) fn level(&self, queue: usize) -> Level {
+        self.settings.queues[queue].level
+    }
+
+    pub(crate) fn depth(&self, queue: usize) -> u64 {
+        self.jobs.values().filter(|job| job.queue == queue && job.state != State::Running).count() as u64
+    }
+
+    pub(crate) fn running(&self, queue: usize) -> u32 {
+        self.jobs.values().filter(|job| job.queue == queue && job.state == State::Running).count() as u32
+    }
+
+    fn turn(&mut self) -> i64 {
+        self.next_turn += 1;
+        self.next_turn - 1
+    }
+
+    pub(crate) fn enqueue(&mut self, new: &NewJob, now: Now) {
+        let queue = self.queue_no(&new.queue).unwrap();
+        let turn = self.turn();
+        let (due, clock, by_wall) = match new.due {
+            Some(When::After(ms)) => (Some(now.wall.0 + ms), (now.mono.0 + ms) as i64, false),
+            Some(When::At(at)) => (Some(at.0), at.0 as i64, true),
+            None => (None, 0, false),
+        };
+        let due = due.filter(|due| *due > now.wall.0);
+        let expires = new.expires.map(|expires| match expires {
+            When::After(ms) => now.wall.0 + ms,
+            When::At(at) => at.0,
+        });
+        let job = Job {
+            queue,
+            kind: new.kind.clone(),
+            payload: new.body.payload.clone(),
+            priority: new.priority.unwrap_or(self.settings.queues[queue].priority).0,
+            turn,
+            state: State::Delayed,
+            due,
+            by_wall,
+            clock,
+            expires,
+            timeout_ms: new.timeout_ms,
+            policy: new.retry.clone(),
+            attempts_ended: 0,
+            failures: 0,
+            lost: 0,
+            cancel: false,
+            was_suspect: false,
+            deadline: None,
+            overdue: false,
+        };
+        self.jobs.insert(new.id, job);
+        self.counters[queue].enqueued += 1;
+        if due.is_none() {
+            self.stand(new.id);
+        }
+    }
+
+    /// A job is ready, or parked where nobody can run it.
+    pub(crate) fn stand(&mut self, id: JobId) {
+        let job = self.jobs.get_mut(&id).unwrap();
+        job.due = None;
+        job.state = if self.settings.kinds.contains(&job.kind) { State::Ready } else { State::Parked };
+    }
+
+    /// The next job of this queue that may start, whatever its expiry.
+    fn next(&self, queue: usize) -> Option<JobId> {
+        let suspects_running = self.jobs.values().filter(|job| job.state == State::Running && job.was_suspect).count();
+        let may_run = |job: &Job| {
+            let is_free = job.lost < 2 || (suspects_running as u32) < self.suspects_max;
+            job.queue == queue && job.state == State::Ready && is_free
+        };
+        let ready = self.jobs.iter().filter(|(_, job)| may_run(job));
+        ready.min_by_key(|(_, job)| (job.priority, job.turn)).map(|(id, _)| *id)
+    }
+
+    /// Starts what may start, one after the other.
+    pub(crate) fn claim(&mut self, queue: usize, now: Now) {
+        while !self.draining && !self.paused.contains(&queue) && self.running(queue) < self.slots[queue] {
+            let Some(id) = self.next(queue) else { return };
+            let timeout_ms = self.settings.queues[queue].timeout_ms;
+            let job = self.jobs.get_mut(&id).unwrap();
+            if job.expires.is_some_and(|expires| expires <= now.wall.0) {
+                self.close(id, EndState::Expired, Output::None, None, now);
+                self.trim_if_ended(id, queue, now);
+                continue;
+            }
+            job.state = State::Running;
+            job.was_suspect = job.lost >= 2;
+            job.overdue = false;
+            job.deadline = job.timeout_ms.or(timeout_ms).map(|ms| now.mono.0 + ms);
+            self.counters[queue].attempts += 1;
+        }
+    }
+
+    /// A job's life ends.
+    pub(crate) fn close(&mut self, id: JobId, end: EndState, output: Output, failure: Option<&Failure>, now: Now) {
+        let job = self.jobs.remove(&id).unwrap();
+        let retention = &self.settings.queues[job.queue].retention;
+        let limits = retention.keep(end);
+        let error = failure.map_or(0, |failure| failure.message.len());
+        let bytes = (job.payload.len() + output.kept_bytes() + error) as u64;
+        let is_wanted = end != EndState::Done
+            || match retention.keep_done {
+                KeepDone::None => false,
+                KeepDone::WithOutput => output != Output::None,
+                KeepDone::All => true,
+            };
+        let counters = &mut self.counters[job.queue];
+        match end {
+            EndState::Done => counters.done_total += 1,
+            EndState::Dead => counters.dead_total += 1,
+            EndState::Cancelled => counters.cancelled_total += 1,
+            EndState::Expired => counters.expired_total += 1,
+        }
+        self.endings.push((id, end, output.clone()));
+        if !is_wanted || limits.count_max == 0 || bytes > limits.bytes_max {
+            counters.purged += 1;
+            return;
+        }
+        counters.ends += 1;
+        let ended = Ended {
+            queue: job.queue,
+            kind: job.kind.clone(),
+            payload: job.payload.clone(),
+            state: end,
+            end_no: counters.ends,
+            at: now.wall.0,
+            bytes,
+            output,
+            job,
+        };
+        self.ended.insert(id, ended);
+    }
+
+    /// Forgets the oldest retained jobs until what is left is within the limits.
+    pub(crate) fn trim(&mut self, queue: usize, now: Now) {
+        for end in EndState::ALL {
+            let limits = *self.settings.queues[queue].retention.keep(end);
+            loop {
+                let kept = || self.ended.iter().filter(|(_, one)| one.queue == queue && one.state == end);
+                let Some((id, oldest)) = kept().min_by_key(|(_, one)| one.end_no) else { break };
+                let bytes: u64 = kept().map(|(_, one)| one.bytes).sum();
+                let is_over = kept().count() as u64 > limits.count_max || bytes > limits.bytes_max;
+                if !is_over && oldest.at + limits.age_ms > now.wall.0 {
+                    break;
+                }
+                let id = *id;
+                self.forget(id);
+            }
+        }
+    }
+
+    pub(crate) fn forget(&mut self, id: JobId) {
+        let ended = self.ended.remove(&id).unwrap();
+        self.counters[ended.queue].purged += 1;
+    }
+
+    /// A dead letter comes back, with a fresh budget.
+    pub(crate) fn requeue(&mut self, id: JobId) {
+        let Ended { job, queue, .. } = self.ended.remove(&id).unwrap();
+        let turn = self.turn();
+        let back = Job { turn, expires: None, failures: 0, lost: 0, cancel: false, was_suspect: false, ..job };
+        self.jobs.insert(id, back);
+        self.counters[queue].requeued += 1;
+        self.stand(id);
+    }
+
+    /// An attempt's end is taken note of.
+    pub(crate) fn end(&mut self, id: JobId, outcome: Outcome, now: Now) {
+        let total: u32 = self.settings.queues.iter().map(|queue| queue.slots).sum();
+        let job = self.jobs.get_mut(&id).unwrap();
+        let queue = job.queue;
+        job.attempts_ended += 1;
+        job.lost = 0;
+        (job.deadline, job.overdue) = (None, false);
+        if std::mem::take(&mut job.was_suspect) && self.suspects_max != u32::MAX {
+            let doubled = self.suspects_max * 2;
+            self.suspects_max = if doubled >= total { u32::MAX } else { doubled };
+        }
+        if job.cancel && !matches!(outcome, Outcome::Done { .. }) {
+            let failure = match outcome {
+                Outcome::Failed { failure, .. } => Some(failure),
+                Outcome::Cancelled { reason } => Some(Failure::new(FailureKind::Error, reason)),
+                Outcome::Released => Some(Failure::new(FailureKind::Error, "stopped with the engine".into())),
+                _ => None,
+            };
+            self.close(id, EndState::Cancelled, Output::None, failure.as_ref(), now);
+        } else {
+            self.end_by_outcome(id, outcome, now);
+        }
+        self.trim_if_ended(id, queue, now);
+    }
+
+    fn end_by_outcome(&mut self, id: JobId, outcome: Outcome, now: Now) {
+        match outcome {
+            Outcome::Done { output, follow_ups } => {
+                self.close(id, EndState::Done, output, None, now);
+                for job in follow_ups {
+                    if job.id != id && !self.jobs.contains_key(&job.id) && !self.ended.contains_key(&job.id) {
+                        self.enqueue(&job, now);
+                    }
+                }
+            }
+            Outcome::Failed { failure, retry } => {
+                let job = self.jobs.get_mut(&id).unwrap();
+                let (queue, failures) = (job.queue, job.failures + 1);
+                job.failures = failures;
+                let policy = job.policy.as_ref().unwrap_or(&self.settings.queues[queue].retry);
+                let delay = policy.delay_ms(failures, id).map(|ms| if let Retry::After(ms) = retry { ms } else { ms });
+                self.counters[queue].failures += 1;
+                match delay.filter(|_| retry != Retry::Never) {
+                    Some(ms) => {
+                        self.counters[queue].retries += 1;
+                        self.delay(id, ms, now);
+                    }
+                    None => self.close(id, EndState::Dead, Output::None, Some(&failure), now),
+                }
+            }
+            Outcome::Snoozed { delay_ms: 0 } => {
+                let turn = self.turn();
+                self.jobs.get_mut(&id).unwrap().turn = turn;
+                self.stand(id);
+            }
+            Outcome::Snoozed { delay_ms } => self.delay(id, delay_ms, now),
+            Outcome::Cancelled { reason } => {
+                let failure = Failure::new(FailureKind::Error, reason);
+                self.close(id, EndState::Cancelled, Output::None, Some(&failure), now);
+            }
+            Outcome::Released => self.stand(id),
+        }
+    }
+
+    /// A job that was kept has older ones make room.
+    pub(crate) fn trim_if_ended(&mut self, id: JobId, queue: usize, now: Now) {
+        if self.ended.contains_key(&id) {
+            self.trim(queue, now);
+        }
+    }
+
+    fn delay(&mut self, id: JobId, ms: u64, now: Now) {
+        let job = self.jobs.get_mut(&id).unwrap();
+        job.state = State::Delayed;
+        job.due = Some(now.wall.0 + ms);
+        job.by_wall = false;
+        job.clock = (now.mono.0 + ms) as i64;
+    }
+
+    /// Delays of this clock that are over.
+    pub(crate) fn fall_due(&mut self, queue: usize, by_wall: bool, now: Now) {
+        let clock = if by_wall { now.wall.0 } else { now.mono.0 } as i64;
+        let is_due = |job: &Job| {
+            job.queue == queue && job.state == State::Delayed && job.by_wall == by_wall && job.clock <= clock
+        };
+        let mut due: Vec<_> =
+            self.jobs.iter().filter(|(_, job)| is_due(job)).map(|(id, job)| (job.clock, job.turn, *id)).collect();
+        due.sort_unstable();
+        for (_, _, id) in due {
+            let turn = self.turn();
+            self.jobs.get_mut(&id).unwrap().turn = turn;
+            self.stand(id);
+        }
+    }
+
+    pub(crate) fn expire(&mut self, queue: usize, now: Now) {
+        let is_late = |job: &Job| job.expires.is_some_and(|expires| expires <= now.wall.0);
+        let mut late: Vec<_> = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| job.queue == queue && job.state != State::Running && is_late(job))
+            .map(|(id, job)| (job.expires, job.turn, *id))
+            .collect();
+        late.sort_unstable();
+        for (_, _, id) in &late {
+            self.close(*id, EndState::Expired, Output::None, None, now);
+        }
+        if late.iter().any(|(_, _, id)| self.ended.contains_key(id)) {
+            self.trim(queue, now);
+        }
+    }
+}
