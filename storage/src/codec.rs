@@ -1,8 +1,8 @@
 //! Records to bytes and back, inside a frame that notices damage.
 //!
-//! Owns the frame: a byte of magic and version, the record's kind, the body's length, and a CRC-32C over family, key and
-//! frame and body, so that a value under a wrong key is noticed as well as a flipped bit. Never panics on any bytes, and
-//! never believes a length before it has seen the bytes.
+//! Owns the frame: a byte of magic and version, the record's kind, the body's length, and a CRC-32C over family, key
+//! and frame and body, so that a value under a wrong key is noticed as well as a flipped bit. Never panics on any
+//! bytes, and never believes a length before it has seen the bytes.
 
 use std::collections::HashMap;
 
@@ -340,8 +340,8 @@ pub fn decode(family: Family, key: &[u8], value: &[u8], names: &mut Names) -> Re
     })
 }
 
-/// The job that an unreadable end was of, as far as that can be told: the id is the first thing in the body. Good enough
-/// to move a job aside that may have ended, never to act on.
+/// The job that an unreadable end was of, as far as that can be told: the id is the first thing in the body. Good
+/// enough to move a job aside that may have ended, never to act on.
 #[cfg(any(test, feature = "rocksdb"))]
 pub(crate) fn ended_id_guess(value: &[u8]) -> Option<JobId> {
     let id = value.get(FRAME_BYTES..)?.first_chunk::<16>()?;

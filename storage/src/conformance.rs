@@ -1,7 +1,8 @@
 //! The suite that every journal runs, third-party ones too: the half of the contract that a type cannot state.
 //!
-//! Owns the checks and the sample records. Knows nothing of any journal: it sees what the engine sees. A check that fails
-//! panics with the must that was broken. What needs a crash, a full disk or a flipped bit is each journal's own affair.
+//! Owns the checks and the sample records. Knows nothing of any journal: it sees what the engine sees. A check that
+//! fails panics with the must that was broken. What needs a crash, a full disk or a flipped bit is each journal's own
+//! affair.
 
 // A suite is a test that lives in a library: it may fail loudly.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc)]
@@ -44,8 +45,8 @@ pub fn exercise<J: Journal>(mut make: impl FnMut() -> J) {
     closing_twice_and_syncing_nothing_are_no_errors(&mut make());
 }
 
-/// What two handles on one journal show, for journals that can have two at once: the later opening fences the earlier one.
-/// `make` gives two closed handles on one fresh, empty journal at every call.
+/// What two handles on one journal show, for journals that can have two at once: the later opening fences the earlier
+/// one. `make` gives two closed handles on one fresh, empty journal at every call.
 ///
 /// # Panics
 /// Where the journal breaks a must.

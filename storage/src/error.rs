@@ -1,7 +1,7 @@
 //! What can go wrong with a journal, typed by what has to be done about it.
 //!
-//! Owns every error of this crate. Never holds an error of a library: those types are not ours to promise, so their text is
-//! kept and their kind is translated. All errors can be cloned, because many callers may wait for one write.
+//! Owns every error of this crate. Never holds an error of a library: those types are not ours to promise, so their
+//! text is kept and their kind is translated. All errors can be cloned, because many callers may wait for one write.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,10 @@ use crate::journal::CommitNo;
 #[non_exhaustive]
 pub enum OpenError {
     /// Someone else has it open, in this process or another.
-    #[error("journal {} is in use by another owner: stop that process or engine, or open another directory", path.display())]
+    #[error(
+        "journal {} is in use by another owner: stop that process or engine, or open another directory",
+        path.display()
+    )]
     InUse {
         /// Where it is.
         path: PathBuf,
@@ -26,8 +29,8 @@ pub enum OpenError {
     },
     /// A later version of this crate wrote it.
     #[error(
-        "journal {} has format {found}, and this version knows formats up to {known}: run the version that wrote it, or a \
-         later one",
+        "journal {} has format {found}, and this version knows formats up to {known}: run the version that wrote it, \
+         or a later one",
         path.display()
     )]
     NewerFormat {
@@ -39,7 +42,10 @@ pub enum OpenError {
         known: u32,
     },
     /// The directory holds something that is not a journal.
-    #[error("directory {} is not a journal and not empty ({found} is in it): choose another, or an empty one", path.display())]
+    #[error(
+        "directory {} is not a journal and not empty ({found} is in it): choose another, or an empty one",
+        path.display()
+    )]
     NotAJournal {
         /// Where it is.
         path: PathBuf,
@@ -62,8 +68,8 @@ pub enum OpenError {
     },
     /// The log ends before something that was synced: an older copy was put back, or bytes are gone.
     #[error(
-        "journal {} was synced up to commit {expected}, but its log ends at {found}: synced jobs are missing. Put the newer \
-         files back; or, to go on without those jobs, copy the directory aside and remove its WATERMARK file",
+        "journal {} was synced up to commit {expected}, but its log ends at {found}: synced jobs are missing. Put the \
+         newer files back; or, to go on without those jobs, copy the directory aside and remove its WATERMARK file",
         path.display()
     )]
     RolledBack {
@@ -76,8 +82,8 @@ pub enum OpenError {
     },
     /// The file that remembers the last synced commit cannot be read.
     #[error(
-        "the watermark file {} is damaged ({reason}): whether synced jobs are missing cannot be told. Copy the directory \
-         aside; then remove that file to open the journal without this check",
+        "the watermark file {} is damaged ({reason}): whether synced jobs are missing cannot be told. Copy the \
+         directory aside; then remove that file to open the journal without this check",
         path.display()
     )]
     WatermarkDamaged {
@@ -88,8 +94,8 @@ pub enum OpenError {
     },
     /// The log or a table cannot be read whole.
     #[error(
-        "journal {} is damaged ({reason}): copy the directory aside before anything else, then restore it from a backup or \
-         salvage the copy",
+        "journal {} is damaged ({reason}): copy the directory aside before anything else, then restore it from a \
+         backup or salvage the copy",
         path.display()
     )]
     Damaged {
@@ -108,8 +114,8 @@ pub enum OpenError {
     },
     /// The database runs with another option than the one asked for; job state would not be safe.
     #[error(
-        "journal {} opened with option {name} = {found} where {expected} is required: this build of the database must not \
-         be used",
+        "journal {} opened with option {name} = {found} where {expected} is required: this build of the database must \
+         not be used",
         path.display()
     )]
     Option {
@@ -227,7 +233,10 @@ pub enum StorageError {
         oldest: u64,
     },
     /// The disk is full.
-    #[error("no space left on the disk of {} while {doing} ({reason}): free some, then open the journal again", path.display())]
+    #[error(
+        "no space left on the disk of {} while {doing} ({reason}): free some, then open the journal again",
+        path.display()
+    )]
     DiskFull {
         /// Where it is.
         path: PathBuf,

@@ -1,8 +1,8 @@
 //! The seam: what every journal promises, and the words that the writer and a journal exchange.
 //!
-//! A journal is an ordered, fenced, single-writer log of one shard, seen as the records that are left. It is blocking, has
-//! no clock and no thread of its own, and never reads in order to write. The trait's text is half of the contract; the
-//! other half is the suite in [`conformance`](crate::conformance), which every journal runs, third-party ones too.
+//! A journal is an ordered, fenced, single-writer log of one shard, seen as the records that are left. It is blocking,
+//! has no clock and no thread of its own, and never reads in order to write. The trait's text is half of the contract;
+//! the other half is the suite in `conformance` (behind the feature of that name), which every journal runs, third-party ones too.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use windlass_scheduler::state::EndState;
 
 use crate::error::{LoadError, OpenError, StorageError};
 
-/// The number of a commit: the term in which it was made, and the last step in it. Rises strictly, across reopenings too.
+/// The number of a commit: the term in which it was made, and the last step in it. Rises strictly, across reopenings
+/// too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommitNo {
     /// Raised and synced at every open, before anything is handed out.
@@ -107,8 +108,8 @@ pub struct Quarantined {
 
 /// An ordered, fenced, single-writer log of one shard.
 ///
-/// A journal value starts closed and may be opened and closed any number of times. Creating one touches nothing: all errors
-/// of opening come from [`open`](Self::open).
+/// A journal value starts closed and may be opened and closed any number of times. Creating one touches nothing: all
+/// errors of opening come from [`open`](Self::open).
 pub trait Journal: Send {
     /// What this journal can do. The same at every call.
     fn capabilities(&self) -> Capabilities;
@@ -118,23 +119,23 @@ pub trait Journal: Send {
 
     /// Takes the journal for this owner and starts a new term.
     ///
-    /// Must make the new term durable before it returns. Must refuse, touching nothing, what it cannot read whole: a newer
-    /// format, a damaged log, a log that has gone back behind its watermark.
+    /// Must make the new term durable before it returns. Must refuse, touching nothing, what it cannot read whole: a
+    /// newer format, a damaged log, a log that has gone back behind its watermark.
     ///
     /// # Errors
     /// [`OpenError`], typed by what the operator has to do.
     fn open(&mut self) -> Result<Opened, OpenError>;
 
-    /// Streams every record that deciding needs, in this order: settings, policies, counters, ended jobs, jobs (each joined
-    /// with its latest head), claims. Attempts and results are left for the readers.
+    /// Streams every record that deciding needs, in this order: settings, policies, counters, ended jobs, jobs (each
+    /// joined with its latest head), claims. Attempts and results are left for the readers.
     ///
     /// Jobs whose end was streamed before need not be streamed: their bodies are retained for the readers.
     ///
-    /// Must not lose an unreadable record: it is moved aside with its bytes and reported as [`Loaded::Quarantined`]. A job
-    /// whose own record or head is unreadable goes whole, and so does a head without a job; an end takes its retained job
-    /// with it, which would come to life again otherwise. The sink answers `Some(reason)` to a record that is readable but
-    /// makes no sense, and the journal must then move it aside in the same way, without reporting it once more. What was
-    /// moved is durable when this returns.
+    /// Must not lose an unreadable record: it is moved aside with its bytes and reported as [`Loaded::Quarantined`]. A
+    /// job whose own record or head is unreadable goes whole, and so does a head without a job; an end takes its
+    /// retained job with it, which would come to life again otherwise. The sink answers `Some(reason)` to a record that
+    /// is readable but makes no sense, and the journal must then move it aside in the same way, without reporting it
+    /// once more. What was moved is durable when this returns.
     ///
     /// The sink must call neither the journal nor its readers: they may wait for each other.
     ///
@@ -145,15 +146,16 @@ pub trait Journal: Send {
     /// Writes a batch: all of it or nothing, after all earlier ones.
     ///
     /// Must not wait for the disk's own cache (that is [`sync`](Self::sync)). Must refuse a commit number that does not
-    /// rise, or whose term is before this opening's. After an answer of [`Append::Unknown`] must answer nothing but that until reopened.
+    /// rise, or whose term is before this opening's. After an answer of [`Append::Unknown`] must answer nothing but
+    /// that until reopened.
     fn append(&mut self, batch: &Batch) -> Append;
 
-    /// Whether the commit is there. To be asked after reopening, about a commit of an earlier term whose append answered
-    /// [`Append::Unknown`]; about one that was refused the answer means nothing.
+    /// Whether the commit is there. To be asked after reopening, about a commit of an earlier term whose append
+    /// answered [`Append::Unknown`]; about one that was refused the answer means nothing.
     ///
     /// # Errors
-    /// [`StorageError`] where the journal is not open; [`StorageError::Forgotten`] for a term so old that nobody knows: the
-    /// last 64 must be known.
+    /// [`StorageError`] where the journal is not open; [`StorageError::Forgotten`] for a term so old that nobody knows:
+    /// the last 64 must be known.
     fn resolve(&mut self, commit_no: CommitNo) -> Result<Resolution, StorageError>;
 
     /// Makes everything that was appended survive the loss of power.
@@ -186,8 +188,8 @@ pub trait Journal: Send {
     /// Must release the journal even where it cannot sync, and wait for the reads that are under way.
     ///
     /// # Errors
-    /// [`StorageError`] where the last sync failed, or where the journal was poisoned and did not try: what was not synced
-    /// before may be gone after a loss of power. The journal is closed all the same.
+    /// [`StorageError`] where the last sync failed, or where the journal was poisoned and did not try: what was not
+    /// synced before may be gone after a loss of power. The journal is closed all the same.
     fn close(&mut self) -> Result<(), StorageError>;
 }
 

@@ -1,8 +1,8 @@
 //! Where each record stands: its column family and its key bytes, both ways.
 //!
-//! Owns the layout of keys, and nothing about values. Numbers are big-endian, so that the order of bytes is the order of
-//! numbers: readers page along end numbers, loading reads a job and its head side by side. Names in the middle of a key are
-//! preceded by their length, so that no name is the beginning of another's range.
+//! Owns the layout of keys, and nothing about values. Numbers are big-endian, so that the order of bytes is the order
+//! of numbers: readers page along end numbers, loading reads a job and its head side by side. Names in the middle of a
+//! key are preceded by their length, so that no name is the beginning of another's range.
 
 use uuid::Uuid;
 use windlass_scheduler::change::{ClaimsNo, EndedKey, Key, PolicyNo, SettingKey};

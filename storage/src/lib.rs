@@ -1,7 +1,7 @@
 //! Windlass remembers here: the journal's contract, and two journals that keep it.
 //!
-//! This crate turns facts into bytes and back. It is blocking, has no clock and no thread of its own, and decides nothing:
-//! what a record means is the scheduler's affair, when to sync is the engine's.
+//! This crate turns facts into bytes and back. It is blocking, has no clock and no thread of its own, and decides
+//! nothing: what a record means is the scheduler's affair, when to sync is the engine's.
 //!
 //! # What each level promises
 //!
@@ -11,13 +11,13 @@
 //! | process | [`Journal::append`] answered Ok | kept | lost back to the last sync, or less |
 //! | durable | [`Journal::sync`] answered Ok after it | kept | kept, if the device honours a flush |
 //!
-//! A batch is there whole or not at all, and what is there is always a prefix of what was appended: no level leaves a hole.
-//! What nobody can promise: devices that lie about flushing, and the loss of the only copy.
+//! A batch is there whole or not at all, and what is there is always a prefix of what was appended: no level leaves a
+//! hole. What nobody can promise: devices that lie about flushing, and the loss of the only copy.
 //!
 //! # The rooms
 //!
-//! [`journal`] is the trait with its musts, [`memory`] and [`rocks`] keep it, [`conformance`] checks any that claims to.
-//! `record`, `codec` and `keys` say how a record looks in bytes, and `FORMAT.md` tells it to people.
+//! [`journal`] is the trait with its musts, [`memory`] and `rocks` keep it, `conformance` checks any that claims
+//! to. `record`, `codec` and `keys` say how a record looks in bytes, and `FORMAT.md` tells it to people.
 
 pub mod error;
 pub mod journal;
@@ -41,8 +41,8 @@ pub use memory::MemoryJournal;
 #[cfg(feature = "rocksdb")]
 pub use rocks::{RocksJournal, RocksOptions};
 
-/// Reads arbitrary bytes as a record of every family, for a fuzzer: it may refuse them, and must neither panic nor ask for
-/// more memory than the bytes can fill.
+/// Reads arbitrary bytes as a record of every family, for a fuzzer: it may refuse them, and must neither panic nor ask
+/// for more memory than the bytes can fill.
 #[doc(hidden)]
 pub fn fuzz_decode(bytes: &[u8]) {
     codec::fuzz_decode(bytes);

@@ -335,3 +335,67 @@ impl Reader for MemoryReader {
 fn key_hex(key: &Key) -> String {
     Encoder::default().key(key).map_or_else(|_| format!("{key:?}"), |(_, bytes)| hex(bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::conformance::samples::{head, job, job_id};
+    use crate::conformance::{append, load};
+
+    fn put(journal: &mut MemoryJournal, step: u64, records: impl IntoIterator<Item = Record>) {
+        let term = journal.lock().terms.last();
+        append(journal, CommitNo { term, step }, records.into_iter().map(Change::Put).collect());
+    }
+
+    #[test]
+    fn a_loss_of_power_brings_back_what_was_synced_and_closes_every_handle() {
+        let mut journal = MemoryJournal::simulated_disk();
+        let first = journal.open().unwrap();
+        put(&mut journal, 1, [job(1), job(2)]);
+        journal.sync().unwrap();
+        put(&mut journal, 2, [head(1, 1), job(3)]);
+        append(&mut journal, CommitNo { term: first.term, step: 3 }, vec![Change::Delete(Key::Job(job_id(2)))]);
+        let reader = journal.reader().unwrap();
+        journal.second_handle().lose_power();
+
+        assert!(matches!(journal.append(&Batch::default()), Append::Refused(StorageError::Closed)));
+        assert_eq!(journal.sync(), Err(StorageError::Closed));
+        assert_eq!(reader.get(&Key::Job(job_id(1))), Err(StorageError::Closed));
+        let opened = journal.open().unwrap();
+        assert!(opened.term > first.term, "a term is durable before it is used");
+        assert_eq!(opened.recovered, CommitNo { term: first.term, step: 1 });
+        assert_eq!(load(&mut journal), [job(1), job(2)]);
+        let lost = CommitNo { term: first.term, step: 3 };
+        assert_eq!(journal.resolve(lost), Ok(Resolution::Absent));
+        assert_eq!(journal.resolve(opened.recovered), Ok(Resolution::Committed));
+    }
+
+    #[test]
+    fn the_death_of_the_process_keeps_what_was_written_on_a_simulated_disk() {
+        let mut journal = MemoryJournal::simulated_disk();
+        let mut after = journal.second_handle();
+        journal.open().unwrap();
+        put(&mut journal, 1, [job(1)]);
+        drop(journal);
+        after.open().unwrap();
+        assert_eq!(load(&mut after), [job(1)]);
+        after.lose_power();
+        after.open().unwrap();
+        assert_eq!(load(&mut after), [job(1)], "an opening makes what it found durable");
+    }
+
+    #[test]
+    fn a_loss_of_power_empties_a_journal_that_promised_nothing() {
+        let mut journal = MemoryJournal::new();
+        let term = journal.open().unwrap().term;
+        put(&mut journal, 1, [job(1)]);
+        journal.sync().unwrap();
+        journal.lose_power();
+        let opened = journal.open().unwrap();
+        assert_eq!((opened.term > term, opened.recovered), (true, CommitNo::default()));
+        assert_eq!(load(&mut journal), []);
+        assert!(!journal.capabilities().survives_process);
+    }
+}

@@ -1,8 +1,8 @@
 //! The bodies of records as they stand on disk: this crate's own types, with the layout that bincode gives them.
 //!
-//! Never the domain's types: those may change freely, these are the format (see `FORMAT.md`). A type with `V1` in its name
-//! never changes once the format binds; a successor is a new type under a new record version. All borrow, so that payloads
-//! are copied once when writing (into the batch) and once when reading (out of the database's own memory).
+//! Never the domain's types: those may change freely, these are the format (see `FORMAT.md`). A type with `V1` in its
+//! name never changes once the format binds; a successor is a new type under a new record version. All borrow, so that
+//! payloads are copied once when writing (into the batch) and once when reading (out of the database's own memory).
 
 use bincode::de::{BorrowDecode, BorrowDecoder, Decode};
 use bincode::error::DecodeError;
@@ -13,8 +13,8 @@ use windlass_scheduler::job::{Body, JobId, Name, Priority};
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
 use windlass_scheduler::time::Timestamp;
 
-/// A list that is read item by item: its claimed length reserves nothing, so that damaged or hostile bytes cannot ask for
-/// more memory than they can fill.
+/// A list that is read item by item: its claimed length reserves nothing, so that damaged or hostile bytes cannot ask
+/// for more memory than they can fill.
 #[derive(Encode)]
 pub(crate) struct List<T: Encode + 'static>(pub(crate) Vec<T>);
 

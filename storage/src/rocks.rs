@@ -1,9 +1,9 @@
 //! The journal on disk, in RocksDB's write-ahead log and tables.
 //!
-//! Owns a directory, its database and the order of things: what is appended goes through one log, in one order, and what is
-//! believed after a crash is what can be proved. Never reads in order to write, never trusts RocksDB after an error (it may
-//! have written what it says it did not): the journal is then poisoned until it is closed and opened. See `FORMAT.md` for
-//! the bytes.
+//! Owns a directory, its database and the order of things: what is appended goes through one log, in one order, and
+//! what is believed after a crash is what can be proved. Never reads in order to write, never trusts RocksDB after an
+//! error (it may have written what it says it did not): the journal is then poisoned until it is closed and opened. See
+//! `FORMAT.md` for the bytes.
 
 mod directory;
 mod load;
@@ -15,7 +15,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rocksdb::{DB, ErrorKind, IteratorMode, WriteBatch, WriteOptions};
+use rocksdb::{DB, IteratorMode, WriteBatch, WriteOptions};
 use windlass_scheduler::change::Change;
 
 pub use options::RocksOptions;
@@ -72,8 +72,8 @@ pub struct QuarantineEntry {
 }
 
 impl RocksJournal {
-    /// A journal in this directory, with the default bounds. Nothing is touched before it is opened; a directory that does
-    /// not exist or is empty is then made a journal.
+    /// A journal in this directory, with the default bounds. Nothing is touched before it is opened; a directory that
+    /// does not exist or is empty is then made a journal.
     #[must_use]
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), options: RocksOptions::default(), session: None }
@@ -391,26 +391,33 @@ fn encode<'a>(
 
 /// RocksDB says what happened in words only; they choose the advice, never what is believed.
 fn open_error(path: &Path, error: &rocksdb::Error) -> OpenError {
-    let (path, reason) = (path.to_owned(), error.to_string());
-    let says = |words: &str| reason.contains(words);
-    if says("/LOCK:") || says("lock hold by current process") {
+    open_refusal(path.to_owned(), error.to_string())
+}
+
+fn open_refusal(path: PathBuf, reason: String) -> OpenError {
+    let says = |words: &[&str]| words.iter().any(|words| reason.contains(words));
+    let begins = |words: &[&str]| words.iter().any(|words| reason.starts_with(words));
+    if says(&["/LOCK:", "lock hold by current process"]) {
         OpenError::InUse { path }
-    } else if says("No space left") || says("Disk quota") {
+    } else if says(&DISK_FULL) {
         OpenError::DiskFull { path, reason }
-    } else if says("Permission denied") || says("Read-only file system") {
+    } else if says(&["Permission denied", "Read-only file system"]) {
         OpenError::Permission { path, doing: reason }
-    } else if matches!(error.kind(), ErrorKind::Corruption | ErrorKind::InvalidArgument | ErrorKind::NotFound)
-        || says("No such file")
-    {
+    } else if begins(&["Corruption", "Invalid argument", "NotFound"]) || says(&["No such file"]) {
         OpenError::Damaged { path, reason }
     } else {
         OpenError::Io { path, doing: "opening the database".to_owned(), reason }
     }
 }
 
+const DISK_FULL: [&str; 2] = ["No space left", "Disk quota"];
+
 fn storage_error(path: &Path, doing: &str, error: &rocksdb::Error) -> StorageError {
-    let (path, doing, reason) = (path.to_owned(), doing.to_owned(), error.to_string());
-    if reason.contains("No space left") || reason.contains("Disk quota") {
+    storage_failure(path.to_owned(), doing.to_owned(), error.to_string())
+}
+
+fn storage_failure(path: PathBuf, doing: String, reason: String) -> StorageError {
+    if DISK_FULL.iter().any(|words| reason.contains(words)) {
         StorageError::DiskFull { path, doing, reason }
     } else {
         StorageError::Io { path, doing, reason }
@@ -424,5 +431,37 @@ fn from_storage(path: &Path, error: StorageError) -> OpenError {
         StorageError::DiskFull { reason, .. } => OpenError::DiskFull { path, reason },
         StorageError::Io { doing, reason, .. } => OpenError::Io { path, doing, reason },
         error => OpenError::Io { path, doing: "beginning a term".to_owned(), reason: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_databases_words_choose_the_advice() {
+        let of = |reason: &str| match open_refusal(PathBuf::from("data"), reason.to_owned()) {
+            OpenError::InUse { .. } => "in use",
+            OpenError::DiskFull { .. } => "disk full",
+            OpenError::Permission { .. } => "permission",
+            OpenError::Damaged { .. } => "damaged",
+            OpenError::Io { .. } => "io",
+            _ => "another",
+        };
+        assert_eq!(of("IO error: While lock file: data/db/LOCK: Resource temporarily unavailable"), "in use");
+        assert_eq!(of("IO error: lock hold by current process, acquire time 1 acquiring thread 2: x"), "in use");
+        assert_eq!(of("IO error: No space left on device: While appending to file: data/db/000004.log"), "disk full");
+        assert_eq!(of("IO error: While open a file for random read: data/db/1.sst: Permission denied"), "permission");
+        assert_eq!(of("Corruption: checksum mismatch in file data/db/MANIFEST-000005"), "damaged");
+        assert_eq!(of("Corruption: Missing WAL with log number: 4."), "damaged");
+        assert_eq!(of("IO error: No such file or directory: While open a file: data/db/9.sst"), "damaged");
+        assert_eq!(of("IO error: While fdatasync: data/db/000004.log: Input/output error"), "io");
+    }
+
+    #[test]
+    fn a_full_disk_is_told_from_other_failures() {
+        let of = |reason: &str| storage_failure("data".into(), "appending".into(), reason.into());
+        assert!(matches!(of("IO error: No space left on device: While appending"), StorageError::DiskFull { .. }));
+        assert!(matches!(of("IO error: While fdatasync: Input/output error"), StorageError::Io { .. }));
     }
 }

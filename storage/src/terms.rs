@@ -1,7 +1,7 @@
 //! What every journal has to remember of its terms, so that [`Journal::resolve`](crate::Journal::resolve) can answer.
 //!
-//! Owns the rule that tells a commit that is there from one that is not: a term's commits are there as a prefix, and the
-//! next opening found out how long that prefix is. Never guesses about a term that it has forgotten.
+//! Owns the rule that tells a commit that is there from one that is not: a term's commits are there as a prefix, and
+//! the next opening found out how long that prefix is. Never guesses about a term that it has forgotten.
 
 use crate::error::StorageError;
 use crate::journal::{CommitNo, Resolution};
@@ -35,7 +35,8 @@ impl Terms {
         last.max(CommitNo { term: self.last(), step: 0 })
     }
 
-    /// Begins a term after all that were ever used, this journal's or its commits'. `recovered` is the last commit there.
+    /// Begins a term after all that were ever used, this journal's or its commits'. `recovered` is the last commit
+    /// there.
     pub(crate) fn begin(&mut self, recovered: CommitNo) -> u64 {
         let term = self.last().max(recovered.term).saturating_add(1);
         if self.0.len() == Self::KEPT_MAX {

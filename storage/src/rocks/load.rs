@@ -1,7 +1,8 @@
 //! Streaming what is remembered, and moving aside what cannot be used.
 //!
-//! Owns the walk over the families and the quarantine. Never deletes a record whose bytes it has not written elsewhere in
-//! the same synced batch, and never believes a job whose head it cannot read: it would run with its attempts forgotten.
+//! Owns the walk over the families and the quarantine. Never deletes a record whose bytes it has not written elsewhere
+//! in the same synced batch, and never believes a job whose head it cannot read: it would run with its attempts
+//! forgotten.
 
 use rocksdb::{DB, DBRawIterator, ReadOptions, WriteBatch, WriteOptions};
 use windlass_scheduler::change::{JobRecord, Record};

@@ -1,8 +1,8 @@
 //! How RocksDB has to run for a journal, and the proof that it does.
 //!
 //! Owns every option. What job state rests on is read back from the file that RocksDB writes at open, because an option
-//! that another one silently overrides, or that a build does not know, would be found out by losing jobs. Never offers an
-//! option that trades safety for speed: only bounds are the user's.
+//! that another one silently overrides, or that a build does not know, would be found out by losing jobs. Never offers
+//! an option that trades safety for speed: only bounds are the user's.
 
 use std::fs;
 use std::path::Path;
@@ -12,15 +12,16 @@ use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionTyp
 use crate::error::OpenError;
 use crate::keys::Family;
 
-/// The bounds of a RocksDB journal. The defaults fit a small service: about 100 MiB of memory at most.
+/// The bounds of a RocksDB journal. The defaults fit a small service: about 100 MiB of memory at most, and while it
+/// opens as much as there is log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RocksOptions {
     /// Bytes of memory for what is written and not yet in a table, all families together. Default: 64 MiB.
     pub write_buffer_size_bytes: usize,
     /// Bytes of memory for blocks of tables, indexes and filters included. Default: 32 MiB.
     pub cache_bytes: usize,
-    /// Bytes of log on disk from which on tables are written to free it. It bounds how much an opening has to replay.
-    /// Default: 256 MiB.
+    /// Bytes of log on disk from which on tables are written to free it. It bounds how much an opening has to replay,
+    /// and the memory that it takes meanwhile. Default: 128 MiB.
     pub log_bytes_max: u64,
     /// Table files that are open at a time. Default: 512.
     pub open_files_max: u16,
@@ -29,7 +30,7 @@ pub struct RocksOptions {
 impl Default for RocksOptions {
     fn default() -> Self {
         const MIB: usize = 1 << 20;
-        Self { write_buffer_size_bytes: 64 * MIB, cache_bytes: 32 * MIB, log_bytes_max: 256 << 20, open_files_max: 512 }
+        Self { write_buffer_size_bytes: 64 * MIB, cache_bytes: 32 * MIB, log_bytes_max: 128 << 20, open_files_max: 512 }
     }
 }
 

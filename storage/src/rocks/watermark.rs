@@ -1,8 +1,8 @@
 //! The last synced commit, remembered beside the database.
 //!
-//! Owns the file `WATERMARK`. It closes the hole that tolerant log recovery leaves: a log that was cut, or put back from an
-//! older copy, opens without an error, and only something outside it can tell. Never written before the commit that it
-//! names is synced, and replaced whole, so that it is never ahead and never torn.
+//! Owns the file `WATERMARK`. It closes the hole that tolerant log recovery leaves: a log that was cut, or put back
+//! from an older copy, opens without an error, and only something outside it can tell. Never written before the commit
+//! that it names is synced, and replaced whole, so that it is never ahead and never torn.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
