@@ -54,6 +54,8 @@ pub(crate) struct QueueState {
     ends: VecDeque<(u64, JobId, LeaseToken)>,
     commands_in_wave: usize,
     bytes_in_wave: usize,
+    /// A `Seal` waits in the mailbox.
+    seal_is_coming: bool,
     draining: bool,
 }
 
@@ -73,6 +75,7 @@ impl Actor for QueueActor {
             ends: VecDeque::new(),
             commands_in_wave: 0,
             bytes_in_wave: 0,
+            seal_is_coming: false,
             draining: false,
         })
     }
@@ -91,7 +94,10 @@ impl Actor for QueueActor {
 impl QueueState {
     fn receive(&mut self, myself: &ActorRef<QueueMsg>, message: QueueMsg) {
         match message {
-            QueueMsg::Seal => return self.seal(),
+            QueueMsg::Seal => {
+                self.seal_is_coming = false;
+                return self.seal();
+            }
             QueueMsg::Written(step) => {
                 self.parts.shard.written(step);
                 return self.flush_effects(step);
@@ -146,9 +152,9 @@ impl QueueState {
         }
         if self.commands_in_wave >= WAVE_COMMANDS_MAX || self.bytes_in_wave >= WAVE_BYTES_MAX {
             self.seal();
-        } else if self.commands_in_wave == 1 {
+        } else if self.commands_in_wave > 0 && !self.seal_is_coming {
             // Lands behind everything that already waits, so that all of it shares the wave.
-            let _ = myself.send_message(QueueMsg::Seal);
+            self.seal_is_coming = myself.send_message(QueueMsg::Seal).is_ok();
         }
     }
 
