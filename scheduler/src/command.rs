@@ -155,7 +155,9 @@ pub enum Command {
     Drain,
     /// Ask all live attempts to end.
     StopAttempts,
-    /// All records have been admitted. These attempts still run in this process.
+    /// All records have been admitted. These attempts still run in this process, or have ended and their end may not be
+    /// written. One that has ended and that [`has_claim`](crate::shard::Shard::has_claim) denies is left out: its end
+    /// was written, and a job with its id may be another one by now.
     LoadEnd {
         /// Them.
         live: Vec<Claim>,

@@ -25,7 +25,7 @@ use self::door::Door;
 use self::outbox::{Mark, Outbox};
 use self::state::State;
 use self::tape::Tape;
-use crate::change::Record;
+use crate::change::{Claim, Record};
 use crate::command::{Command, QueueNo, Request, Submit, TimerClass};
 use crate::effect::{Answer, Deadline, Effect, Wave};
 use crate::event::Event;
@@ -75,6 +75,12 @@ impl Shard {
             self.state.apply(event, &mut self.tape);
         }
         Ok(())
+    }
+
+    /// Whether a loaded record of claims has exactly this attempt, and it has not ended. To be asked before `LoadEnd`.
+    #[must_use]
+    pub fn has_claim(&self, claim: &Claim) -> bool {
+        load::is_recorded(&self.state, claim)
     }
 
     /// Takes one step. What comes of it leaves with [`seal`](Self::seal) and [`poll_effect`](Self::poll_effect).
@@ -270,15 +276,18 @@ impl Shard {
                 }
                 let Some(submit) = self.door.pop(no) else { break };
                 self.step += 1;
-                match self.submit(submit, now) {
-                    None => came_in = true,
-                    Some((queue, submit)) if queue.0 as usize == no => {
-                        self.door.push_front(queue, submit);
-                        break;
-                    }
-                    // It found room here and none there: it waits there now, behind those who came before.
-                    Some((queue, submit)) => self.door.push_back(queue, submit),
+                let Some((queue, submit)) = self.submit(submit, now) else {
+                    came_in = true;
+                    continue;
+                };
+                // Nothing happened, so it was no step: a seal that only looks would never come to an end.
+                self.step -= 1;
+                if queue.0 as usize == no {
+                    self.door.push_front(queue, submit);
+                    break;
                 }
+                // It found room here and none there: it waits there now, behind those who came before.
+                self.door.push_back(queue, submit);
             }
         }
         came_in

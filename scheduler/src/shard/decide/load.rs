@@ -27,6 +27,11 @@ fn open_slot(state: &State, claim: &Claim) -> Option<Slot> {
     (claim.attempt > live.attempts_ended).then_some(slot)
 }
 
+/// Whether the loaded records have this attempt open.
+pub(crate) fn is_recorded(state: &State, claim: &Claim) -> bool {
+    state.loaded_claims.iter().any(|claims| claims.entries.contains(claim)) && open_slot(state, claim).is_some()
+}
+
 /// The token of each open attempt. What is recorded counts: an entry of the driver's may be about an earlier job with
 /// the same id, which ended and was forgotten. Only the journal can have lost a claim at its end; the twin never does.
 fn current_tokens(state: &State, live: &[Claim]) -> BTreeMap<JobId, LeaseToken> {
