@@ -6,6 +6,8 @@
 //! job).
 // Each test crate uses its own part of this.
 #![allow(dead_code)]
+// Queues are few.
+#![allow(clippy::cast_possible_truncation)]
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -201,6 +203,13 @@ impl Driver {
         true
     }
 
+    /// The writer finishes what it holds, and the core falls before it hears of it.
+    pub(crate) fn finish_writes(&mut self) {
+        for wave in std::mem::take(&mut self.sealed) {
+            self.journal.apply(&wave.changes);
+        }
+    }
+
     /// Everything that is written is synced.
     pub(crate) fn sync(&mut self) {
         self.marks[2] = self.marks[1];
@@ -251,6 +260,8 @@ impl Driver {
         (self.sync_asked, self.marks) = (0, [0; 3]);
         let records = self.journal.stream().chain(self.twin.stream());
         let misfits = records.filter_map(|record| self.shard.admit(record).err()).collect();
+        // Whose end was written, and who does not know it yet.
+        self.live.retain(|_, attempt| attempt.end.is_none() || self.shard.has_claim(&attempt.claim));
         let live: Vec<Claim> = self.live.values().map(|attempt| attempt.claim).collect();
         self.handle(Command::LoadEnd { live });
         for queue in 0..self.slots.len() {

@@ -22,6 +22,7 @@ use proptest::sample::select;
 use windlass_scheduler::attempt::{Failure, FailureKind, Outcome, Output, Retry};
 use windlass_scheduler::change::Key;
 use windlass_scheduler::command::TimerClass;
+use windlass_scheduler::effect::Deadline;
 use windlass_scheduler::job::{Body, JobId, Name, NewJob, Priority, When};
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
@@ -323,7 +324,7 @@ fn make(play: &mut Play, one: &Move) {
         Move::PowerLoss(surviving) => play.restart(Death::OfPower { surviving: *surviving }),
         Move::Rebuild { finish } => {
             if *finish {
-                play.write(play.sealed.len());
+                play.finish_writes();
             }
             play.restart(Death::None);
         }
@@ -331,6 +332,17 @@ fn make(play: &mut Play, one: &Move) {
     }
     play.collect();
     play.world.check(&play.driver.shard);
+}
+
+/// Milliseconds until the next timer that brings a job back: only what is armed is waited for.
+fn until_next(play: &Play) -> u64 {
+    let now = play.driver.now;
+    let left = play.driver.armed.iter().filter_map(|((_, class), at)| match (class, at) {
+        (TimerClass::Delay, Deadline::Mono(at)) => Some(at.since_ms(now.mono)),
+        (TimerClass::At, Deadline::Wall(at)) => Some(at.since_ms(now.wall)),
+        _ => None,
+    });
+    left.min().unwrap_or(0)
 }
 
 /// At the end time passes, every attempt succeeds, and nobody holds anything back: every job ends, everybody has an
@@ -356,7 +368,7 @@ fn come_to_rest(play: &mut Play) {
         if let Some(id) = parked {
             play.cancel(id);
         }
-        make(play, &Move::Advance(50));
+        make(play, &Move::Advance(until_next(play)));
         make(play, &Move::Fire);
     }
     assert!(play.world.jobs.is_empty(), "these jobs never came to their end: {:?}", play.world.jobs);

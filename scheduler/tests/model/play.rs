@@ -291,6 +291,7 @@ impl Play {
             self.sealed.push_back(self.world.clone());
             self.twin = self.world.clone();
         }
+        assert!(!self.driver.seal(), "a seal after a seal has nothing to close");
         self.world.check_timers(&self.driver);
     }
 
@@ -301,6 +302,12 @@ impl Play {
                 self.synced.push(self.written.clone());
             }
         }
+    }
+
+    /// The writer finishes, and nobody hears of it.
+    pub(crate) fn finish_writes(&mut self) {
+        self.driver.finish_writes();
+        self.written = self.sealed.pop_back().unwrap_or_else(|| self.written.clone());
     }
 
     pub(crate) fn sync(&mut self) {

@@ -1,0 +1,77 @@
+//! Large calls and the ends of ranges: what has a limit meets it with a refusal, and what is large is not slow.
+//!
+//! Guards I9 (over a limit nothing of a call comes in) and I1 (no decision lets in what `apply` could not hold).
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use std::sync::Arc;
+
+use windlass_scheduler::command::{Command, Request, Submit};
+use windlass_scheduler::effect::{Answer, Effect};
+use windlass_scheduler::job::{Body, Name, NewJob};
+use windlass_scheduler::refusal::Refusal;
+use windlass_scheduler::retry::{Backoff, RetryPolicy};
+use windlass_scheduler::settings::{QueueSettings, ShardSettings};
+use windlass_scheduler::time::{Mono, Now, Timestamp};
+
+use self::common::{Driver, id};
+
+fn driver() -> Driver {
+    let mut queue = QueueSettings::new(Name::from("mail"));
+    queue.slots = 0;
+    let settings = ShardSettings::new(1, 7, vec![queue], vec![Name::from("work")]);
+    Driver::new(settings, Now { mono: Mono(0), wall: Timestamp(1_000_000) })
+}
+
+fn job(n: u64, policy: Option<u64>) -> NewJob {
+    NewJob {
+        id: id(n),
+        queue: Name::from("mail"),
+        kind: Name::from("work"),
+        priority: None,
+        due: None,
+        expires: None,
+        timeout_ms: None,
+        retry: policy.map(|delay_ms| RetryPolicy { backoff: Backoff::Fixed { delay_ms }, ..RetryPolicy::default() }),
+        body: Arc::new(Body::default()),
+    }
+}
+
+fn submit(driver: &mut Driver, jobs: Vec<NewJob>) -> Result<Answer, Refusal> {
+    driver.handle(Command::Submit(Submit { request: Request(1), watch: None, jobs }));
+    driver.settle();
+    let replies = driver.effects.drain(..).filter_map(|effect| match effect {
+        Effect::Reply { answer, .. } => Some(answer),
+        _ => None,
+    });
+    replies.last().unwrap()
+}
+
+#[test]
+fn a_call_of_a_hundred_thousand_jobs_with_as_many_policies_as_may_be_comes_in_at_once() {
+    let mut driver = driver();
+    let jobs = (1..=100_000).map(|n| job(n, Some(n % 4_096))).collect();
+    assert!(matches!(submit(&mut driver, jobs), Ok(Answer::Enqueued(receipts)) if receipts.len() == 100_000));
+    assert_eq!(driver.copy().portrait(), driver.shard.portrait(), "I1");
+}
+
+#[test]
+fn one_policy_too_many_is_refused_and_those_that_are_known_are_not() {
+    let mut driver = driver();
+    submit(&mut driver, (1..=4_096).map(|n| job(n, Some(n))).collect()).unwrap();
+    let refusal = Refusal::TooManyPolicies { policies_max: Refusal::POLICIES_MAX };
+    assert_eq!(submit(&mut driver, vec![job(5_000, Some(5_000))]), Err(refusal));
+    assert!(submit(&mut driver, vec![job(5_000, Some(7)), job(5_001, None)]).is_ok());
+    driver.crash(None);
+    assert_eq!(driver.load(), []);
+    assert!(submit(&mut driver, vec![job(5_002, Some(5_000))]).is_err(), "they are remembered");
+}
+
+#[test]
+fn a_call_over_the_bulk_limit_is_refused_whole() {
+    let mut driver = driver();
+    let jobs: Vec<_> = (1..=100_001).map(|n| job(n, None)).collect();
+    assert!(matches!(submit(&mut driver, jobs), Err(Refusal::BulkTooLarge { jobs: 100_001, jobs_max: 100_000, .. })));
+    assert_eq!(driver.shard.sizes(), (0, 0, 0));
+}
