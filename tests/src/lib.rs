@@ -1,1 +1,13 @@
 //! The harness: what the behaviour tests of this package share.
+//!
+//! - [`script`]: jobs whose attempts do what a test says, when it says so, and a history of what ran.
+//! - [`fault`]: a journal that fails, waits and panics on demand, around one in memory.
+//! - [`world`]: a simulated disk that outlives processes, and the lives of processes on it, each on a paused clock.
+//!
+//! Everything here waits for signals and never for time.
+// A harness that cannot go on has to say where: this crate is compiled for tests alone.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::missing_panics_doc, clippy::must_use_candidate)]
+
+pub mod fault;
+pub mod script;
+pub mod world;
