@@ -38,8 +38,9 @@ check: setup ## formatting, lints and documentation, warnings as errors
 	@$(RUN) cargo clippy $(LOCKED) --package windlass-storage --package windlass --no-default-features --all-targets -- -D warnings
 	@$(RUN) RUSTDOCFLAGS="-D warnings" cargo doc $(LOCKED) --workspace --no-deps
 
-bench: setup ## first figures, each beside an exact-delivery check and this machine's own ceilings
-	@$(RUN) cargo run $(LOCKED) --release --package windlass-bench
+bench: setup ## first figures, each beside an exact-delivery check and this machine's own ceilings; ONLY=life runs one group
+	@$(RUN) cargo build $(LOCKED) --release --package windlass-bench
+	@$(RUN) cargo run $(LOCKED) --quiet --release --package windlass-bench
 
 torture: ## days of crashes and power cuts; comes with a later release
 	@echo "make torture comes with a later release. Nothing was run."

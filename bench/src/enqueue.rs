@@ -1,0 +1,94 @@
+//! W1: enqueueing alone. The queue is paused while the clock runs, and drained afterwards for the check.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use windlass::{Durability, Engine, JobId};
+
+use crate::Failure;
+use crate::ceilings::Ceilings;
+use crate::figure::{Figure, Run, Stopwatch};
+use crate::work::{self, NoOp, QUEUE, Seen};
+
+const RUNS: usize = 5;
+
+/// How jobs are handed in.
+#[derive(Clone, Copy)]
+enum Way {
+    /// One caller, each job awaited.
+    One,
+    /// So many callers at once, each awaiting its job.
+    Callers(u64),
+    /// One caller, each bulk awaited.
+    Bulk,
+}
+
+pub(crate) fn measure(dir: &Path, ceilings: &mut Ceilings) -> Result<Vec<Figure>, Failure> {
+    let mut figures = Vec::new();
+    for level in work::levels() {
+        let is_durable = level == Durability::Durable;
+        let ways = [
+            ("enqueue, one caller", Way::One, if is_durable { 4_000 } else { 20_000 }),
+            ("enqueue, 64 callers", Way::Callers(64), 64_000),
+            ("enqueue, bulk of 1,000", Way::Bulk, 200_000),
+        ];
+        for (figure, way, jobs) in ways {
+            let runs = (0..RUNS).map(|_| run(dir, level, way, jobs)).collect::<Result<Vec<_>, _>>()?;
+            let figure = Figure::of("enqueue", figure, work::name(level), "jobs/s", &runs);
+            figures.push(match (way, level) {
+                (_, Durability::Memory) => figure,
+                (Way::One, Durability::Process) => figure.under(ceilings.journal(1, false)?, "journal, batches of 1"),
+                (Way::One, Durability::Durable) => figure.under(ceilings.fsync()?, "one fsync each"),
+                (Way::Callers(_), _) => {
+                    figure.under(ceilings.journal(64, is_durable)?, "journal, same records in batches of 64")
+                }
+                (Way::Bulk, _) => {
+                    figure.under(ceilings.journal(1_000, is_durable)?, "journal, same records in batches of 1,000")
+                }
+            });
+        }
+    }
+    Ok(figures)
+}
+
+fn run(dir: &Path, level: Durability, way: Way, jobs: u64) -> Result<Run, Failure> {
+    let dir = tempfile::tempdir_in(dir)?;
+    work::runtime()?.block_on(async {
+        let seen = Arc::new(Seen::default());
+        let engine = work::start(dir.path(), level, &seen).await?;
+        engine.pause(QUEUE).await?;
+        let producer = engine.clone();
+        let watch = Stopwatch::start();
+        // In a task, as in a service: not on the thread that only waits for the runtime.
+        let ids = tokio::spawn(async move { hand_in(&producer, way, jobs).await }).await??;
+        let run = watch.rate(jobs);
+        engine.resume(QUEUE).await?;
+        work::all_done(&engine, &seen, jobs).await?;
+        work::stop(engine).await?;
+        Ok(Run { exact: Some(seen.were_exactly(&ids)), ..run })
+    })
+}
+
+async fn hand_in(engine: &Engine, way: Way, jobs: u64) -> Result<Vec<JobId>, Failure> {
+    match way {
+        Way::One => one_by_one(engine.clone(), jobs).await,
+        Way::Bulk => work::bulks(engine, jobs).await,
+        Way::Callers(callers) => {
+            let each = |_| tokio::spawn(one_by_one(engine.clone(), jobs / callers));
+            let tasks: Vec<_> = (0..callers).map(each).collect();
+            let mut ids = Vec::with_capacity(usize::try_from(jobs)?);
+            for task in tasks {
+                ids.extend(task.await??);
+            }
+            Ok(ids)
+        }
+    }
+}
+
+async fn one_by_one(engine: Engine, jobs: u64) -> Result<Vec<JobId>, Failure> {
+    let mut ids = Vec::with_capacity(usize::try_from(jobs)?);
+    for _ in 0..jobs {
+        ids.push(engine.enqueue(NoOp::new()).await?.id());
+    }
+    Ok(ids)
+}

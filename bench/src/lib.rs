@@ -1,0 +1,27 @@
+//! First figures: how fast the engine is on this machine, each figure beside an exact-delivery check and beside what the
+//! machine itself can do in the same run.
+//!
+//! Two programs use this library: `windlass-bench` measures, and `windlass-bench-memory` is the part of it that needs a
+//! counting allocator, which would slow down everything else.
+
+#[cfg(feature = "rocksdb")]
+mod ceilings;
+#[cfg(feature = "rocksdb")]
+mod enqueue;
+#[cfg(feature = "rocksdb")]
+mod figure;
+#[cfg(feature = "rocksdb")]
+mod latency;
+#[cfg(feature = "rocksdb")]
+mod life;
+#[cfg(feature = "rocksdb")]
+pub mod memory;
+#[cfg(feature = "rocksdb")]
+mod recovery;
+#[cfg(feature = "rocksdb")]
+pub mod suite;
+#[cfg(feature = "rocksdb")]
+mod work;
+
+/// Whatever went wrong: a bench stops at the first thing.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;

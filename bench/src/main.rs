@@ -1,0 +1,26 @@
+//! Measures everything and prints one table. `ONLY=group` runs one group, `LEVEL=level` one level, `--dir DIR` says where the journals go.
+
+use std::process::ExitCode;
+
+use windlass_bench::suite::{self, Options};
+
+fn main() -> ExitCode {
+    let options = match Options::from_environment() {
+        Ok(options) => options,
+        Err(usage) => {
+            eprintln!("{usage}");
+            return ExitCode::from(2);
+        }
+    };
+    match suite::run(&options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            eprintln!("a figure is void: its jobs were not delivered exactly once");
+            ExitCode::FAILURE
+        }
+        Err(failure) => {
+            eprintln!("the bench failed: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

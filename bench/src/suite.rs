@@ -1,0 +1,89 @@
+//! The whole of it: which groups run, where, and what becomes of their figures.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use crate::ceilings::Ceilings;
+use crate::figure::{Figure, table};
+use crate::{Failure, enqueue, latency, life, memory, recovery};
+
+/// The groups, in order.
+pub const GROUPS: [&str; 6] = ["enqueue", "life", "latency", "recovery", "memory", "ceilings"];
+
+/// What to run, and where.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// One group only.
+    pub only: Option<String>,
+    /// Where the journals go: into a directory of their own in there, which is removed afterwards.
+    pub dir: PathBuf,
+}
+
+impl Options {
+    /// From `ONLY` in the environment (`LEVEL` there picks a durability level, too), and from `--dir`; otherwise the journals go where cargo put this program.
+    ///
+    /// # Errors
+    /// How to call it.
+    pub fn from_environment() -> Result<Self, String> {
+        let usage = format!("[ONLY={}] [LEVEL=Memory|Process|Durable] windlass-bench [--dir DIR]", GROUPS.join("|"));
+        let mut arguments = std::env::args().skip(1);
+        let dir = match (arguments.next().as_deref(), arguments.next()) {
+            (None, _) => {
+                let program = std::env::current_exe().map_err(|error| error.to_string())?;
+                program.ancestors().nth(2).unwrap_or_else(|| Path::new(".")).to_owned()
+            }
+            (Some("--dir"), Some(dir)) => PathBuf::from(dir),
+            _ => return Err(usage),
+        };
+        let only = std::env::var("ONLY").ok().filter(|only| !only.is_empty());
+        if only.as_deref().is_some_and(|only| !GROUPS.contains(&only)) {
+            return Err(usage);
+        }
+        Ok(Self { only, dir })
+    }
+}
+
+/// Measures, prints the table and writes the JSON. Answers whether all delivery was exact.
+///
+/// # Errors
+/// Whatever went wrong first.
+pub fn run(options: &Options) -> Result<bool, Failure> {
+    let dir = tempfile::Builder::new().prefix("windlass-bench-").tempdir_in(&options.dir)?;
+    let dir = dir.path();
+    eprintln!("journals in {}", dir.display());
+    let mut ceilings = Ceilings::new(dir);
+    let mut figures = Vec::new();
+    for group in GROUPS.into_iter().filter(|group| options.only.as_deref().is_none_or(|only| only == *group)) {
+        let started = Instant::now();
+        match group {
+            "enqueue" => figures.extend(enqueue::measure(dir, &mut ceilings)?),
+            "life" => figures.extend(life::measure(dir, &mut ceilings)?),
+            "latency" => figures.extend(latency::measure(dir, &mut ceilings)?),
+            "recovery" => figures.extend(recovery::measure(dir)?),
+            "memory" => figures.extend(memory::measure(dir)?),
+            _ => ceilings.measure_all()?,
+        }
+        eprintln!("{group}: {:.0} s", started.elapsed().as_secs_f64());
+    }
+    figures.extend(ceilings.into_figures());
+    println!("{}\n", table(&figures));
+    println!(
+        "Payload {} bytes of JSON, concurrency {}, default retention (10,000 successes kept); medians, with the least and the \
+         most of all runs. CPU is user and system time of the whole process, callers and handlers included, in seconds for \
+         100,000 jobs. Exact: each job's id was seen exactly once by the handler.",
+        crate::work::PAYLOAD_BYTES,
+        crate::work::CONCURRENCY,
+    );
+    let file = write(&figures)?;
+    eprintln!("written to {}", file.display());
+    Ok(!figures.iter().any(Figure::is_void))
+}
+
+fn write(figures: &[Figure]) -> Result<PathBuf, Failure> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
+    fs::create_dir_all(&dir)?;
+    let file = dir.join("latest.json");
+    fs::write(&file, serde_json::to_string_pretty(figures)? + "\n")?;
+    Ok(file)
+}

@@ -1,0 +1,163 @@
+//! The jobs that are measured, the engine that runs them, and the check that each was delivered exactly once.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+use windlass::{Context, Draft, Durability, Engine, Job, JobError, JobId, QueueConfig, Receipt, RocksJournal};
+
+use crate::Failure;
+
+/// Bytes of a job's payload as it is stored: JSON, like most jobs.
+pub(crate) const PAYLOAD_BYTES: usize = 200;
+/// Jobs of one bulk.
+pub(crate) const BULK: u64 = 1_000;
+/// The one queue.
+pub(crate) const QUEUE: &str = "bench";
+/// Attempts at once. A no-op ends when it starts: more of them fill larger waves.
+pub(crate) const CONCURRENCY: u32 = 1_024;
+
+/// What `{"body":""}` takes.
+const JSON_BYTES: usize = 11;
+
+/// A job that does nothing.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct NoOp {
+    body: String,
+}
+
+impl Job for NoOp {
+    const KIND: &'static str = "no-op";
+    const QUEUE: &'static str = QUEUE;
+    type Output = ();
+}
+
+impl NoOp {
+    pub(crate) fn new() -> Self {
+        Self { body: "x".repeat(PAYLOAD_BYTES - JSON_BYTES) }
+    }
+}
+
+/// Ids that handlers saw, in rooms, so that handlers rarely wait for each other.
+#[derive(Default)]
+pub(crate) struct Seen {
+    rooms: [Mutex<Vec<JobId>>; 16],
+    starts: AtomicU64,
+    wanted: AtomicU64,
+    enough: Notify,
+}
+
+impl Seen {
+    pub(crate) fn note(&self, id: JobId) {
+        let room = &self.rooms[usize::from(id.0.as_bytes()[15] & 15)];
+        room.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+        let starts = self.starts.fetch_add(1, Ordering::AcqRel) + 1;
+        if starts >= self.wanted.load(Ordering::Acquire) {
+            self.enough.notify_one();
+        }
+    }
+
+    /// Waits until handlers have started so many times since the last check.
+    pub(crate) async fn wait_for(&self, starts: u64) {
+        self.wanted.store(starts, Ordering::Release);
+        while self.starts.load(Ordering::Acquire) < starts {
+            self.enough.notified().await;
+        }
+    }
+
+    /// Whether exactly these jobs were seen, each once. Forgets them.
+    pub(crate) fn were_exactly(&self, accepted: &[JobId]) -> bool {
+        let mut times: BTreeMap<JobId, u64> = BTreeMap::new();
+        let mut seen = Vec::new();
+        for room in &self.rooms {
+            seen.append(&mut room.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        self.starts.store(0, Ordering::Release);
+        self.wanted.store(u64::MAX, Ordering::Release);
+        seen.sort_unstable();
+        let mut accepted = accepted.to_vec();
+        accepted.sort_unstable();
+        if seen == accepted {
+            return true;
+        }
+        for id in &seen {
+            *times.entry(*id).or_default() += 1;
+        }
+        let twice = times.values().filter(|times| **times > 1).count();
+        let missing = accepted.iter().filter(|id| !times.contains_key(*id)).count();
+        eprintln!("{} jobs accepted, {} starts: {missing} missing, {twice} more than once", accepted.len(), seen.len());
+        false
+    }
+}
+
+/// All levels, from the weakest, or the one that `LEVEL` names.
+pub(crate) fn levels() -> impl Iterator<Item = Durability> {
+    let only = std::env::var("LEVEL").unwrap_or_default();
+    let levels = [Durability::Memory, Durability::Process, Durability::Durable];
+    levels.into_iter().filter(move |level| only.is_empty() || name(*level) == only)
+}
+
+/// What handlers and producers share a runtime of: two threads, as on the machine that the targets name.
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+}
+
+/// An engine on RocksDB with one queue of this level and a no-op handler that notes ids.
+pub(crate) async fn start(dir: &Path, level: Durability, seen: &Arc<Seen>) -> Result<Engine, Failure> {
+    seen.wanted.store(u64::MAX, Ordering::Release);
+    let queue = QueueConfig::new(QUEUE).durability(level).concurrency(CONCURRENCY).depth_max(4_000_000);
+    let seen = seen.clone();
+    let no_op = move |_: NoOp, cx: Context<()>| {
+        seen.note(cx.id());
+        std::future::ready(Ok::<(), JobError>(()))
+    };
+    Ok(Engine::builder().journal(RocksJournal::at(dir)).queue(queue).handler(no_op).start().await?)
+}
+
+/// Hands in so many jobs in bulks, one after the other, and returns their ids.
+pub(crate) async fn bulks(engine: &Engine, jobs: u64) -> Result<Vec<JobId>, Failure> {
+    let mut ids = Vec::with_capacity(usize::try_from(jobs)?);
+    for _ in 0..jobs / BULK {
+        let drafts = (0..BULK).map(|_| Draft::new(&NoOp::new()));
+        ids.extend(fresh(engine.enqueue_all(drafts).await?)?);
+    }
+    Ok(ids)
+}
+
+fn fresh(receipts: Vec<Receipt>) -> Result<impl Iterator<Item = JobId>, Failure> {
+    if let Some(known) = receipts.iter().find(|receipt| !receipt.fresh) {
+        return Err(format!("job {} was there already", known.id).into());
+    }
+    Ok(receipts.into_iter().map(|receipt| receipt.id))
+}
+
+/// Waits until everything that was accepted has been acknowledged, not only started.
+pub(crate) async fn all_done(engine: &Engine, seen: &Seen, jobs: u64) -> Result<(), Failure> {
+    seen.wait_for(jobs).await;
+    loop {
+        let stats = engine.stats().await?;
+        if stats.iter().all(|queue| queue.running + queue.ready + queue.delayed + queue.parked == 0) {
+            return Ok(());
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Ends an engine whose jobs are all done.
+pub(crate) async fn stop(engine: Engine) -> Result<(), Failure> {
+    Ok(engine.shutdown(Duration::from_secs(30)).await?)
+}
+
+/// A level's name in the table.
+pub(crate) const fn name(level: Durability) -> &'static str {
+    match level {
+        Durability::Memory => "Memory",
+        Durability::Process => "Process",
+        Durability::Durable => "Durable",
+    }
+}
