@@ -1,0 +1,37 @@
+//! Kills: real processes with a real disk, killed at any moment and at chosen ones, again and again in one directory.
+//!
+//! The oracle sits in the parent and hears through a pipe what the child is about to do and what it was told: a child's own
+//! files would prove nothing. Every run prints its seed first; `WINDLASS_SEED` repeats it (as far as a kill can be repeated).
+
+#![allow(clippy::expect_used)]
+
+mod chance;
+mod child;
+mod image;
+mod jobs;
+mod kills;
+mod oracle;
+mod pipe;
+mod process;
+mod trap;
+
+use process::Orders;
+
+/// Not a test by itself: the body of every child process. It returns at once in the parent.
+#[test]
+fn child() {
+    let Some(orders) = Orders::given() else { return };
+    // What the harness has printed so far is no whole line.
+    println!();
+    match orders.role.as_str() {
+        "work" => child::on_a_runtime(child::work_for_ever(&orders)),
+        "drain" => child::on_a_runtime(child::drain(&orders)),
+        role => panic!("nobody knows the role {role}"),
+    }
+}
+
+/// Says it past the harness, which shows nothing of tests that pass: a green run tells how much it has seen.
+pub(crate) fn say(text: &str) {
+    use std::io::Write as _;
+    let _ = std::io::stderr().lock().write_all(format!("kill: {text}\n").as_bytes());
+}

@@ -1,0 +1,120 @@
+//! A child process: this test program again, with orders in an environment variable, and a pipe to its parent.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use crate::pipe::Line;
+use crate::trap::Trap;
+
+const ORDERS: &str = "WINDLASS_KILL_CHILD";
+
+/// The longest that a parent waits for anything: a guard, not a measure.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a child is to do.
+#[derive(Clone, Debug)]
+pub(crate) struct Orders {
+    pub(crate) role: String,
+    pub(crate) life: u16,
+    pub(crate) seed: u64,
+    pub(crate) trap: Option<Trap>,
+    pub(crate) directory: PathBuf,
+}
+
+impl Orders {
+    pub(crate) fn new(role: &str, life: u16, directory: &Path) -> Self {
+        Self { role: role.to_owned(), life, seed: u64::from(life), trap: None, directory: directory.to_owned() }
+    }
+
+    /// Those of this process; `None` in the parent.
+    pub(crate) fn given() -> Option<Self> {
+        let text = std::env::var(ORDERS).ok()?;
+        let words: Vec<&str> = text.splitn(6, ' ').collect();
+        Some(Self {
+            role: words[0].to_owned(),
+            life: words[1].parse().expect("a life"),
+            seed: words[2].parse().expect("a seed"),
+            trap: Trap::parse(words[3], words[4]),
+            directory: words[5].into(),
+        })
+    }
+
+    fn text(&self) -> String {
+        let (place, nth) = self.trap.map_or(("none", 0), |trap| (trap.place(), trap.nth));
+        format!("{} {} {} {place} {nth} {}", self.role, self.life, self.seed, self.directory.display())
+    }
+
+    pub(crate) fn spawn(&self) -> Life {
+        self.spawn_with(&[])
+    }
+
+    /// With more variables in its environment.
+    pub(crate) fn spawn_with(&self, variables: &[(&str, &Path)]) -> Life {
+        let program = std::env::current_exe().expect("this program has a path");
+        let mut command = Command::new(program);
+        command.args(["--exact", "child", "--nocapture", "--test-threads", "1"]).env(ORDERS, self.text());
+        command.envs(variables.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("this program runs");
+        let pipe = BufReader::new(child.stdout.take().expect("its output is a pipe"));
+        let (send, lines) = channel();
+        // Ends with the pipe, which ends with the child.
+        std::thread::spawn(move || {
+            let heard = pipe.lines().map_while(Result::ok).filter_map(|text| Line::parse(&text));
+            heard.for_each(|line| _ = send.send(line));
+        });
+        Life { child, lines }
+    }
+}
+
+/// What a parent heard.
+pub(crate) enum Heard {
+    Line(Line),
+    /// Nothing until then.
+    Nothing,
+    /// The child has ended, and all that it said was heard.
+    TheEnd,
+}
+
+/// A child. Dropped, it is killed.
+pub(crate) struct Life {
+    pub(crate) child: Child,
+    lines: Receiver<Line>,
+}
+
+impl Life {
+    pub(crate) fn hear(&self, until: Instant) -> Heard {
+        match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(line) => Heard::Line(line),
+            Err(RecvTimeoutError::Timeout) => Heard::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Heard::TheEnd,
+        }
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("a child can be killed");
+    }
+
+    /// All that it said and nobody has heard yet, and how it ended.
+    pub(crate) fn bury(mut self) -> (Vec<Line>, ExitStatus) {
+        let mut heard = Vec::new();
+        loop {
+            match self.hear(Instant::now() + PATIENCE) {
+                Heard::Line(line) => heard.push(line),
+                Heard::TheEnd => break,
+                Heard::Nothing => panic!("a child did not end within {PATIENCE:?}"),
+            }
+        }
+        (heard, self.child.wait().expect("a child can be waited for"))
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
