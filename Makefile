@@ -23,6 +23,7 @@ setup: ## install what the build needs (libclang, a C++ compiler), only if missi
 	@.ci/setup
 
 demo: setup ## a service with jobs, killed twice while it works: about a minute, exit code 0 only if nothing was lost
+	@$(RUN) cargo build $(LOCKED) --package windlass-examples --bin shop --bin demo
 	@$(RUN) cargo run $(LOCKED) --quiet --package windlass-examples --bin demo
 
 test: setup ## the whole test suite, then the three crates again without RocksDB

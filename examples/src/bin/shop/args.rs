@@ -1,0 +1,39 @@
+//! What the command line says.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// A service with jobs: sign-ups, pictures, webhooks.
+#[derive(Debug, Parser)]
+pub(crate) struct Args {
+    /// The folder for everything that must survive: database, jobs, pictures.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+
+    /// Where to serve HTTP. With port 0 the system chooses one; the address is printed on stdout.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+
+    /// The mail server, spoken to without TLS.
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
+    pub(crate) smtp: (String, u16),
+
+    /// How many jobs may wait in each queue before new ones are answered with 503.
+    #[arg(long, value_name = "JOBS", default_value_t = 100_000)]
+    pub(crate) depth_max: u64,
+
+    /// The least important log lines to show: error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub(crate) log: tracing::Level,
+}
+
+fn host_and_port(text: &str) -> Result<(String, u16), String> {
+    let (host, port) = text.rsplit_once(':').ok_or("expected HOST:PORT")?;
+    let port = port.parse().map_err(|_| format!("`{port}` is no port"))?;
+    if host.is_empty() {
+        return Err("the host is missing".to_owned());
+    }
+    Ok((host.to_owned(), port))
+}

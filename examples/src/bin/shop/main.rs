@@ -1,0 +1,89 @@
+//! Shop: a real service with jobs. It takes sign-ups, pictures and webhooks over HTTP, and mails, shrinks and delivers them in
+//! the background. Kill it whenever you like: what it has acknowledged will happen.
+//!
+//! ```sh
+//! cargo run --bin shop -- --data ./shop-data --listen 127.0.0.1:8080 --smtp 127.0.0.1:1025
+//! curl -i 127.0.0.1:8080/signup -d '{"name": "Ada", "email": "ada@example.org"}'
+//! ```
+//!
+//! One room a noun: [`signup`], [`photos`] and [`webhooks`] each hold a job, its handler and the request that enqueues it;
+//! [`queues`] has the engine with its three workloads; [`recovery`] compares database and engine at the start.
+
+mod app;
+mod args;
+mod body;
+mod database;
+mod dead;
+mod files;
+mod health;
+mod jobs;
+mod mail;
+mod photos;
+mod problem;
+mod queues;
+mod recovery;
+mod routes;
+mod signup;
+mod thumbnails;
+mod webhooks;
+
+use std::error::Error;
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use windlass::SEC;
+
+use crate::app::{App, Shop};
+use crate::args::Args;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_max_level(args.log).init();
+    match run(args).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<(), Box<dyn Error>> {
+    // First of all, so that a signal that comes early is heard when it can be obeyed.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let listener = TcpListener::bind(args.listen).await?;
+
+    let app = Arc::new(App::open(&args)?);
+    let engine = queues::start(&args, app.clone()).await?;
+    let shop = Shop { app, engine };
+    tokio::spawn(recovery::enqueue_again(shop.clone()));
+
+    let stopping = CancellationToken::new();
+    writeln!(std::io::stdout(), "listening on {}", listener.local_addr()?)?;
+    let server =
+        axum::serve(listener, routes::routes(shop.clone())).with_graceful_shutdown(stopping.clone().cancelled_owned());
+    let server = tokio::spawn(server.into_future());
+
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
+    }
+    stopping.cancel();
+    // Callers first, so that whoever is being served gets an answer. One that dawdles is cut off.
+    if let Ok(served) = tokio::time::timeout(SEC * 10, server).await {
+        served??;
+    } else {
+        tracing::warn!("some callers had not finished after 10 s");
+    }
+    // What runs may end; what waits is on disk, and goes on at the next start.
+    shop.engine.shutdown(SEC * 20).await?;
+    shop.app.database.flush().await?;
+    tracing::info!("drained");
+    Ok(())
+}
