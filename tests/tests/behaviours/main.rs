@@ -3,8 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod cancel;
+mod dead_letters;
 mod delay;
+mod drain;
 mod lease;
 mod lifecycle;
+mod limits;
+mod pause;
 mod priority;
 mod retry;
