@@ -308,6 +308,14 @@ pub(crate) async fn work_for_ever(orders: &Orders) {
     producer.bulks(orders.seed ^ 99 << 48).await;
 }
 
+/// The life that hands in nothing.
+pub(crate) async fn run_only(orders: &Orders) {
+    let (engine, _, _) = start(orders, false).await;
+    Line::Ready.tell();
+    live(&engine).await;
+    std::future::pending::<()>().await;
+}
+
 /// The life in which everything comes to its end.
 pub(crate) async fn drain(orders: &Orders) {
     let (engine, _, mut ends) = start(orders, true).await;

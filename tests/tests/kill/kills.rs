@@ -102,6 +102,8 @@ fn kill(oracle: &mut Oracle, directory: &Path, seed: u64) -> (usize, usize) {
     (at_random, inside)
 }
 
+/// I11: accepted = live + retained + purged + quarantined, counted from outside after every kill. I2: what was told stands
+/// in the journal, each start too. I4: no two attempts of a job at a time, no number used twice.
 #[test]
 fn nothing_is_lost_and_nothing_is_invented_by_a_hundred_kills_in_one_directory() {
     let seed = Chance::seed(20_261_123);

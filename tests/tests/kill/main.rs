@@ -5,6 +5,7 @@
 
 #![allow(clippy::expect_used)]
 
+mod alone;
 mod chance;
 mod child;
 mod image;
@@ -13,6 +14,9 @@ mod kills;
 mod oracle;
 mod pipe;
 mod process;
+mod recovery;
+mod suspects;
+mod syncs;
 mod trap;
 
 use process::Orders;
@@ -26,6 +30,10 @@ fn child() {
     match orders.role.as_str() {
         "work" => child::on_a_runtime(child::work_for_ever(&orders)),
         "drain" => child::on_a_runtime(child::drain(&orders)),
+        "idle" => child::on_a_runtime(child::run_only(&orders)),
+        "second" => child::on_a_runtime(alone::come_second(&orders)),
+        "syncs" | "syncs-removed" => child::on_a_runtime(syncs::enqueue_one_by_one(&orders)),
+        "crowd" => child::on_a_runtime(suspects::run_crowd(&orders)),
         role => panic!("nobody knows the role {role}"),
     }
 }

@@ -93,6 +93,15 @@ impl Life {
         }
     }
 
+    /// The next line that there has to be.
+    pub(crate) fn line(&self) -> Line {
+        match self.hear(Instant::now() + PATIENCE) {
+            Heard::Line(line) => line,
+            Heard::Nothing => panic!("a child said nothing for {PATIENCE:?}"),
+            Heard::TheEnd => panic!("a child ended too early"),
+        }
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("a child can be killed");

@@ -17,6 +17,11 @@ pub(crate) enum Call {
     Append,
     Sync,
     Watermark,
+    /// While it comes back.
+    Open,
+    Load,
+    /// The first append of all.
+    First,
 }
 
 /// The moment of the call at which the process dies.
@@ -38,7 +43,7 @@ pub(crate) struct Trap {
     pub(crate) nth: u64,
 }
 
-const PLACES: [(Call, Moment, &str); 8] = [
+const PLACES: [(Call, Moment, &str); 13] = [
     (Call::Append, Moment::Before, "append-before"),
     (Call::Append, Moment::During, "append-during"),
     (Call::Append, Moment::After, "append-after"),
@@ -47,12 +52,20 @@ const PLACES: [(Call, Moment, &str); 8] = [
     (Call::Sync, Moment::After, "sync-after"),
     (Call::Watermark, Moment::Before, "watermark-before"),
     (Call::Watermark, Moment::After, "watermark-after"),
+    (Call::Open, Moment::After, "open-after"),
+    (Call::Load, Moment::During, "load-during"),
+    (Call::Load, Moment::After, "load-after"),
+    (Call::First, Moment::Before, "first-append-before"),
+    (Call::First, Moment::After, "first-append-after"),
 ];
+
+/// Those of a process at work come first.
+const AT_WORK: u64 = 8;
 
 impl Trap {
     /// The kill with this number goes here.
     pub(crate) fn number(at: u64, nth: u64) -> Self {
-        let (call, moment, _) = PLACES[usize::try_from(at % PLACES.len() as u64).expect("a small number")];
+        let (call, moment, _) = PLACES[usize::try_from(at % AT_WORK).expect("a small number")];
         // There is one a second, so the first one has to do.
         let nth = if call == Call::Watermark { 1 } else { nth };
         Self { call, moment, nth }
@@ -79,12 +92,18 @@ pub(crate) struct Trapped {
 }
 
 impl Trapped {
+    fn is_counted(&self, call: Call) -> bool {
+        let is_at_work = matches!(call, Call::Append | Call::Sync | Call::Watermark);
+        !is_at_work || self.running.load(Ordering::SeqCst) > 0
+    }
+
     fn caught<T>(&mut self, call: Call, work: impl FnOnce(&mut RocksJournal) -> T) -> T {
-        let Some(trap) = self.trap.filter(|trap| trap.call == call && self.running.load(Ordering::SeqCst) > 0) else {
+        let Some(trap) = self.trap.filter(|trap| trap.call == call && self.is_counted(call)) else {
             return work(&mut self.inner);
         };
         self.seen += 1;
-        if self.seen != trap.nth {
+        let is_once = matches!(call, Call::Open | Call::Load | Call::First);
+        if self.seen != if is_once { 1 } else { trap.nth } {
             return work(&mut self.inner);
         }
         let tell = || Line::Trap(trap.place().to_owned()).tell();
@@ -116,14 +135,26 @@ impl Journal for Trapped {
     }
 
     fn open(&mut self) -> Result<Opened, OpenError> {
-        self.inner.open()
+        self.caught(Call::Open, Journal::open)
     }
 
     fn load(&mut self, sink: &mut dyn FnMut(Loaded) -> Option<String>) -> Result<(), LoadError> {
-        self.inner.load(sink)
+        let trap = self.trap.filter(|trap| (trap.call, trap.moment) == (Call::Load, Moment::During));
+        let mut left = trap.map(|trap| trap.nth);
+        let mut sink = |loaded| {
+            left = left.map(|left| left - 1);
+            if left == Some(0) {
+                std::process::abort();
+            }
+            sink(loaded)
+        };
+        self.caught(Call::Load, |inner| inner.load(&mut sink))
     }
 
     fn append(&mut self, batch: &Batch) -> Append {
+        if self.trap.is_some_and(|trap| trap.call == Call::First) {
+            return self.caught(Call::First, |inner| inner.append(batch));
+        }
         self.caught(Call::Append, |inner| inner.append(batch))
     }
 
