@@ -1,5 +1,6 @@
 //! From a user's function to something that a worker can run: decoding in, outcome out, panics contained.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -55,7 +56,7 @@ impl Registry {
                     let result = handler(job, Context::new(app, core.clone())).await;
                     into_outcome::<J>(&core, result)
                 };
-                AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|panic| panicked(panic.as_ref()))
+                AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(panicked)
             })
         };
         self.add::<J>(Runner::Async(Arc::new(run)));
@@ -76,7 +77,7 @@ impl Registry {
                 let result = handler(job, Context::new(app.clone(), core.clone()));
                 into_outcome::<J>(&core, result)
             };
-            catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|panic| panicked(panic.as_ref()))
+            catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(panicked)
         };
         self.add::<J>(Runner::Blocking(Arc::new(run)));
     }
@@ -121,7 +122,11 @@ fn into_outcome<J: Job>(core: &AttemptCore, result: Result<J::Output, JobError>)
     }
 }
 
-pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Outcome {
-    let failure = Failure::new(FailureKind::Panic, panic_text(panic));
+fn panicked(panic: Box<dyn Any + Send>) -> Outcome {
+    let failure = Failure::new(FailureKind::Panic, panic_text(panic.as_ref()));
+    // What was thrown may itself panic when it is dropped, and must not take the attempt's report along.
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        std::mem::forget(again);
+    }
     Outcome::Failed { failure, retry: Retry::ByPolicy }
 }

@@ -104,6 +104,11 @@ impl LiveTable {
         self.attempts.remove_if(&id, |_, entry| entry.token == token);
     }
 
+    /// The queue whose worker runs it.
+    pub(crate) fn queue(&self, id: JobId, token: LeaseToken) -> Option<QueueNo> {
+        self.attempts.get(&id).filter(|entry| entry.token == token).map(|entry| entry.queue)
+    }
+
     pub(crate) fn signals(&self, id: JobId) -> Option<Arc<Signals>> {
         self.attempts.get(&id).filter(|entry| entry.outcome.is_none()).map(|entry| entry.signals.clone())
     }

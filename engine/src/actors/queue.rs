@@ -243,12 +243,11 @@ impl QueueState {
                 }
             }
             Effect::Stop { queue, id, token, reason } => {
-                if let Some(worker) = self.parts.workers.get(queue.0 as usize) {
+                // A job that is gone has no queue any more, but its code runs at some worker.
+                let at = self.parts.workers.get(queue.0 as usize);
+                let at = at.or_else(|| self.parts.workers.get(self.parts.live.queue(id, token)?.0 as usize));
+                if let Some(worker) = at {
                     let _ = worker.send_message(WorkerMsg::Stop { id, token, reason });
-                } else if let Some(signals) = self.parts.live.signals(id) {
-                    // Its job is gone, and no worker's slot depends on it any more.
-                    signals.stop(reason);
-                    self.parts.live.abort(id, token);
                 }
             }
             Effect::Arm { queue, class, at } => {
