@@ -11,4 +11,7 @@ mod lifecycle;
 mod limits;
 mod pause;
 mod priority;
+mod rebuild;
+mod recovery;
 mod retry;
+mod supervision;
