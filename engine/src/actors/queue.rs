@@ -173,7 +173,17 @@ impl QueueState {
 
     /// What still runs in this process goes on; what has ended meanwhile ends next.
     fn adopt(&mut self) {
-        let live = self.parts.live.claims();
+        let mut live = self.parts.live.claims();
+        live.retain(|claim| {
+            // An end that was written and never reported, or whose claim is lost: it may be about an earlier job with the
+            // same id, and to run once more is always safe.
+            let is_over = self.parts.live.outcome(claim.id, claim.token).is_some();
+            let is_settled = is_over && !self.parts.shard.has_claim(claim);
+            if is_settled {
+                self.parts.live.remove(claim.id, claim.token);
+            }
+            !is_settled
+        });
         self.command(Command::LoadEnd { live });
         self.collect();
     }
