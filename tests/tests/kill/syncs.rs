@@ -93,9 +93,11 @@ pub(crate) async fn enqueue_one_by_one(orders: &Orders) {
 fn library(folder: &Path) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kill/tell_syncs.c");
     let library = folder.join("tell_syncs.so");
-    let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
-    let mut command = Command::new(compiler);
-    command.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).arg("-ldl");
+    // As `make` takes it: a program, and perhaps arguments of its own.
+    let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
+    let mut words = compiler.split_whitespace();
+    let mut command = Command::new(words.next().unwrap_or("cc"));
+    command.args(words).args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).arg("-ldl");
     let compiled = command.status().expect("there is a C compiler, as RocksDB needs one");
     assert!(compiled.success(), "the library compiles: {command:?}");
     library
