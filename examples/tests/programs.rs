@@ -1,0 +1,61 @@
+//! The small programs run, end by themselves, and show what they say they show.
+// Helpers of tests are tests.
+#![allow(clippy::unwrap_used)]
+
+use std::process::Command;
+
+/// Runs a program to its end and returns what it printed.
+fn output_of(program: &str) -> String {
+    let output = Command::new(program).output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{program}: {}\n{printed}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    printed
+}
+
+/// Asserts that these stand in the output, in this order.
+fn assert_in_order(printed: &str, parts: &[&str]) {
+    let mut rest = printed;
+    for part in parts {
+        let Some((_, after)) = rest.split_once(part) else { panic!("`{part}` is missing, or too early:\n{printed}") };
+        rest = after;
+    }
+}
+
+#[test]
+fn hello_greets() {
+    assert_in_order(&output_of(env!("CARGO_BIN_EXE_hello")), &["Hello, Ada!"]);
+}
+
+#[test]
+fn the_most_urgent_goes_first() {
+    let printed = output_of(env!("CARGO_BIN_EXE_priorities"));
+    assert_in_order(&printed, &["a reset link", "password", "order", "invoice", "first page", "second page"]);
+}
+
+#[test]
+fn every_failure_is_retried_in_its_own_way() {
+    let printed = output_of(env!("CARGO_BIN_EXE_retries"));
+    assert_in_order(
+        &printed,
+        &["done after 3", "2 of them", "done after 2", "1 of", "done after 4", "0 of", "done after 2"],
+    );
+    assert!(printed.contains("the handler has a bug"), "{printed}");
+}
+
+#[test]
+fn a_dead_letter_is_seen_brought_back_and_thrown_away() {
+    let printed = output_of(env!("CARGO_BIN_EXE_dead_letters"));
+    let parts =
+        ["the bank is closed", "nothing to charge", "attempt 3", "Ada pays 1815 cents", "0 dead letters are left"];
+    assert_in_order(&printed, &parts);
+}
+
+#[test]
+fn blocking_work_ends_when_asked() {
+    assert_in_order(&output_of(env!("CARGO_BIN_EXE_blocking")), &["9592 primes below 100000", "running", "has ended"]);
+}
