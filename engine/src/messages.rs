@@ -7,7 +7,7 @@
 //! | scheduler | `Due`, `Rearm` | queue |
 //! | writer | `Written`, `Synced` | queue |
 //! | queue | `Seal` (to itself, behind all that already waits) | queue |
-//! | supervisor | `Adopt`, `Collect`, `Drain`, `StopAttempts`, `Finish`, `Halt` | queue |
+//! | supervisor | `Rearm`, `Adopt`, `Collect`, `Drain`, `StopAttempts`, `Finish`, `Halt` | queue |
 //! | queue | `Run`, `Stop` | worker |
 //! | attempts | `Ended` | worker |
 //! | queue | `Arm` | scheduler |
@@ -72,8 +72,8 @@ pub(crate) enum QueueMsg {
     Slots { queue: QueueNo, slots: u32 },
     /// A timer fired.
     Due { queue: QueueNo, class: TimerClass },
-    /// The clock jumped, or the scheduler lost its timers.
-    Rearm,
+    /// All timers have to be armed anew: the clock jumped, or the scheduler is a new one, this.
+    Rearm(Option<ractor::ActorRef<SchedulerMsg>>),
     /// The journal has everything up to this step.
     Written(u64),
     /// The journal has synced everything up to this step.

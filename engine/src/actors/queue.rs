@@ -141,7 +141,10 @@ impl QueueState {
             }
             QueueMsg::Slots { queue, slots } => self.command(Command::Slots { queue, slots }),
             QueueMsg::Due { queue, class } => self.command(Command::Due { queue, class }),
-            QueueMsg::Rearm => self.command(Command::Rearm),
+            QueueMsg::Rearm(scheduler) => {
+                self.parts.scheduler = scheduler.unwrap_or_else(|| self.parts.scheduler.clone());
+                self.command(Command::Rearm);
+            }
             QueueMsg::Adopt => self.adopt(),
             QueueMsg::Collect => self.collect(),
             QueueMsg::Drain => {

@@ -122,7 +122,7 @@ impl SchedulerState {
         self.last_look = now;
         if forward.max(back) > JUMP_MS_MIN {
             warn!(forward_ms = forward, back_ms = back, "the wall clock jumped: all timers are armed anew");
-            self.parts.door.tell_queue(QueueMsg::Rearm);
+            self.parts.door.tell_queue(QueueMsg::Rearm(None));
         }
     }
 }

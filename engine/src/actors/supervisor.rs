@@ -57,6 +57,7 @@ pub(crate) struct SupervisorState {
     writer: WriterHandle,
     workers: Vec<ActorRef<WorkerMsg>>,
     scheduler: Option<ActorRef<SchedulerMsg>>,
+    scheduler_since: Instant,
     queue: Option<ActorRef<QueueMsg>>,
     rebuilds: u32,
     serving_since: Instant,
@@ -108,6 +109,7 @@ impl Actor for Supervisor {
             writer,
             workers: Vec::new(),
             scheduler: None,
+            scheduler_since: Instant::now(),
             queue: None,
             rebuilds: 0,
             serving_since: Instant::now(),
@@ -173,9 +175,7 @@ impl Actor for Supervisor {
             }
             state.schedule_rebuild(&myself, &format!("the queue actor failed: {error}"));
         } else if state.scheduler.as_ref().is_some_and(|scheduler| scheduler.get_id() == id) {
-            warn!(%error, "the scheduler actor failed and is started again");
-            state.start_scheduler(&myself).await?;
-            state.door.tell_queue(QueueMsg::Rearm);
+            state.replace_scheduler(&myself, &format!("the scheduler actor failed: {error}")).await;
         } else if let Some(no) = state.workers.iter().position(|worker| worker.get_id() == id) {
             warn!(%error, queue = no, "a worker actor failed and is started again");
             state.workers[no] = state.start_worker(&myself, no).await?;
@@ -223,8 +223,22 @@ impl SupervisorState {
     async fn start_scheduler(&mut self, myself: &ActorRef<SupervisorMsg>) -> Result<(), ActorProcessingErr> {
         let parts = SchedulerParts { clocks: self.clocks.clone(), door: self.door.clone() };
         let (scheduler, _) = Actor::spawn_linked(None, SchedulerActor, parts, myself.get_cell()).await?;
-        self.scheduler = Some(scheduler);
+        (self.scheduler, self.scheduler_since) = (Some(scheduler), Instant::now());
         Ok(())
+    }
+
+    /// Its timers are soft state (I7): the queue arms them at a new one. One that failed soon, or does not start, costs a
+    /// rebuild, so that the budget counts it.
+    async fn replace_scheduler(&mut self, myself: &ActorRef<SupervisorMsg>, reason: &str) {
+        self.scheduler = None;
+        let has_served = self.scheduler_since.elapsed() >= SERVICE_MIN;
+        if !has_served || self.start_scheduler(myself).await.is_err() {
+            return self.schedule_rebuild(myself, reason);
+        }
+        warn!(reason, "the scheduler actor is started again");
+        if let Some(queue) = &self.queue {
+            let _ = queue.send_message(QueueMsg::Rearm(self.scheduler.clone()));
+        }
     }
 
     async fn start_worker(
@@ -318,7 +332,7 @@ impl SupervisorState {
         }
         self.door.clear_readers();
         let rebuilt = match self.open().await {
-            Ok(opening) => self.start_queue(myself, opening).await.map_err(|error| error.to_string()),
+            Ok(opening) => self.serve_again(myself, opening).await.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         self.is_rebuilding = false;
@@ -326,6 +340,17 @@ impl SupervisorState {
             Ok(()) => info!(rebuilds = self.rebuilds, "serving again"),
             Err(reason) => self.schedule_rebuild(myself, &format!("the rebuild failed: {reason}")),
         }
+    }
+
+    async fn serve_again(
+        &mut self,
+        myself: &ActorRef<SupervisorMsg>,
+        opening: Opening,
+    ) -> Result<(), ActorProcessingErr> {
+        if self.scheduler.is_none() {
+            self.start_scheduler(myself).await?;
+        }
+        self.start_queue(myself, opening).await
     }
 
     fn begin_stop(
