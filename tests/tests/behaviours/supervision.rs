@@ -176,16 +176,16 @@ async fn a_panic_in_the_queue_actor_costs_a_rebuild_and_no_job() {
 /// I7: the scheduler actor holds soft state only: lose it, and the queue arms it again.
 #[tokio::test(start_paused = true)]
 async fn a_panic_in_the_scheduler_actor_costs_no_timer() {
-    for panics in [1, 2, 3] {
+    for (panics, first) in [(1, MIN), (1, SEC), (2, MIN), (3, MIN)] {
         let script = Script::new();
         let (engine, clock) = start_broken(&script).await;
-        let first = engine.enqueue(step("first")).delay(MIN).await.unwrap();
-        let second = engine.enqueue(step("second")).delay(MIN * 2).await.unwrap();
-        // The next to look at the clock is the scheduler, when its first timer fires.
+        engine.enqueue(step("first")).delay(first).await.unwrap();
+        engine.enqueue(step("second")).delay(MIN * 2).await.unwrap();
+        // Everyone is at rest: the next to look at the clock is the scheduler, when its first timer fires.
         clock.panics.store(panics, Ordering::SeqCst);
-        let both = async { (first.wait().await, second.wait().await) };
-        let (first, second) = tokio::time::timeout(MIN * 10, both).await.expect("the timers fire");
-        assert_eq!((first.unwrap(), second.unwrap()), ("first".to_owned(), "second".to_owned()));
+        let both = script.returned("second", 1);
+        tokio::time::timeout(MIN * 10, both).await.expect("the timers fire");
+        assert_eq!(script.order(), ["first", "second"]);
         assert_eq!(clock.panics.load(Ordering::SeqCst), 0);
         assert_eq!(engine.health().state, HealthState::Healthy);
     }
