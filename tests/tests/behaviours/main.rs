@@ -1,17 +1,29 @@
 //! The engine's behaviour, seen from outside: one module a behaviour, on paused clocks unless it says otherwise.
 // Helpers of tests are not tests to clippy.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::unwrap_used)]
 
+mod actors;
+mod bulk;
 mod cancel;
 mod dead_letters;
 mod delay;
 mod drain;
+mod follow_ups;
+mod gate;
 mod lease;
 mod lifecycle;
 mod limits;
+mod overdraft;
 mod pause;
 mod priority;
 mod rebuild;
 mod recovery;
+mod retention;
 mod retry;
+mod runtimes;
+mod same_id;
+mod several_engines;
 mod supervision;
+mod suspects;
+mod two_clocks;
+mod wait;

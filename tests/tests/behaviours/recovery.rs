@@ -1,5 +1,7 @@
 //! Starting again on the same journal: everything accepted is there, as it was.
 
+use std::time::Duration;
+
 use windlass::{Durability, JobState, MIN, Priority, QueueConfig, SEC, StartError, Why};
 use windlass_tests::script::{Play, Step, step};
 use windlass_tests::world::{World, took, work};
@@ -39,7 +41,7 @@ fn what_ran_is_lost_and_runs_again_at_once_under_the_next_number() {
         let engine = life.start(work()).await;
         let before = tokio::time::Instant::now();
         life.script.started("a", 2).await;
-        assert!(took(before, life.script.starts("a")[1], SEC * 0));
+        assert!(took(before, life.script.starts("a")[1], Duration::ZERO));
         let status = engine.job(id).await.unwrap();
         assert_eq!((status.state, status.attempts, status.lost, status.failures), (JobState::Running, 2, 1, 0));
     });
@@ -68,7 +70,7 @@ fn delayed_jobs_keep_their_time_and_those_that_fell_due_meanwhile_run_at_once_in
         let before = tokio::time::Instant::now();
         life.script.returned("late", 1).await;
         assert_eq!(life.script.order(), ["first", "second", "late"]);
-        assert!(took(before, life.script.starts("second")[0], SEC * 0));
+        assert!(took(before, life.script.starts("second")[0], Duration::ZERO));
         assert!(took(before, life.script.starts("late")[0], MIN * 50));
     });
 }
@@ -85,9 +87,9 @@ fn each_level_keeps_what_it_says() {
                 engine.enqueue(step("a")).delay(MIN).await.unwrap();
             };
             if is_power {
-                world.life_without_power_at_its_end(enqueue)
+                world.life_without_power_at_its_end(enqueue);
             } else {
-                world.life(enqueue)
+                world.life(enqueue);
             }
             world.life(async |life| {
                 let engine = life.start(work().durability(level)).await;

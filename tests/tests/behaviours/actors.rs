@@ -1,0 +1,24 @@
+//! The ring, as text: what no run can show is read.
+
+use std::fs;
+use std::path::Path;
+
+/// I8: actors never await each other. No file of theirs asks another actor and waits for its answer: all are casts.
+#[test]
+fn no_actor_asks_another_and_waits_for_the_answer() {
+    let actors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/src/actors");
+    let mut files = 0;
+    for entry in fs::read_dir(actors).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        files += 1;
+        for (no, line) in text.lines().enumerate() {
+            let asks = ["call!(", "call_t!(", "forward!(", ".call(", "::call(", ".call_and_forward(", "multi_call("];
+            assert!(!asks.iter().any(|ask| line.contains(ask)), "{}:{}: {line}", path.display(), no + 1);
+            // A reply is waited for by a task of its own, which casts it on.
+            let is_message = line.contains("send_message(") && line.contains(".await");
+            assert!(!is_message, "{}:{}: {line}", path.display(), no + 1);
+        }
+    }
+    assert_eq!(files, 4, "queue, worker, scheduler, supervisor");
+}

@@ -1,0 +1,125 @@
+//! Follow-up jobs: stored with the success that they come from, or not at all.
+
+use windlass::{Draft, Durability, MIN, MemoryJournal, QueueConfig, RetryPolicy, SEC, new_job_id};
+use windlass_scheduler::change::{Change, Record};
+use windlass_tests::fault::FaultJournal;
+use windlass_tests::script::{Play, Script, Step, step};
+use windlass_tests::world::{World, builder, start, work};
+
+fn with_children(then: Play) -> Play {
+    Play::run(move |cx| {
+        let then = then.clone();
+        async move {
+            cx.follow_up(&step("child"))?;
+            cx.follow_up_with(Draft::new(&step("later")).delay(MIN))?;
+            match then {
+                Play::Fail => Err("after the children".into()),
+                Play::Panic => panic!("after the children"),
+                _ => Ok("parent".to_owned()),
+            }
+        }
+    })
+}
+
+/// Done is one commit: acknowledgement, result and follow-ups stand in one batch.
+#[tokio::test(start_paused = true)]
+async fn the_ack_the_output_and_the_follow_ups_are_one_commit() {
+    let script = Script::new();
+    let journal = FaultJournal::new(MemoryJournal::new());
+    let faults = journal.faults();
+    let engine = builder(&script, journal).queue(work()).start().await.unwrap();
+    script.plan("parent", [with_children(Play::Succeed)]);
+    let parent = engine.enqueue(step("parent")).await.unwrap();
+    parent.wait().await.unwrap();
+    let batches = faults.batches();
+    let ack = batches.iter().find(|batch| {
+        batch.changes.iter().any(|change| matches!(change, Change::Put(Record::Ended(end)) if end.id == parent.id()))
+    });
+    let changes = &ack.expect("the ack").changes;
+    assert_eq!(changes.iter().filter(|change| matches!(change, Change::Put(Record::Job(_)))).count(), 2);
+    assert_eq!(changes.iter().filter(|change| matches!(change, Change::Put(Record::Result(..)))).count(), 1);
+    script.returned("later", 1).await;
+    assert_eq!(script.order(), ["parent", "child", "later"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn follow_ups_of_an_attempt_that_does_not_succeed_vanish() {
+    for then in [Play::Fail, Play::Panic] {
+        let script = Script::new();
+        let engine = start(&script, work().retry(RetryPolicy::fixed(SEC))).await;
+        script.plan("parent", [with_children(then), with_children(Play::Succeed)]);
+        engine.enqueue(step("parent")).and_wait().await.unwrap();
+        script.returned("later", 1).await;
+        assert_eq!(script.order(), ["parent", "parent", "child", "later"]);
+    }
+}
+
+#[test]
+fn follow_ups_of_an_attempt_whose_process_dies_come_once() {
+    let mut world = World::new();
+    world.script.plan(
+        "parent",
+        [
+            Play::run(|cx| async move {
+                cx.follow_up(&step("child"))?;
+                cx.app().started("parent", 1).await;
+                std::future::pending().await
+            }),
+            with_children(Play::Succeed),
+        ],
+    );
+    world.life(async |life| {
+        let engine = life.start(work()).await;
+        engine.enqueue(step("parent")).await.unwrap();
+        life.script.started("parent", 1).await;
+        tokio::task::yield_now().await;
+    });
+    let receipts = world.life_without_power_at_its_end(async |life| {
+        let engine = life.start(work()).await;
+        life.script.returned("later", 1).await;
+        engine.enqueue(step("last")).and_wait().await.unwrap();
+        engine.stats().await.unwrap().remove(0).totals.enqueued
+    });
+    assert_eq!(receipts, 4);
+    assert_eq!(world.script.order(), ["parent", "parent", "child", "later", "last"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follow_up_into_another_queue_runs_there() {
+    let script = Script::new();
+    for level in [Durability::Durable, Durability::Process] {
+        let other = QueueConfig::new("other").durability(level);
+        let engine = builder(&script, MemoryJournal::new()).queue(work()).queue(other).start().await.unwrap();
+        let id = new_job_id();
+        script.plan(
+            "parent",
+            [Play::run(move |cx| async move {
+                cx.follow_up_with(Draft::new(&step("child")).id(id).queue("other"))?;
+                Ok(String::new())
+            })],
+        );
+        engine.enqueue(step("parent")).and_wait().await.unwrap();
+        assert_eq!(engine.handle::<Step>(id).wait().await.unwrap(), "child");
+        assert_eq!(engine.job(id).await.unwrap().queue, "other");
+    }
+}
+
+/// A second job with its id is the same job: a handler that runs again may add the same follow-up again.
+#[tokio::test(start_paused = true)]
+async fn a_follow_up_with_an_id_is_stored_once() {
+    let script = Script::new();
+    let engine = start(&script, work()).await;
+    let id = new_job_id();
+    script.plan(
+        "parent",
+        [Play::run(move |cx| async move {
+            cx.follow_up_with(Draft::new(&step("child")).id(id))?;
+            Ok(String::new())
+        })],
+    );
+    for _ in 0..3 {
+        engine.enqueue(step("parent")).and_wait().await.unwrap();
+    }
+    engine.handle::<Step>(id).wait().await.unwrap();
+    assert_eq!(script.attempts("child"), [1]);
+}
