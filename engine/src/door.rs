@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use ractor::ActorRef;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use windlass_scheduler::command::Request;
 use windlass_scheduler::effect::Answer;
 use windlass_scheduler::job::{JobId, Name, NewJob};
@@ -20,7 +20,7 @@ use windlass_storage::{Reader, StorageError};
 
 use crate::error::{ControlError, EnqueueError};
 use crate::live::LiveTable;
-use crate::messages::{Question, QueueMsg, Ticket};
+use crate::messages::{Question, QueueMsg, ReplyTo, Ticket};
 
 /// Calls that may be in the ring at once: more gains nothing, each costs memory while it waits.
 const CALLS_MAX: usize = 4_096;
@@ -211,10 +211,30 @@ impl Door {
     pub(crate) async fn submit(
         &self,
         jobs: Vec<NewJob>,
-        ending: Option<(Request, oneshot::Sender<Result<Answer, Refusal>>)>,
+        ending: Option<(Request, ReplyTo)>,
+    ) -> Result<Answer, EnqueueError> {
+        if jobs.is_empty() {
+            return Ok(Answer::Enqueued(Vec::new()));
+        }
+        self.check_room(&jobs)?;
+        let call = self.calls.clone().acquire_owned().await.map_err(closed)?;
+        // Boxed, so that a crowd which waits for its turn does not pay for what comes after it.
+        Box::pin(self.submit_now(call, jobs, ending)).await
+    }
+
+    async fn submit_now(
+        &self,
+        call: OwnedSemaphorePermit,
+        jobs: Vec<NewJob>,
+        ending: Option<(Request, ReplyTo)>,
     ) -> Result<Answer, EnqueueError> {
         let Some(id) = jobs.first().map(|job| job.id) else { return Ok(Answer::Enqueued(Vec::new())) };
-        let ticket = self.ticket(&jobs).await?;
+        let many = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let ticket = Ticket {
+            _call: call,
+            _jobs: self.jobs.clone().acquire_many_owned(many(jobs.len())).await.map_err(closed)?,
+            _bytes: self.bytes.clone().acquire_many_owned(many(bytes_of(&jobs))).await.map_err(closed)?,
+        };
         let (reply, answer) = oneshot::channel();
         let message = QueueMsg::Submit { request: self.next_request(), jobs, reply, ending, ticket };
         let queue = self.queue().await.map_err(EnqueueError::Unavailable)?;
@@ -226,23 +246,17 @@ impl Door {
         }
     }
 
-    async fn ticket(&self, jobs: &[NewJob]) -> Result<Ticket, EnqueueError> {
+    fn check_room(&self, jobs: &[NewJob]) -> Result<(), EnqueueError> {
         let free_bytes = self.free_bytes.load(Ordering::Relaxed);
         if free_bytes < self.free_bytes_min {
             return Err(EnqueueError::DiskNearlyFull { free_bytes, free_bytes_min: self.free_bytes_min });
         }
-        let bytes: usize = jobs.iter().map(|job| job.body.bytes()).sum();
+        let bytes = bytes_of(jobs);
         if jobs.len() > self.jobs_max || bytes > self.bytes_max {
             let (jobs, jobs_max, bytes_max) = (jobs.len(), self.jobs_max, self.bytes_max);
             return Err(EnqueueError::TooLarge { jobs, jobs_max, bytes, bytes_max });
         }
-        let many = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let closed = |_| EnqueueError::Unavailable("it is gone".to_owned());
-        Ok(Ticket {
-            _call: self.calls.clone().acquire_owned().await.map_err(closed)?,
-            _jobs: self.jobs.clone().acquire_many_owned(many(jobs.len())).await.map_err(closed)?,
-            _bytes: self.bytes.clone().acquire_many_owned(many(bytes)).await.map_err(closed)?,
-        })
+        Ok(())
     }
 
     /// Asks a question and waits for the answer.
@@ -257,6 +271,14 @@ impl Door {
         sent.map_err(|_| ControlError::Interrupted)?;
         Ok(answer.await.map_err(|_| ControlError::Interrupted)??)
     }
+}
+
+fn bytes_of(jobs: &[NewJob]) -> usize {
+    jobs.iter().map(|job| job.body.bytes()).sum()
+}
+
+fn closed(_: AcquireError) -> EnqueueError {
+    EnqueueError::Unavailable("it is gone".to_owned())
 }
 
 /// Takes a wait back when nobody waits any more.

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use windlass_scheduler::attempt::Output;
 use windlass_scheduler::change::{EndedKey, EndedRecord, Key, Record};
 use windlass_scheduler::effect::{Answer, Ending, Found, Receipt};
-use windlass_scheduler::job::{JobId, Name};
+use windlass_scheduler::job::{JobId, Name, NewJob};
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::state::EndState;
 use windlass_storage::Reader;
@@ -80,14 +80,11 @@ impl Engine {
     /// [`EnqueueError`], and none of the jobs is stored, but for [`EnqueueError::Interrupted`].
     pub async fn enqueue_all(&self, drafts: impl IntoIterator<Item = Draft>) -> Result<Vec<Receipt>, EnqueueError> {
         let jobs = drafts.into_iter().map(Draft::into_new_job).collect::<Result<Vec<_>, _>>()?;
-        match self.door().submit(jobs, None).await? {
-            Answer::Enqueued(receipts) => Ok(receipts),
-            other => unreachable!("an enqueue was answered with {other:?}"),
-        }
+        Ok(receipts(self.door().submit(jobs, None).await?))
     }
 
-    pub(crate) async fn submit_one(&self, draft: Draft) -> Result<Receipt, EnqueueError> {
-        let receipts = self.enqueue_all([draft]).await?;
+    pub(crate) async fn submit_one(&self, jobs: Vec<NewJob>) -> Result<Receipt, EnqueueError> {
+        let receipts = receipts(self.door().submit(jobs, None).await?);
         receipts.into_iter().next().ok_or_else(|| EnqueueError::Unavailable("no receipt came".to_owned()))
     }
 
@@ -196,6 +193,13 @@ impl Engine {
         let gone = || ShutdownError::Stopped("the supervisor is gone".to_owned());
         self.inner.supervisor.send_message(stop).map_err(|_| gone())?;
         stopped.await.map_err(|_| gone())?
+    }
+}
+
+fn receipts(answer: Answer) -> Vec<Receipt> {
+    match answer {
+        Answer::Enqueued(receipts) => receipts,
+        other => unreachable!("an enqueue was answered with {other:?}"),
     }
 }
 

@@ -118,7 +118,8 @@ impl Draft {
             timeout_ms: options.timeout.map(ms),
             retry: options.retry.map(RetryPolicy::into_core),
             body: Arc::new(Body {
-                payload: Bytes::from(self.payload?),
+                // Encoders leave room behind: a million waiting jobs would keep it.
+                payload: Bytes::from(self.payload?.into_boxed_slice()),
                 version: self.version,
                 tags: options.tags,
                 correlation_id: options.correlation_id,
@@ -250,9 +251,17 @@ impl<J: Job> IntoFuture for Enqueue<J> {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            let receipt = self.engine.submit_one(self.draft).await?;
-            Ok(JobHandle::new(self.engine, receipt.id, receipt.fresh))
-        })
+        let Self { engine, draft, .. } = self;
+        // Before the box: many may wait at the door, and a draft is larger than the job that it becomes.
+        match draft.into_new_job() {
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+            Ok(job) => {
+                let jobs = vec![job];
+                Box::pin(async move {
+                    let receipt = engine.submit_one(jobs).await?;
+                    Ok(JobHandle::new(engine, receipt.id, receipt.fresh))
+                })
+            }
+        }
     }
 }
