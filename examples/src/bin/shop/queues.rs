@@ -18,11 +18,11 @@ pub(crate) const WEBHOOKS: &str = "webhooks";
 pub(crate) const ALL: [&str; 3] = [CRITICAL_EMAIL, PHOTOS, WEBHOOKS];
 
 pub(crate) async fn start(args: &Args, app: Arc<App>) -> Result<Engine, StartError> {
-    // Quick at first, since a person waits; and about as patient as the mail is of use, which is 15 minutes.
+    // A person waits: quick at first, and never more than 10 s apart, for about as long as the mail is of use: 15 minutes.
     let mails = QueueConfig::new(CRITICAL_EMAIL)
         .concurrency(16)
         .priority(Priority::URGENT)
-        .retry(RetryPolicy::exponential(SEC).cap(MIN).attempts(20))
+        .retry(RetryPolicy::exponential(SEC).cap(SEC * 10).attempts(90))
         .attempt_timeout(SEC * 30)
         .depth_max(args.depth_max);
     // Blocking work: as many at once as this service shall have of the machine.
