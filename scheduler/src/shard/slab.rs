@@ -1,4 +1,4 @@
-//! A vector with holes: places that keep their number while they are taken, and are given out again afterwards.
+//! A list with holes: places that keep their number while they are taken, and are given out again afterwards.
 //!
 //! Owns the mapping from a small number to a value. Never moves a value, so that numbers can be threaded through lists.
 //! (The `slab` crate would do, but for its free list's order being no part of its promise: ours is, for replays.)
@@ -12,19 +12,27 @@ pub(crate) type Slot = u32;
 /// No place.
 pub(crate) const NONE: Slot = Slot::MAX;
 
+/// Places come in pages of so many: growing adds one page, and neither copies nor doubles what is there.
+const PAGE: usize = 1_024;
+
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
-    places: Vec<Option<T>>,
+    /// All full but for the last.
+    pages: Vec<Vec<Option<T>>>,
     free: Vec<Slot>,
 }
 
 impl<T> Slab<T> {
     pub(crate) const fn new() -> Self {
-        Self { places: Vec::new(), free: Vec::new() }
+        Self { pages: Vec::new(), free: Vec::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.places.len() - self.free.len()
+        self.places() - self.free.len()
+    }
+
+    fn places(&self) -> usize {
+        self.pages.last().map_or(0, |last| (self.pages.len() - 1) * PAGE + last.len())
     }
 
     /// Takes the place that was given back last, or a new one.
@@ -33,30 +41,36 @@ impl<T> Slab<T> {
     /// With 2^32 - 1 places taken: four billion live jobs are over every other limit.
     pub(crate) fn insert(&mut self, value: T) -> Slot {
         if let Some(slot) = self.free.pop() {
-            self.places[slot as usize] = Some(value);
+            self.pages[slot as usize / PAGE][slot as usize % PAGE] = Some(value);
             return slot;
         }
-        assert!(self.places.len() < NONE as usize, "all {NONE} places are taken");
-        self.places.push(Some(value));
-        (self.places.len() - 1) as Slot
+        let slot = self.places();
+        assert!(slot < NONE as usize, "all {NONE} places are taken");
+        if slot.is_multiple_of(PAGE) {
+            self.pages.push(Vec::with_capacity(PAGE));
+        }
+        self.pages[slot / PAGE].push(Some(value));
+        slot as Slot
     }
 
     pub(crate) fn remove(&mut self, slot: Slot) -> T {
-        let Some(value) = self.places[slot as usize].take() else { unreachable!("place {slot} is empty") };
+        let place = &mut self.pages[slot as usize / PAGE][slot as usize % PAGE];
+        let Some(value) = place.take() else { unreachable!("place {slot} is empty") };
         self.free.push(slot);
         value
     }
 
     pub(crate) fn get(&self, slot: Slot) -> Option<&T> {
-        self.places.get(slot as usize)?.as_ref()
+        self.pages.get(slot as usize / PAGE)?.get(slot as usize % PAGE)?.as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut T> {
-        self.places.get_mut(slot as usize)?.as_mut()
+        self.pages.get_mut(slot as usize / PAGE)?.get_mut(slot as usize % PAGE)?.as_mut()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Slot, &T)> {
-        self.places.iter().enumerate().filter_map(|(n, place)| place.as_ref().map(|value| (n as Slot, value)))
+        let places = self.pages.iter().flatten().enumerate();
+        places.filter_map(|(n, place)| place.as_ref().map(|value| (n as Slot, value)))
     }
 }
 
