@@ -207,22 +207,15 @@ impl Door {
         }
     }
 
-    /// Lets jobs in: waits for permits, then for the answer. `ending` is answered when the (only) job has ended.
-    pub(crate) async fn submit(
-        &self,
-        jobs: Vec<NewJob>,
-        ending: Option<(Request, ReplyTo)>,
-    ) -> Result<Answer, EnqueueError> {
-        if jobs.is_empty() {
-            return Ok(Answer::Enqueued(Vec::new()));
-        }
-        self.check_room(&jobs)?;
-        let call = self.calls.clone().acquire_owned().await.map_err(closed)?;
-        // Boxed, so that a crowd which waits for its turn does not pay for what comes after it.
-        Box::pin(self.submit_now(call, jobs, ending)).await
+    /// Waits for a turn to speak. It is a step of its own, so that a crowd which waits for its turn holds its jobs and not
+    /// what comes after: that goes into a box.
+    pub(crate) async fn turn(&self, jobs: &[NewJob]) -> Result<OwnedSemaphorePermit, EnqueueError> {
+        self.check_room(jobs)?;
+        self.calls.clone().acquire_owned().await.map_err(closed)
     }
 
-    async fn submit_now(
+    /// Lets jobs in: waits for permits, then for the answer. `ending` is answered when the (only) job has ended.
+    pub(crate) async fn submit(
         &self,
         call: OwnedSemaphorePermit,
         jobs: Vec<NewJob>,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ractor::ActorRef;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use windlass_scheduler::attempt::Output;
 use windlass_scheduler::change::{EndedKey, EndedRecord, Key, Record};
 use windlass_scheduler::effect::{Answer, Ending, Found, Receipt};
@@ -80,11 +80,16 @@ impl Engine {
     /// [`EnqueueError`], and none of the jobs is stored, but for [`EnqueueError::Interrupted`].
     pub async fn enqueue_all(&self, drafts: impl IntoIterator<Item = Draft>) -> Result<Vec<Receipt>, EnqueueError> {
         let jobs = drafts.into_iter().map(Draft::into_new_job).collect::<Result<Vec<_>, _>>()?;
-        Ok(receipts(self.door().submit(jobs, None).await?))
+        let turn = self.door().turn(&jobs).await?;
+        Ok(receipts(Box::pin(self.door().submit(turn, jobs, None)).await?))
     }
 
-    pub(crate) async fn submit_one(&self, jobs: Vec<NewJob>) -> Result<Receipt, EnqueueError> {
-        let receipts = receipts(self.door().submit(jobs, None).await?);
+    pub(crate) async fn submit_one(
+        &self,
+        turn: OwnedSemaphorePermit,
+        jobs: Vec<NewJob>,
+    ) -> Result<Receipt, EnqueueError> {
+        let receipts = receipts(self.door().submit(turn, jobs, None).await?);
         receipts.into_iter().next().ok_or_else(|| EnqueueError::Unavailable("no receipt came".to_owned()))
     }
 
@@ -94,7 +99,9 @@ impl Engine {
         let request = self.door().next_request();
         let mut guard = WatchGuard { door: self.door().clone(), request, id, is_over: false };
         let (ending, ended) = oneshot::channel();
-        self.door().submit(vec![job], Some((request, ending))).await?;
+        let jobs = vec![job];
+        let turn = self.door().turn(&jobs).await?;
+        Box::pin(self.door().submit(turn, jobs, Some((request, ending)))).await?;
         let answer = ended.await;
         guard.is_over = true;
         match answer {

@@ -258,7 +258,8 @@ impl<J: Job> IntoFuture for Enqueue<J> {
             Ok(job) => {
                 let jobs = vec![job];
                 Box::pin(async move {
-                    let receipt = engine.submit_one(jobs).await?;
+                    let turn = engine.door().turn(&jobs).await?;
+                    let receipt = Box::pin(engine.submit_one(turn, jobs)).await?;
                     Ok(JobHandle::new(engine, receipt.id, receipt.fresh))
                 })
             }
