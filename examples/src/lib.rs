@@ -1,4 +1,5 @@
-//! Equipment that the demo and the tests share: a mail server that can be told to misbehave, and the shop as a child process.
+//! Equipment that the demo and the tests share: a mail server that can be told to misbehave, and the shop as a child
+//! process.
 #![cfg(feature = "shop")]
 
 pub mod process;

@@ -1,5 +1,5 @@
-//! A mail server that keeps what it gets in memory and misbehaves as told. Test equipment: it speaks as much of SMTP as a
-//! polite client needs, and believes everything.
+//! A mail server that keeps what it gets in memory and misbehaves as told. Test equipment: it speaks as much of SMTP as
+//! a polite client needs, and believes everything.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,8 +16,8 @@ const BACKLOG: u32 = 1_024;
 /// How it behaves.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rules {
-    /// How long it takes over each mail: half before it reads it, half before it says that it has it. Whoever is killed in
-    /// the second half will send again what has arrived.
+    /// How long it takes over each mail: half before it reads it, half before it says that it has it. Whoever is killed
+    /// in the second half will send again what has arrived.
     pub delay: Duration,
     /// Every how manieth recipient it refuses with 451, come again later. 0 is none.
     pub refuse_every: u64,

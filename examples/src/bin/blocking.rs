@@ -1,5 +1,5 @@
-//! Blocking work: CPU and plain files belong on threads of their own. Such code cannot be dropped from outside, so it looks
-//! at its context now and then.
+//! Blocking work: CPU and plain files belong on threads of their own. Such code cannot be dropped from outside, so it
+//! looks at its context now and then.
 //!
 //! ```sh
 //! cargo run --bin blocking

@@ -1,4 +1,5 @@
-//! Priorities: in one queue the most urgent job goes first, whenever it came; and another queue never waits for this one.
+//! Priorities: in one queue the most urgent job goes first, whenever it came; and another queue never waits for this
+//! one.
 //!
 //! ```sh
 //! cargo run --bin priorities

@@ -9,7 +9,8 @@ const MAILED: &str = "01a20a35-0449-73aa-82f4-000000000001";
 const KNOWN: &str = "01a20a35-0449-73aa-82f4-000000000002";
 const LOST: &str = "01a20a35-0449-73aa-82f4-000000000003";
 
-/// As if the process had died between the database's commit and the enqueue, and as if two other jobs were long forgotten.
+/// As if the process had died between the database's commit and the enqueue, and as if two other jobs were long
+/// forgotten.
 #[tokio::test]
 async fn a_start_enqueues_what_the_engine_never_got_and_nothing_that_it_only_forgot() {
     let mut stage = Stage::new().await;

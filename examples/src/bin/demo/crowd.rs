@@ -95,8 +95,8 @@ impl Crowd {
         Ok(())
     }
 
-    /// Asks until there is a yes. A request that got no answer may have had an effect all the same, so the next one is a
-    /// new one: another address.
+    /// Asks until there is a yes. A request that got no answer may have had an effect all the same, so the next one is
+    /// a new one: another address.
     async fn insist(self: Arc<Self>, wish: Wish, is_calm: bool) -> Result<(), Failure> {
         let started = Instant::now();
         for attempt in 1.. {

@@ -1,8 +1,9 @@
 //! The demo: the shop is killed twice while it works, and everything that it had acknowledged happens all the same.
 //!
-//! A mail server is down at first and then refuses one mail in five; 500 people sign up and 20 pictures come in; the shop gets
-//! two SIGKILLs while attempts run and jobs wait. In the end the demo compares each request that was answered with 201 with the
-//! mails that really arrived and the thumbnails that really are on the disk. Its exit code is 0 only if nothing is missing.
+//! A mail server is down at first and then refuses one mail in five; 500 people sign up and 20 pictures come in; the
+//! shop gets two SIGKILLs while attempts run and jobs wait. In the end the demo compares each request that was answered
+//! with 201 with the mails that really arrived and the thumbnails that really are on the disk. Its exit code is 0 only
+//! if nothing is missing.
 
 mod crowd;
 mod pictures;

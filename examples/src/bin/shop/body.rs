@@ -10,7 +10,8 @@ use crate::problem::Problem;
 
 /// The longest JSON request, in bytes. A webhook's body has to fit into a job's payload anyway.
 const JSON_BYTES_MAX: usize = 1 << 20;
-/// How much of a body that is too long is read and thrown away. A caller that is still sending would not see our answer.
+/// How much of a body that is too long is read and thrown away. A caller that is still sending would not see our
+/// answer.
 const DISCARDED_BYTES_MAX: usize = 32 << 20;
 
 /// The whole body.

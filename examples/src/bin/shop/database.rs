@@ -1,7 +1,7 @@
 //! The service's own data, in SQLite: who signed up, and what it knows of each one's mail.
 //!
-//! SQLite blocks, so one thread owns the connection and does what it is sent, in order. The log is synced at every commit
-//! (`synchronous = FULL`): what the engine is told to do about a user must not be about a user who is forgotten.
+//! SQLite blocks, so one thread owns the connection and does what it is sent, in order. The log is synced at every
+//! commit (`synchronous = FULL`): what the engine is told to do about a user must not be about a user who is forgotten.
 
 use std::path::Path;
 use std::thread;
@@ -124,7 +124,8 @@ impl Database {
         self.call(move |connection| connection.prepare_cached(SELECT)?.query_row([id], user_of_row).optional()).await
     }
 
-    /// The engine has this user's job. Nobody waits for this: a mark that gets lost costs one enqueue that changes nothing.
+    /// The engine has this user's job. Nobody waits for this: a mark that gets lost costs one enqueue that changes
+    /// nothing.
     pub(crate) async fn mark_job_known(&self, id: i64) -> Result<(), DatabaseError> {
         const UPDATE: &str = "UPDATE users SET job_known = 1 WHERE id = ?1";
         self.call(move |connection| connection.prepare_cached(UPDATE)?.execute([id]).map(drop)).await

@@ -24,7 +24,8 @@ pub(crate) async fn healthz(State(shop): State<Shop>) -> (StatusCode, Json<Value
     (code, Json(json!({ "status": status, "why": why, "since_ms": unix_ms(health.since) })))
 }
 
-/// `GET /queues`: the numbers of each queue. They come from counters, so asking costs the same however many jobs there are.
+/// `GET /queues`: the numbers of each queue. They come from counters, so asking costs the same however many jobs there
+/// are.
 pub(crate) async fn queues(State(shop): State<Shop>) -> Result<Json<Vec<Value>>, Problem> {
     Ok(Json(shop.engine.stats().await?.iter().map(queue_json).collect()))
 }

@@ -26,7 +26,8 @@ pub(crate) struct Mail<'a> {
 }
 
 impl Mailer {
-    /// "Dangerous" is the library's word for a connection without TLS: right for a relay on this machine, and only there.
+    /// "Dangerous" is the library's word for a connection without TLS: right for a relay on this machine, and only
+    /// there.
     pub(crate) fn new(host: &str, port: u16) -> Result<Self, Box<dyn Error>> {
         let server = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host).port(port).timeout(Some(SEC * 10));
         Ok(Self { server: server.build(), from: "The shop <shop@example.org>".parse()? })

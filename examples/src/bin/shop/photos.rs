@@ -1,7 +1,8 @@
 //! Uploads: a picture on the disk first, then a job that makes it smaller.
 //!
-//! The file is synced under its final name before the job is enqueued, so no job ever looks for a picture that a power cut
-//! took away. Killed between the two, a picture stays without a job: nobody was promised anything, and it only takes space.
+//! The file is synced under its final name before the job is enqueued, so no job ever looks for a picture that a power
+//! cut took away. Killed between the two, a picture stays without a job: nobody was promised anything, and it only
+//! takes space.
 
 use std::io::Cursor;
 

@@ -18,7 +18,8 @@ pub(crate) const WEBHOOKS: &str = "webhooks";
 pub(crate) const ALL: [&str; 3] = [CRITICAL_EMAIL, PHOTOS, WEBHOOKS];
 
 pub(crate) async fn start(args: &Args, app: Arc<App>) -> Result<Engine, StartError> {
-    // A person waits: quick at first, and never more than 10 s apart, for about as long as the mail is of use: 15 minutes.
+    // A person waits: quick at first, and never more than 10 s apart, for about as long as the mail is of use: 15
+    // minutes.
     let mails = QueueConfig::new(CRITICAL_EMAIL)
         .concurrency(16)
         .priority(Priority::URGENT)

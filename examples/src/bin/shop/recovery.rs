@@ -1,23 +1,23 @@
 //! At the start: what the database has and the engine has not is enqueued again.
 //!
-//! The same id twice is the same job, so it would be right to enqueue *every* user's job again, if the engine remembered
-//! every job for ever. It does not: a done one is retained for a day, then its id means nothing, and enqueueing it again
-//! would send a second mail, a day later, to somebody who has long been verified. So the database has to know when to stop
-//! asking, by itself, whatever the engine still remembers. Two marks do that.
+//! The same id twice is the same job, so it would be right to enqueue *every* user's job again, if the engine
+//! remembered every job for ever. It does not: a done one is retained for a day, then its id means nothing, and
+//! enqueueing it again would send a second mail, a day later, to somebody who has long been verified. So the database
+//! has to know when to stop asking, by itself, whatever the engine still remembers. Two marks do that.
 //!
-//! - `job_known` is set after the engine's durable yes. From then on the job is the engine's: it will be sent, or become a
-//!   dead letter that an operator may throw away, or expire; none of these may be undone by a restart. Set *before* the
-//!   yes, a kill in between would lose the mail; so it comes after, and a kill in between leaves it unset.
-//! - `mailed_ms` is set by the handler, before its `Ok` and so before the job can be done. It covers that gap: a job that
-//!   was accepted, run, done and forgotten while `job_known` was never written has still left its mark.
+//! - `job_known` is set after the engine's durable yes. From then on the job is the engine's: it will be sent, or
+//!   become a dead letter that an operator may throw away, or expire; none of these may be undone by a restart. Set
+//!   *before* the yes, a kill in between would lose the mail; so it comes after, and a kill in between leaves it unset.
+//! - `mailed_ms` is set by the handler, before its `Ok` and so before the job can be done. It covers that gap: a job
+//!   that was accepted, run, done and forgotten while `job_known` was never written has still left its mark.
 //!
-//! So a row with neither mark is one of three: the engine never got the job (enqueueing is the point of all this); it has it
-//! live or retained (enqueueing changes nothing); or the job died or expired unmailed, within the one process that was
-//! killed before it wrote `job_known`, and was forgotten by retention before the next start: then the user, who never got
-//! a mail, gets one. No row with a mail that was sent is ever enqueued again.
+//! So a row with neither mark is one of three: the engine never got the job (enqueueing is the point of all this); it
+//! has it live or retained (enqueueing changes nothing); or the job died or expired unmailed, within the one process
+//! that was killed before it wrote `job_known`, and was forgotten by retention before the next start: then the user,
+//! who never got a mail, gets one. No row whose mail was marked as sent is ever enqueued again.
 //!
-//! A sign-up that is found here was not answered with 201. It is sent all the same: the caller cannot know whether it was
-//! accepted, and a mail that nobody expects does less harm than one that never comes.
+//! A sign-up that is found here may never have been answered with 201. It is sent all the same: the caller cannot know
+//! whether it was accepted, and a mail that nobody expects does less harm than one that never comes.
 
 use windlass::{EnqueueError, Refusal, SEC};
 

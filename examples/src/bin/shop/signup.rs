@@ -1,8 +1,8 @@
 //! Sign-ups: a user in our database and a mail on its way, or neither.
 //!
 //! Two stores cannot commit together, so one of them leads. The order is: choose the job's id, store user and id in the
-//! database, enqueue with that id, answer. Killed between the second step and the third, the user has no job; the next start
-//! finds that out and enqueues it again ([`recovery`](crate::recovery), where the hard part is told). Nobody was
+//! database, enqueue with that id, answer. Killed between the second step and the third, the user has no job; the next
+//! start finds that out and enqueues it again ([`recovery`](crate::recovery), where the hard part is told). Nobody was
 //! promised anything before the third step was durable.
 
 use axum::Json;
@@ -40,8 +40,9 @@ impl Job for VerifyEmail {
     type Output = ();
 }
 
-/// Runs at least once, so it looks first whether an earlier attempt has got as far as the mail. Between the server's yes
-/// and the mark there is still a moment in which the process can die: then the mail goes out twice, under one message id.
+/// Runs at least once, so it looks first whether an earlier attempt has got as far as the mail. Between the server's
+/// yes and the mark there is still a moment in which the process can die: then the mail goes out twice, under one
+/// message id.
 pub(crate) async fn verify_email(job: VerifyEmail, cx: Context<Arc<App>>) -> Result<(), JobError> {
     let app = cx.app();
     let Some(user) = app.database.user(job.user_id).await? else {
