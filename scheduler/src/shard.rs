@@ -201,6 +201,12 @@ impl Shard {
         ids
     }
 
+    /// Calls that wait for room, in all queues.
+    #[must_use]
+    pub fn waiting_calls(&self) -> usize {
+        self.door.all_waiting()
+    }
+
     /// Acknowledgements refused since the start because their token was not current.
     #[must_use]
     pub const fn stale_acks(&self) -> u64 {

@@ -44,7 +44,7 @@ pub(crate) struct QueueParts {
 /// Someone who waits. The ticket goes with the answer.
 struct Pending {
     reply: ReplyTo,
-    _ticket: Option<Ticket>,
+    ticket: Option<Ticket>,
 }
 
 pub(crate) struct QueueState {
@@ -115,16 +115,20 @@ impl QueueState {
                 return myself.stop(None);
             }
             QueueMsg::Submit { request, jobs, reply, ending, ticket } => {
-                self.pending.insert(request, Pending { reply, _ticket: Some(ticket) });
+                self.pending.insert(request, Pending { reply, ticket: Some(ticket) });
                 let watch = ending.map(|(watch, reply)| {
-                    self.pending.insert(watch, Pending { reply, _ticket: None });
+                    self.pending.insert(watch, Pending { reply, ticket: None });
                     watch
                 });
                 self.bytes_in_wave += bytes_of(&jobs);
+                let waiting = self.parts.shard.waiting_calls();
                 self.command(Command::Submit(Submit { request, watch, jobs }));
+                if self.parts.shard.waiting_calls() > waiting {
+                    self.let_wait(request);
+                }
             }
             QueueMsg::Ask { request, question, reply } => {
-                self.pending.insert(request, Pending { reply, _ticket: None });
+                self.pending.insert(request, Pending { reply, ticket: None });
                 self.command(as_command(request, question));
             }
             QueueMsg::Unwatch { request, id } => {
@@ -164,6 +168,13 @@ impl QueueState {
     fn command(&mut self, command: Command) {
         self.commands_in_wave += 1;
         self.parts.shard.handle(command, self.parts.clocks.now());
+    }
+
+    /// A call that waits for room is bounded by its queue, and gives its ticket back: it must not keep others out.
+    fn let_wait(&mut self, request: Request) {
+        if let Some(pending) = self.pending.get_mut(&request) {
+            pending.ticket = None;
+        }
     }
 
     fn end(&mut self, id: JobId, token: LeaseToken, outcome: Outcome) {

@@ -19,6 +19,11 @@ impl Door {
         self.rows.get(queue).map_or(0, VecDeque::len)
     }
 
+    /// Everyone who waits, for whichever queue.
+    pub(crate) fn all_waiting(&self) -> usize {
+        self.rows.iter().map(VecDeque::len).sum()
+    }
+
     /// The first queue of this call that others wait for already: it goes behind them.
     pub(crate) fn behind(&self, state: &State, submit: &Submit) -> Option<QueueNo> {
         let queues = submit.jobs.iter().filter_map(|job| state.queue_no(&job.queue));

@@ -1,9 +1,11 @@
 //! Limits: a refusal with its numbers, and nothing stored.
 
 use serde::{Deserialize, Serialize};
-use windlass::{Draft, EnqueueError, Job, JobState, Refusal, WaitError, Why, new_job_id};
+use windlass::{
+    Draft, EnqueueError, Job, JobState, MemoryJournal, QueueConfig, Refusal, SEC, WaitError, Why, new_job_id,
+};
 use windlass_tests::script::{Play, Script, step};
-use windlass_tests::world::{World, start, work};
+use windlass_tests::world::{World, builder, start, work};
 
 /// I6: everything has a limit with its unit in its name.
 #[tokio::test(start_paused = true)]
@@ -51,6 +53,26 @@ async fn a_queue_that_lets_wait_lets_so_many_wait_and_in_their_order() {
     }
     script.returned("third", 1).await;
     assert_eq!(script.order(), ["running", "first", "second", "third"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_who_wait_at_a_full_queue_do_not_shut_the_door_of_another() {
+    let script = Script::new();
+    let full = work().concurrency(1).depth_max(1).wait_when_full(1_000_000);
+    let free = QueueConfig::new("free");
+    let engine = builder(&script, MemoryJournal::new()).queue(full).queue(free).start().await.unwrap();
+    script.plan("running", [Play::Hold]);
+    engine.enqueue(step("running")).await.unwrap();
+    script.started("running", 1).await;
+    for _ in 0..10_000 {
+        let engine = engine.clone();
+        tokio::spawn(async move { engine.enqueue(step("waiting")).await });
+    }
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    let other = engine.enqueue(step("other")).queue("free").and_wait();
+    assert_eq!(tokio::time::timeout(SEC * 60, other).await.expect("it is let in").unwrap(), "other");
 }
 
 #[tokio::test(start_paused = true)]
