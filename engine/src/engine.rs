@@ -12,7 +12,7 @@ use windlass_scheduler::effect::{Answer, Ending, Found, Receipt};
 use windlass_scheduler::job::{JobId, Name, NewJob};
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::state::EndState;
-use windlass_storage::Reader;
+use windlass_storage::{Reader, StorageError};
 
 use crate::builder::EngineBuilder;
 use crate::door::{Door, Health, WatchGuard};
@@ -20,6 +20,9 @@ use crate::error::{ControlError, EnqueueError, ShutdownError, WaitError};
 use crate::handle::JobHandle;
 use crate::job::{Draft, Enqueue, Job};
 use crate::messages::{Question, SupervisorMsg};
+
+/// How often a wait reads an end anew, where the journal was closed meanwhile.
+const READS_MAX: u32 = 5;
 
 /// A running engine. Cloning is cheap, and every clone is the same engine.
 ///
@@ -119,6 +122,7 @@ impl Engine {
 
     /// Waits until the job has ended. Survives rebuilds: the wait is taken up again.
     pub(crate) async fn wait_for<J: Job>(&self, id: JobId) -> Result<J::Output, WaitError> {
+        let mut reads_left = READS_MAX;
         loop {
             let request = self.door().next_request();
             let mut guard = WatchGuard { door: self.door().clone(), request, id, is_over: false };
@@ -127,7 +131,13 @@ impl Engine {
             match answer {
                 Err(ControlError::Interrupted) => {}
                 Err(error) => return Err(error.into()),
-                Ok(answer) => return self.output::<J>(id, answer).await,
+                Ok(answer) => match self.output::<J>(id, answer).await {
+                    // It was closed for a rebuild between the answer and the reading: the next answer comes after it.
+                    Err(WaitError::Control(ControlError::Storage(StorageError::Closed))) if reads_left > 0 => {
+                        reads_left -= 1;
+                    }
+                    output => return output,
+                },
             }
         }
     }
