@@ -120,12 +120,7 @@ impl QueueState {
                     self.pending.insert(watch, Pending { reply, ticket: None });
                     watch
                 });
-                self.bytes_in_wave += bytes_of(&jobs);
-                let waiting = self.parts.shard.waiting_calls();
-                self.command(Command::Submit(Submit { request, watch, jobs }));
-                if self.parts.shard.waiting_calls() > waiting {
-                    self.let_wait(request);
-                }
+                self.submit(Submit { request, watch, jobs });
             }
             QueueMsg::Ask { request, question, reply } => {
                 self.pending.insert(request, Pending { reply, ticket: None });
@@ -170,9 +165,13 @@ impl QueueState {
         self.parts.shard.handle(command, self.parts.clocks.now());
     }
 
-    /// A call that waits for room is bounded by its queue, and gives its ticket back: it must not keep others out.
-    fn let_wait(&mut self, request: Request) {
-        if let Some(pending) = self.pending.get_mut(&request) {
+    fn submit(&mut self, submit: Submit) {
+        self.bytes_in_wave += bytes_of(&submit.jobs);
+        let (request, waiting) = (submit.request, self.parts.shard.waiting_calls());
+        self.command(Command::Submit(submit));
+        // A call that waits for room is bounded by its queue, and gives its ticket back: it must not keep others out.
+        let waits = self.parts.shard.waiting_calls() > waiting;
+        if let Some(pending) = self.pending.get_mut(&request).filter(|_| waits) {
             pending.ticket = None;
         }
     }
