@@ -16,6 +16,7 @@ use windlass_storage::{Journal, MemoryJournal};
 
 use crate::actors::supervisor::{Supervisor, SupervisorParts, WorkerPlan};
 use crate::actors::worker::WorkerParts;
+use crate::attempt::Ends;
 use crate::clock::{Clock, Clocks, SystemClock, is_paused};
 use crate::config::QueueConfig;
 use crate::context::Context;
@@ -158,12 +159,14 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
         let workers = self.queues.iter().enumerate().map(|(no, queue)| {
             let (slots, abort_after) = (queue.settings.slots, queue.abort_after);
             let (registry, door, handlers) = (registry.clone(), door.clone(), handlers.clone());
+            let ends = Arc::<Ends>::default();
             let plan = move |supervisor: ActorRef<SupervisorMsg>| WorkerParts {
                 queue: QueueNo(u32::try_from(no).unwrap_or(u32::MAX)),
                 slots,
                 abort_after,
                 registry: registry.clone(),
                 live: door.live.clone(),
+                ends: ends.clone(),
                 door: door.clone(),
                 handlers: handlers.clone(),
                 is_single_runtime: single_runtime,

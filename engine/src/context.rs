@@ -105,13 +105,13 @@ impl<A> Context<A> {
     /// that does not end is dropped after its queue's `abort_after`; a blocking one has to look.
     #[must_use]
     pub fn cancellation(&self) -> &CancellationToken {
-        &self.attempt.signals.cancelled
+        self.attempt.signals.cancelled()
     }
 
     /// Whether the attempt should end.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.attempt.signals.cancelled.is_cancelled()
+        self.attempt.signals.is_cancelled()
     }
 
     /// Why it should end, if it should.

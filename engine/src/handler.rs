@@ -16,7 +16,7 @@ use crate::context::{AttemptCore, Context};
 use crate::error::{JobError, panic_text};
 use crate::job::Job;
 
-type AttemptFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+pub(crate) type AttemptFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// How the attempts of a kind are run. Neither sort lets a panic out.
 #[derive(Clone)]

@@ -59,6 +59,7 @@
 
 mod actors;
 mod admin;
+mod attempt;
 mod builder;
 mod clock;
 mod config;

@@ -4,10 +4,11 @@
 //! entry stays until its acknowledgement is written: that is what lets a rebuilt core adopt what still runs. Many threads
 //! look things up here at once; nothing is ever decided by its order.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
+use foldhash::fast::RandomState;
 use serde_json::Value;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +25,7 @@ pub(crate) struct LiveAttempt {
     pub(crate) token: LeaseToken,
     pub(crate) attempt: u32,
     pub(crate) signals: Arc<Signals>,
-    /// Drops async code; blocking code has none.
+    /// Drops async code that did not end at once; blocking code has none.
     pub(crate) abort: Option<AbortHandle>,
     pub(crate) outcome: Option<Outcome>,
 }
@@ -32,8 +33,11 @@ pub(crate) struct LiveAttempt {
 /// What an attempt and those outside tell each other.
 #[derive(Debug, Default)]
 pub(crate) struct Signals {
-    pub(crate) cancelled: CancellationToken,
+    /// Made when someone asks for it: most attempts end before anybody does.
+    cancelled: OnceLock<CancellationToken>,
     reason: AtomicU8,
+    /// Its code is to be dropped, and was not yet where it can be.
+    abort_is_due: AtomicBool,
     progress: std::sync::Mutex<Option<Value>>,
 }
 
@@ -49,7 +53,19 @@ impl Signals {
         let _ = self
             .reason
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |before| (before == 0 || code == 4).then_some(code));
-        self.cancelled.cancel();
+        self.cancelled().cancel();
+    }
+
+    pub(crate) fn cancelled(&self) -> &CancellationToken {
+        self.cancelled.get_or_init(CancellationToken::new)
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.get().is_some_and(CancellationToken::is_cancelled)
+    }
+
+    pub(crate) fn abort_is_due(&self) -> bool {
+        self.abort_is_due.load(Ordering::SeqCst)
     }
 
     pub(crate) fn reason(&self) -> Option<StopReason> {
@@ -74,7 +90,7 @@ impl Signals {
 /// The table.
 #[derive(Debug, Default)]
 pub(crate) struct LiveTable {
-    attempts: DashMap<JobId, LiveAttempt>,
+    attempts: DashMap<JobId, LiveAttempt, RandomState>,
 }
 
 impl LiveTable {
@@ -82,9 +98,15 @@ impl LiveTable {
         self.attempts.insert(id, attempt);
     }
 
-    pub(crate) fn set_abort(&self, id: JobId, token: LeaseToken, abort: AbortHandle) {
+    /// From now on the attempt's code can be dropped so.
+    pub(crate) fn set_abort(&self, id: JobId, token: LeaseToken, abort: &AbortHandle) {
         if let Some(mut entry) = self.attempts.get_mut(&id).filter(|entry| entry.token == token) {
-            entry.abort = Some(abort);
+            entry.abort = Some(abort.clone());
+            let is_due = entry.signals.abort_is_due();
+            drop(entry);
+            if is_due {
+                abort.abort();
+            }
         }
     }
 
@@ -114,7 +136,11 @@ impl LiveTable {
     }
 
     pub(crate) fn abort(&self, id: JobId, token: LeaseToken) {
-        let abort = self.attempts.get(&id).filter(|entry| entry.token == token).and_then(|entry| entry.abort.clone());
+        let Some(entry) = self.attempts.get(&id).filter(|entry| entry.token == token) else { return };
+        entry.signals.abort_is_due.store(true, Ordering::SeqCst);
+        let abort = entry.abort.clone();
+        // Dropping the code reports its end, which needs the entry.
+        drop(entry);
         if let Some(abort) = abort {
             abort.abort();
         }

@@ -101,10 +101,8 @@ pub(crate) enum WorkerMsg {
     Run(Vec<Lease>),
     /// Ask this attempt to end; drop it after its queue's grace.
     Stop { id: JobId, token: LeaseToken, reason: StopReason },
-    /// An attempt's code has ended, and its outcome stands in the table of live attempts.
-    Ended { id: JobId, token: LeaseToken },
-    /// Everything that ended before this goes to the queue in one message.
-    Flush,
+    /// The code of some attempts has ended: everything that ended before this goes to the queue in one message.
+    Ended,
 }
 
 /// To the scheduler actor.

@@ -13,6 +13,7 @@ use windlass_scheduler::effect::{Effect, Wave};
 use windlass_scheduler::job::{JobId, NewJob};
 use windlass_scheduler::lease::LeaseToken;
 use windlass_scheduler::shard::Shard;
+use windlass_scheduler::time::Now;
 use windlass_storage::{Append, Batch, CommitNo, Journal, MemoryJournal};
 
 use crate::clock::Clocks;
@@ -131,8 +132,10 @@ impl QueueState {
                 self.command(Command::Unwatch { request, id });
             }
             QueueMsg::Ends(ends) => {
+                // They came together: one look at the clocks is enough.
+                let now = self.parts.clocks.now();
                 for (id, token, outcome) in ends {
-                    self.end(id, token, outcome);
+                    self.end(id, token, outcome, now);
                     if self.bytes_in_wave >= WAVE_BYTES_MAX {
                         self.seal();
                     }
@@ -161,8 +164,7 @@ impl QueueState {
     }
 
     fn command(&mut self, command: Command) {
-        self.commands_in_wave += 1;
-        self.parts.shard.handle(command, self.parts.clocks.now());
+        self.command_at(command, self.parts.clocks.now());
     }
 
     fn submit(&mut self, submit: Submit) {
@@ -176,11 +178,16 @@ impl QueueState {
         }
     }
 
-    fn end(&mut self, id: JobId, token: LeaseToken, outcome: Outcome) {
+    fn command_at(&mut self, command: Command, now: Now) {
+        self.commands_in_wave += 1;
+        self.parts.shard.handle(command, now);
+    }
+
+    fn end(&mut self, id: JobId, token: LeaseToken, outcome: Outcome, now: Now) {
         if let Outcome::Done { output, follow_ups } = &outcome {
             self.bytes_in_wave += output.kept_bytes() + bytes_of(follow_ups);
         }
-        self.command(Command::End { token, outcome });
+        self.command_at(Command::End { token, outcome }, now);
         self.ends.push_back((self.parts.shard.step(), id, token));
     }
 
@@ -205,7 +212,7 @@ impl QueueState {
     fn collect(&mut self) {
         for claim in self.parts.live.claims() {
             if let Some(outcome) = self.parts.live.outcome(claim.id, claim.token) {
-                self.end(claim.id, claim.token, outcome);
+                self.end(claim.id, claim.token, outcome, self.parts.clocks.now());
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The worker actor of one queue: it owns the slots and runs no job itself.
 //!
-//! Spawns attempts (async ones on the handlers' runtime, blocking ones on threads of their own), passes cancellations on,
+//! Hands attempts over (async ones to the handlers' runtime, blocking ones to threads of their own), passes cancellations on,
 //! drops async code whose grace is over, and hands ends to the queue in waves. Never decides whether a job runs: what it is
 //! told to run has a slot.
 
@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::runtime::Handle;
-use tracing::{Instrument, error};
-use windlass_scheduler::attempt::{Failure, FailureKind, Outcome, Retry};
+use tracing::{Instrument as _, error};
 use windlass_scheduler::command::QueueNo;
 use windlass_scheduler::job::JobId;
 use windlass_scheduler::lease::{Lease, LeaseToken, StopReason};
 
+use crate::attempt::{End, Ends, Guard, Start, failed_here, run_all};
 use crate::context::AttemptCore;
 use crate::door::Door;
 use crate::handler::{Registry, Runner};
@@ -35,6 +35,8 @@ pub(crate) struct WorkerParts {
     pub(crate) abort_after: Duration,
     pub(crate) registry: Arc<Registry>,
     pub(crate) live: Arc<LiveTable>,
+    /// Outlives the actor, like the attempts that report to it.
+    pub(crate) ends: Arc<Ends>,
     pub(crate) door: Arc<Door>,
     /// The runtime that called `start()`.
     pub(crate) handlers: Handle,
@@ -45,7 +47,8 @@ pub(crate) struct WorkerParts {
 
 pub(crate) struct WorkerState {
     parts: WorkerParts,
-    ended: Vec<(JobId, LeaseToken)>,
+    /// Threads of the handlers' runtime: so many attempts can be begun at a time.
+    threads: usize,
 }
 
 impl Actor for WorkerActor {
@@ -58,7 +61,8 @@ impl Actor for WorkerActor {
         _myself: ActorRef<WorkerMsg>,
         parts: WorkerParts,
     ) -> Result<WorkerState, ActorProcessingErr> {
-        Ok(WorkerState { parts, ended: Vec::new() })
+        let threads = parts.handlers.metrics().num_workers();
+        Ok(WorkerState { parts, threads })
     }
 
     /// After a restart: what ended meanwhile is told, and what still runs keeps its slot in the core's own count.
@@ -67,8 +71,11 @@ impl Actor for WorkerActor {
         _myself: ActorRef<WorkerMsg>,
         state: &mut WorkerState,
     ) -> Result<(), ActorProcessingErr> {
-        state.ended = state.parts.live.ended_of(state.parts.queue);
-        state.flush();
+        // All of these stand in the table of live attempts, too.
+        drop(state.parts.ends.take());
+        let (live, queue) = (&state.parts.live, state.parts.queue);
+        let ended = live.ended_of(queue).into_iter();
+        state.tell(ended.filter_map(|(id, token)| Some((id, token, live.outcome(id, token)?))).collect());
         let (queue, slots) = (state.parts.queue, state.parts.slots);
         state.parts.door.tell_queue(QueueMsg::Slots { queue, slots });
         Ok(())
@@ -81,22 +88,28 @@ impl Actor for WorkerActor {
         state: &mut WorkerState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            WorkerMsg::Run(leases) => leases.into_iter().for_each(|lease| state.start(&myself, lease)),
+            WorkerMsg::Run(leases) => state.run(&myself, leases),
             WorkerMsg::Stop { id, token, reason } => state.stop(id, token, reason),
-            WorkerMsg::Ended { id, token } => {
-                if state.ended.is_empty() {
-                    let _ = myself.send_message(WorkerMsg::Flush);
-                }
-                state.ended.push((id, token));
-            }
-            WorkerMsg::Flush => state.flush(),
+            WorkerMsg::Ended => state.tell(state.parts.ends.take()),
         }
         Ok(())
     }
 }
 
 impl WorkerState {
-    fn start(&mut self, myself: &ActorRef<WorkerMsg>, lease: Lease) {
+    /// Async attempts are begun by as many tasks as there are threads to run them: a task each would cost more than many a
+    /// job does.
+    fn run(&self, myself: &ActorRef<WorkerMsg>, leases: Vec<Lease>) {
+        let starts: Vec<_> = leases.into_iter().filter_map(|lease| self.start(myself, lease)).collect();
+        let tasks = starts.len().min(self.threads);
+        let starts = Arc::new(Mutex::new(starts.into_iter()));
+        for _ in 0..tasks {
+            self.parts.handlers.spawn(run_all(starts.clone()));
+        }
+    }
+
+    /// Starts a blocking attempt; gives an async one back, ready to be polled.
+    fn start(&self, myself: &ActorRef<WorkerMsg>, lease: Lease) -> Option<Start> {
         let (id, token) = (lease.id, lease.token);
         let signals = Arc::new(Signals::default());
         let attempt = LiveAttempt {
@@ -115,6 +128,7 @@ impl WorkerState {
             token,
             signals: signals.clone(),
             live: self.parts.live.clone(),
+            ends: self.parts.ends.clone(),
             worker: myself.clone(),
             door: self.parts.door.clone(),
             supervisor: self.parts.supervisor.clone(),
@@ -125,15 +139,13 @@ impl WorkerState {
         let core = Arc::new(core);
         match runner {
             Some(Runner::Async(run)) => {
-                let task = async move { guard.report(run(core).await) };
-                let task = self.parts.handlers.spawn(task.instrument(span));
-                self.parts.live.set_abort(id, token, task.abort_handle());
+                return Some(Start { guard, code: run(core).instrument(span) });
             }
             Some(Runner::Blocking(run)) => {
                 let task = move || span.in_scope(|| guard.report(run(core)));
                 if self.parts.is_single_runtime {
                     self.parts.handlers.spawn_blocking(task);
-                    return;
+                    return None;
                 }
                 // A thread that cannot be had drops the guard, which reports it.
                 let name = "windlass-blocking".to_owned();
@@ -143,6 +155,7 @@ impl WorkerState {
             }
             None => guard.report(failed_here("no handler for this kind")),
         }
+        None
     }
 
     /// Asks an attempt to end, and drops its code after its queue's grace where that can be done.
@@ -160,83 +173,9 @@ impl WorkerState {
         });
     }
 
-    fn flush(&mut self) {
-        let live = &self.parts.live;
-        let ends = self.ended.drain(..).filter_map(|(id, token)| Some((id, token, live.outcome(id, token)?)));
-        let ends: Vec<_> = ends.collect();
+    fn tell(&self, ends: Vec<End>) {
         if !ends.is_empty() {
             self.parts.door.tell_queue(QueueMsg::Ends(ends));
         }
     }
-}
-
-fn failed_here(message: &str) -> Outcome {
-    let failure = Failure::new(FailureKind::Error, message.to_owned());
-    Outcome::Failed { failure, retry: Retry::ByPolicy }
-}
-
-/// Reports an attempt's end exactly once: with its outcome where the code returned one, from the destructor where it was
-/// dropped or its thread never began.
-struct Guard {
-    id: JobId,
-    token: LeaseToken,
-    signals: Arc<Signals>,
-    live: Arc<LiveTable>,
-    worker: ActorRef<WorkerMsg>,
-    door: Arc<Door>,
-    supervisor: ActorRef<SupervisorMsg>,
-    /// Dropped unreported, it means that no thread could be had, and not that the runtime is gone.
-    needs_thread: bool,
-    is_reported: bool,
-}
-
-impl Guard {
-    fn report(mut self, outcome: Outcome) {
-        self.is_reported = true;
-        self.tell(outcome);
-    }
-
-    fn tell(&self, outcome: Outcome) {
-        let outcome = seen_from_outside(self.signals.reason(), outcome);
-        self.live.ended(self.id, self.token, outcome.clone());
-        let ended = WorkerMsg::Ended { id: self.id, token: self.token };
-        if self.worker.send_message(ended).is_err() {
-            // That worker was restarted since. Should the queue be gone as well, it will find the outcome in the table.
-            self.door.tell_queue(QueueMsg::Ends(vec![(self.id, self.token, outcome)]));
-        }
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if self.is_reported {
-            return;
-        }
-        if self.needs_thread {
-            return self.tell(failed_here("no thread could be started for a blocking attempt"));
-        }
-        if self.signals.reason().is_none() {
-            // Nobody asked for it, so the runtime under it is going down.
-            let _ = self.supervisor.send_message(SupervisorMsg::RuntimeGone);
-        }
-        self.tell(Outcome::Released);
-    }
-}
-
-/// What an outcome means where someone had asked the attempt to end: a success stays one.
-fn seen_from_outside(reason: Option<StopReason>, outcome: Outcome) -> Outcome {
-    match (reason, outcome) {
-        (Some(StopReason::TimedOut), Outcome::Failed { failure, .. }) => timed_out(Some(&failure)),
-        (Some(StopReason::TimedOut), Outcome::Released) => timed_out(None),
-        (Some(StopReason::Stopping), Outcome::Failed { .. }) => Outcome::Released,
-        (_, outcome) => outcome,
-    }
-}
-
-fn timed_out(failure: Option<&Failure>) -> Outcome {
-    let message = match failure {
-        Some(failure) => format!("the attempt's time was over; then {failure}"),
-        None => "the attempt's time was over, and its code was dropped".to_owned(),
-    };
-    Outcome::Failed { failure: Failure::new(FailureKind::TimedOut, message), retry: Retry::ByPolicy }
 }

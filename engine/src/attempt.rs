@@ -1,0 +1,149 @@
+//! One attempt under way: begun, dropped or ended, and reported exactly once.
+//!
+//! Owns the road from a handler's end to the worker. Never decides what an end means for its job.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+
+use ractor::ActorRef;
+use tracing::instrument::Instrumented;
+use windlass_scheduler::attempt::{Failure, FailureKind, Outcome, Retry};
+use windlass_scheduler::job::JobId;
+use windlass_scheduler::lease::{LeaseToken, StopReason};
+
+use crate::door::Door;
+use crate::handler::AttemptFuture;
+use crate::live::{LiveTable, Signals};
+use crate::messages::{QueueMsg, SupervisorMsg, WorkerMsg};
+
+/// After so many attempts a task lets others on its thread have their turn.
+const TURN: usize = 32;
+
+/// An attempt whose code has ended.
+pub(crate) type End = (JobId, LeaseToken, Outcome);
+
+/// The ends of a queue's attempts that its worker has not yet passed on: one message to it tells of many.
+#[derive(Debug, Default)]
+pub(crate) struct Ends(Mutex<Vec<End>>);
+
+impl Ends {
+    /// Whether it is the first since they were taken, and the worker has to be told.
+    fn push(&self, end: End) -> bool {
+        let mut ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.push(end);
+        ends.len() == 1
+    }
+
+    pub(crate) fn take(&self) -> Vec<End> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// An async attempt that waits for its first poll.
+pub(crate) struct Start {
+    pub(crate) guard: Guard,
+    pub(crate) code: Instrumented<AttemptFuture>,
+}
+
+/// Begins one attempt after the other, together with other tasks that share the list. Code that does not end at its first
+/// poll goes on in a task of its own, so that nobody waits for it; while it is polled, the other tasks begin the rest.
+pub(crate) async fn run_all(starts: Arc<Mutex<std::vec::IntoIter<Start>>>) {
+    let next = || starts.lock().unwrap_or_else(PoisonError::into_inner).next();
+    for turn in 1.. {
+        let Some(start) = next() else { return };
+        start.run().await;
+        if turn % TURN == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Start {
+    async fn run(self) {
+        let Self { guard, mut code } = self;
+        if guard.signals.abort_is_due() {
+            return;
+        }
+        match poll_fn(|cx| Poll::Ready(Pin::new(&mut code).poll(cx))).await {
+            Poll::Ready(outcome) => guard.report(outcome),
+            Poll::Pending => {
+                let (live, id, token) = (guard.live.clone(), guard.id, guard.token);
+                let task = tokio::spawn(async move { guard.report(code.await) });
+                live.set_abort(id, token, &task.abort_handle());
+            }
+        }
+    }
+}
+
+pub(crate) fn failed_here(message: &str) -> Outcome {
+    let failure = Failure::new(FailureKind::Error, message.to_owned());
+    Outcome::Failed { failure, retry: Retry::ByPolicy }
+}
+
+/// Reports an attempt's end exactly once: with its outcome where the code returned one, from the destructor where it was
+/// dropped or its thread never began.
+pub(crate) struct Guard {
+    pub(crate) id: JobId,
+    pub(crate) token: LeaseToken,
+    pub(crate) signals: Arc<Signals>,
+    pub(crate) live: Arc<LiveTable>,
+    pub(crate) ends: Arc<Ends>,
+    pub(crate) worker: ActorRef<WorkerMsg>,
+    pub(crate) door: Arc<Door>,
+    pub(crate) supervisor: ActorRef<SupervisorMsg>,
+    /// Dropped unreported, it means that no thread could be had, and not that the runtime is gone.
+    pub(crate) needs_thread: bool,
+    pub(crate) is_reported: bool,
+}
+
+impl Guard {
+    pub(crate) fn report(mut self, outcome: Outcome) {
+        self.is_reported = true;
+        self.tell(outcome);
+    }
+
+    fn tell(&self, outcome: Outcome) {
+        let outcome = seen_from_outside(self.signals.reason(), outcome);
+        self.live.ended(self.id, self.token, outcome.clone());
+        if self.ends.push((self.id, self.token, outcome)) && self.worker.send_message(WorkerMsg::Ended).is_err() {
+            // That worker was restarted since. Should the queue be gone as well, it will find the outcomes in the table.
+            self.door.tell_queue(QueueMsg::Ends(self.ends.take()));
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if self.is_reported {
+            return;
+        }
+        if self.needs_thread {
+            return self.tell(failed_here("no thread could be started for a blocking attempt"));
+        }
+        if self.signals.reason().is_none() {
+            // Nobody asked for it, so the runtime under it is going down.
+            let _ = self.supervisor.send_message(SupervisorMsg::RuntimeGone);
+        }
+        self.tell(Outcome::Released);
+    }
+}
+
+/// What an outcome means where someone had asked the attempt to end: a success stays one.
+fn seen_from_outside(reason: Option<StopReason>, outcome: Outcome) -> Outcome {
+    match (reason, outcome) {
+        (Some(StopReason::TimedOut), Outcome::Failed { failure, .. }) => timed_out(Some(&failure)),
+        (Some(StopReason::TimedOut), Outcome::Released) => timed_out(None),
+        (Some(StopReason::Stopping), Outcome::Failed { .. }) => Outcome::Released,
+        (_, outcome) => outcome,
+    }
+}
+
+fn timed_out(failure: Option<&Failure>) -> Outcome {
+    let message = match failure {
+        Some(failure) => format!("the attempt's time was over; then {failure}"),
+        None => "the attempt's time was over, and its code was dropped".to_owned(),
+    };
+    Outcome::Failed { failure: Failure::new(FailureKind::TimedOut, message), retry: Retry::ByPolicy }
+}
