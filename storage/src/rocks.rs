@@ -5,6 +5,7 @@
 //! error (it may have written what it says it did not): the journal is then poisoned until it is closed and opened. See
 //! `FORMAT.md` for the bytes.
 
+mod batch;
 mod directory;
 mod load;
 mod options;
@@ -16,12 +17,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rocksdb::{DB, IteratorMode, WriteBatch, WriteOptions};
-use windlass_scheduler::change::Change;
 
 pub use options::RocksOptions;
 
+use self::batch::Writes;
 use self::directory::Directory;
-use self::reader::{Held, Shared, handle};
+use self::reader::{Shared, handle};
 use crate::codec::{self, Encoded, Encoder};
 use crate::error::{LoadError, OpenError, StorageError};
 use crate::journal::{Append, Batch, Capabilities, CommitNo, Journal, Loaded, Opened, Reader, Resolution};
@@ -54,8 +55,7 @@ struct Session {
     poison: Option<StorageError>,
     encoder: Encoder,
     unsynced: WriteOptions,
-    /// Bytes of the last batch: a guess at the next one.
-    batch_bytes: usize,
+    writes: Writes,
 }
 
 /// A record that was moved aside, as [`RocksJournal::quarantine`] shows it.
@@ -245,7 +245,7 @@ impl Session {
             poison: None,
             encoder,
             unsynced: WriteOptions::default(),
-            batch_bytes: 0,
+            writes: Writes::default(),
         };
         Ok((session, Opened { term, recovered }))
     }
@@ -262,9 +262,8 @@ impl Session {
             return Append::Refused(refusal);
         }
         let held = self.shared.hold();
-        let written = match encode(&held, &mut self.encoder, batch, self.batch_bytes) {
+        let written = match self.writes.of(&held, &mut self.encoder, batch) {
             Ok((db, encoded)) => {
-                self.batch_bytes = encoded.size_in_bytes();
                 db.write_opt(encoded, &self.unsynced).map_err(|error| storage_error(db.path(), "appending", &error))
             }
             Err(refusal) => return Append::Refused(refusal),
@@ -353,40 +352,6 @@ fn write_terms(db: &DB, encoder: &mut Encoder, terms: &Terms) -> Result<(), Stor
     let mut synced = WriteOptions::default();
     synced.set_sync(true);
     db.write_opt(batch, &synced).map_err(|error| storage_error(db.path(), "beginning a term", &error))
-}
-
-/// The batch in RocksDB's own form, the commit number with it.
-fn encode<'a>(
-    held: &'a Held<'_>,
-    encoder: &mut Encoder,
-    batch: &Batch,
-    bytes: usize,
-) -> Result<(&'a DB, WriteBatch), StorageError> {
-    let db = held.as_ref().ok_or(StorageError::Closed)?;
-    // By number: a look-up by name for every change would cost as much as the change.
-    let [meta, jobs, history, quarantine] = Family::ALL.map(|family| handle(db, family));
-    let families = [meta?, jobs?, history?, quarantine?];
-    let at = |family: Family| families[usize::from(family.no())];
-    let mut encoded = WriteBatch::with_capacity_bytes(bytes);
-    for change in &batch.changes {
-        match change {
-            Change::Put(record) => {
-                let Encoded { family, key, value } = encoder.put(record)?;
-                encoded.put_cf(at(family), key, value);
-            }
-            Change::Delete(key) => {
-                let (family, key) = encoder.key(key)?;
-                encoded.delete_cf(at(family), key);
-            }
-        }
-    }
-    let Encoded { family, key, value } = encoder.commit(batch.commit_no)?;
-    encoded.put_cf(at(family), key, value);
-    let bytes = encoded.size_in_bytes();
-    if bytes > BATCH_BYTES_MAX {
-        return Err(StorageError::BatchTooLarge { bytes, bytes_max: BATCH_BYTES_MAX });
-    }
-    Ok((db, encoded))
 }
 
 /// RocksDB says what happened in words only; they choose the advice, never what is believed.

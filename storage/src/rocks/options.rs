@@ -39,6 +39,10 @@ const DELETIONS_WINDOW: usize = 1_000;
 const DELETIONS_TRIGGER: usize = 100;
 const DELETIONS_RATIO: f64 = 0.25;
 
+/// Keys that begin with the same byte are looked for from where the one before went: batches are written in the order of
+/// keys. Only speed rests on it, so it is not checked at every open. (The binding has no name for this option.)
+const INSERT_HINTS: &str = "memtable_insert_with_hint_prefix_extractor=capped:1";
+
 /// Sections of RocksDB's options file.
 const DATABASE_SECTION: &str = "[DBOptions]";
 
@@ -101,7 +105,7 @@ pub(super) fn families(options: &RocksOptions) -> Vec<ColumnFamilyDescriptor> {
 }
 
 fn family(options: &RocksOptions, cache: &Cache) -> Options {
-    let mut family = Options::default();
+    let mut family = Options::default().get_options_from_string(INSERT_HINTS).unwrap_or_default();
     family.set_write_buffer_size(options.write_buffer_size_bytes / 2);
     family.set_max_write_buffer_number(3);
     // Most records die young: what is written first is not worth packing, what stays is.
@@ -194,6 +198,12 @@ mod tests {
     #[test]
     fn the_options_in_force_are_those_that_job_state_rests_on() {
         refusal(|_| {}).unwrap();
+    }
+
+    #[test]
+    fn rocksdb_knows_how_batches_are_inserted() {
+        let family = Options::default().get_options_from_string(INSERT_HINTS);
+        assert!(family.is_ok(), "{:?}", family.err());
     }
 
     #[test]
