@@ -169,8 +169,10 @@ fn check_claims(state: &State) -> Result<(), String> {
         state.claims_open.iter().flat_map(|(no, record)| record.claims.entries.iter().map(move |one| (one, *no)));
     let spent: BTreeSet<_> =
         entries.filter(|(one, _)| !state.running.contains_key(&one.token)).map(|(one, no)| (one.id, no)).collect();
-    if spent != state.claims_spent {
-        return Err(format!("spent claims are {spent:?}, kept {:?}", state.claims_spent));
+    let kept: BTreeSet<_> =
+        state.claims_spent.iter().flat_map(|(id, nos)| nos.iter().map(move |no| (*id, *no))).collect();
+    if spent != kept {
+        return Err(format!("spent claims are {spent:?}, kept {kept:?}"));
     }
     Ok(())
 }

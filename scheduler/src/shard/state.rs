@@ -158,7 +158,7 @@ pub(crate) struct State {
     /// The records of claims that have open attempts.
     pub(crate) claims_open: BTreeMap<ClaimsNo, OpenClaims>,
     /// Their entries whose attempts have ended, by job.
-    pub(crate) claims_spent: BTreeSet<(JobId, ClaimsNo)>,
+    pub(crate) claims_spent: Map<JobId, Vec<ClaimsNo>>,
     pub(crate) watchers: Map<JobId, Vec<Request>>,
     pub(crate) next_arrival: i64,
     pub(crate) next_token: u64,
@@ -188,7 +188,7 @@ impl State {
             index: Map::with_hasher(hash.clone()),
             running: Map::with_hasher(hash.clone()),
             claims_open: BTreeMap::new(),
-            claims_spent: BTreeSet::new(),
+            claims_spent: Map::with_hasher(hash.clone()),
             watchers: Map::with_hasher(hash),
             next_arrival: 1,
             next_token: 1,

@@ -12,6 +12,9 @@ use crate::change::{Change, JobRecord, Key, Record};
 use crate::command::QueueNo;
 use crate::settings::Level;
 
+/// The most changes that room is kept for when none has come yet.
+const ROOM_MAX: usize = 4_096;
+
 /// The growing wave.
 #[derive(Debug, Default)]
 pub(crate) struct Tape {
@@ -68,7 +71,8 @@ impl Tape {
 
     /// Closes the wave: the changes for the journal, and those for the volatile twin.
     pub(crate) fn take(&mut self, state: &mut State) -> (Vec<Change>, Vec<Change>) {
-        for slot in core::mem::take(&mut self.jobs) {
+        let mut jobs = core::mem::take(&mut self.jobs);
+        for slot in jobs.drain(..) {
             // A place may have been left since, and taken by another job, which then has its own mark.
             if !state.jobs.get(slot).is_some_and(|live| live.is_dirty) {
                 continue;
@@ -83,10 +87,17 @@ impl Tape {
             live.has_head |= !live.is_new;
             live.is_new = false;
         }
+        self.jobs = jobs;
         for queue in core::mem::take(&mut self.counters) {
             let queue = state.queue(queue);
             self.put(queue.level(), Record::Counters(queue.counters.clone()));
         }
-        (core::mem::take(&mut self.changes), core::mem::take(&mut self.volatile))
+        (take(&mut self.changes), take(&mut self.volatile))
     }
+}
+
+/// What a wave has grown to; the next one is likely to grow as large, and need not be moved as it does.
+fn take(changes: &mut Vec<Change>) -> Vec<Change> {
+    let room = Vec::with_capacity(changes.len().min(ROOM_MAX));
+    core::mem::replace(changes, room)
 }

@@ -4,6 +4,8 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use hashbrown::hash_map::Entry;
+
 use super::super::slab::Slot;
 use super::super::state::{OpenClaims, Run, Spot, State};
 use super::super::tape::Tape;
@@ -54,9 +56,9 @@ impl State {
     /// A job of this id is new: what open records of claims say of an earlier job with its id must not be read as its
     /// own.
     pub(super) fn disown_claims(&mut self, id: JobId, tape: &mut Tape) {
-        let first = ClaimsNo { term: 0, n: 0 };
-        while let Some((_, no)) = self.claims_spent.range((id, first)..).next().copied().filter(|(of, _)| *of == id) {
-            self.claims_spent.remove(&(id, no));
+        let mut spent = self.claims_spent.remove(&id).unwrap_or_default();
+        spent.sort_unstable();
+        for no in spent {
             if let Some(record) = self.claims_open.get_mut(&no) {
                 record.claims.entries.retain(|claim| claim.id != id);
                 tape.put(record.level, Record::Claims(record.claims.clone()));
@@ -69,10 +71,15 @@ impl State {
         let Some(record) = self.claims_open.get_mut(&no) else { unreachable!("claims {no:?} are not open") };
         record.open -= 1;
         if record.open > 0 {
-            self.claims_spent.insert((id, no));
+            self.claims_spent.entry(id).or_default().push(no);
         } else if let Some(record) = self.claims_open.remove(&no) {
             for claim in &record.claims.entries {
-                self.claims_spent.remove(&(claim.id, no));
+                if let Entry::Occupied(mut spent) = self.claims_spent.entry(claim.id) {
+                    spent.get_mut().retain(|of| *of != no);
+                    if spent.get().is_empty() {
+                        spent.remove();
+                    }
+                }
             }
             tape.delete(record.level, Key::Claims(no));
         }

@@ -24,10 +24,10 @@ pub(crate) fn submit(state: &State, submit: Submit, now: Now) -> Result<Decision
         return Err(Refusal::Stopping);
     }
     check_bulk(state, &submit.jobs)?;
-    let mut decision = Decision::default();
+    let mut decision = Decision { events: Vec::with_capacity(submit.jobs.len()), ..Decision::default() };
     let mut receipts = Vec::with_capacity(submit.jobs.len());
     let mut level = Level::Memory;
-    let mut intake = Intake::new(state);
+    let mut intake = Intake::new(state, submit.jobs.len());
     let last = submit.jobs.last().map(|job| job.id);
     for job in submit.jobs {
         let id = job.id;
@@ -59,7 +59,7 @@ pub(crate) fn submit(state: &State, submit: Submit, now: Now) -> Result<Decision
 /// Follow-ups of a success: checked when they were added, so that the ack is never refused (I9). They may overdraw a
 /// depth limit; one whose id is taken already is that job, or is dropped.
 pub(crate) fn follow_ups(state: &State, jobs: Vec<NewJob>, now: Now, decision: &mut Decision) {
-    let mut intake = Intake::new(state);
+    let mut intake = Intake::new(state, jobs.len());
     for mut job in jobs {
         if !matches!(intake.place_of(&job), Ok(None)) {
             continue;
@@ -94,8 +94,8 @@ struct Intake<'a> {
 }
 
 impl<'a> Intake<'a> {
-    fn new(state: &'a State) -> Self {
-        let ids = HashMap::with_hasher(FixedState::with_seed(state.settings.seed));
+    fn new(state: &'a State, jobs: usize) -> Self {
+        let ids = HashMap::with_capacity_and_hasher(jobs, FixedState::with_seed(state.settings.seed));
         Self { state, ids, depths: Vec::new(), policies: BTreeSet::new(), arrival: state.next_arrival }
     }
 
