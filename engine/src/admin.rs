@@ -24,7 +24,7 @@ impl Engine {
     pub async fn job(&self, id: JobId) -> Result<JobStatus, ControlError> {
         match self.look(id).await? {
             Found::Live(view) => {
-                let progress = self.door().live.signals(id).and_then(|signals| signals.progress());
+                let progress = self.door().live.progress(id);
                 Ok(JobStatus::live(&view, progress))
             }
             Found::Ended(key) => {

@@ -4,7 +4,7 @@
 //! entry stays until its acknowledgement is written: that is what lets a rebuilt core adopt what still runs. Many threads
 //! look things up here at once; nothing is ever decided by its order.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
@@ -91,11 +91,27 @@ impl Signals {
 #[derive(Debug, Default)]
 pub(crate) struct LiveTable {
     attempts: DashMap<JobId, LiveAttempt, RandomState>,
+    /// The term of the core of the day: what an earlier one handed out, and nobody has begun, is its to hand out again.
+    term: AtomicU64,
 }
 
 impl LiveTable {
-    pub(crate) fn insert(&self, id: JobId, attempt: LiveAttempt) {
-        self.attempts.insert(id, attempt);
+    /// From now on nothing begins that a core of an earlier term handed out. Whatever had begun is in the table, for the
+    /// new core to adopt.
+    pub(crate) fn begin_term(&self, term: u64) {
+        self.term.store(term, Ordering::SeqCst);
+    }
+
+    /// Whether the attempt may begin. An order to start it may have waited while its core fell; that is looked at under
+    /// the entry's lock, so that whoever reads the table after [`begin_term`](Self::begin_term) misses none.
+    #[must_use]
+    pub(crate) fn insert(&self, id: JobId, attempt: LiveAttempt) -> bool {
+        let entry = self.attempts.entry(id);
+        if attempt.token.term < self.term.load(Ordering::SeqCst) {
+            return false;
+        }
+        entry.insert(attempt);
+        true
     }
 
     /// From now on the attempt's code can be dropped so.
@@ -131,8 +147,17 @@ impl LiveTable {
         self.attempts.get(&id).filter(|entry| entry.token == token).map(|entry| entry.queue)
     }
 
-    pub(crate) fn signals(&self, id: JobId) -> Option<Arc<Signals>> {
-        self.attempts.get(&id).filter(|entry| entry.outcome.is_none()).map(|entry| entry.signals.clone())
+    /// What the job's running attempt says of its progress.
+    pub(crate) fn progress(&self, id: JobId) -> Option<Value> {
+        self.attempts.get(&id).filter(|entry| entry.outcome.is_none())?.signals.progress()
+    }
+
+    /// Asks the attempt to end; `false` where its code has ended already.
+    pub(crate) fn stop(&self, id: JobId, token: LeaseToken, reason: StopReason) -> bool {
+        let entry = self.attempts.get(&id).filter(|entry| entry.token == token && entry.outcome.is_none());
+        // Whoever is woken by it may look here.
+        let signals = entry.map(|entry| entry.signals.clone());
+        signals.as_ref().inspect(|signals| signals.stop(reason)).is_some()
     }
 
     pub(crate) fn abort(&self, id: JobId, token: LeaseToken) {
@@ -172,5 +197,41 @@ impl LiveTable {
         let mut ids: Vec<_> = unended.map(|entry| *entry.key()).collect();
         ids.sort_unstable();
         ids
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(term: u64, n: u64) -> LiveAttempt {
+        let (token, signals) = (LeaseToken { term, n }, Arc::default());
+        LiveAttempt { queue: QueueNo(0), token, attempt: 1, signals, abort: None, outcome: None }
+    }
+
+    /// I4: one live attempt a job. An order to start may wait at a worker while the core that gave it falls, and the next
+    /// core gives the same job out again.
+    #[test]
+    fn nothing_begins_that_a_fallen_core_handed_out() {
+        let (live, id) = (LiveTable::default(), crate::new_job_id());
+        live.begin_term(1);
+        assert!(live.insert(crate::new_job_id(), attempt(1, 1)));
+        live.begin_term(2);
+        assert!(!live.insert(id, attempt(1, 2)));
+        assert_eq!(live.claims().len(), 1, "what had begun is there to be adopted, and nothing else");
+        assert!(live.insert(id, attempt(2, 1)));
+    }
+
+    /// I4
+    #[test]
+    fn a_stop_of_an_earlier_attempt_does_not_reach_a_later_one() {
+        let (live, id) = (LiveTable::default(), crate::new_job_id());
+        let later = attempt(1, 2);
+        let signals = later.signals.clone();
+        assert!(live.insert(id, later));
+        assert!(!live.stop(id, LeaseToken { term: 1, n: 1 }, StopReason::TimedOut));
+        assert!(signals.reason().is_none() && !signals.is_cancelled());
+        assert!(live.stop(id, LeaseToken { term: 1, n: 2 }, StopReason::TimedOut));
+        assert!(signals.is_cancelled());
     }
 }

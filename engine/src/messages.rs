@@ -129,6 +129,7 @@ pub(crate) enum WriterMsg {
 
 /// A journal that was opened and loaded.
 pub(crate) struct Opening {
+    pub(crate) term: u64,
     pub(crate) shard: Box<Shard>,
     pub(crate) reader: Arc<dyn Reader>,
     /// Of the volatile twin.

@@ -211,7 +211,7 @@ impl WriterCore {
         (self.term, self.written, self.synced) = (Some(opened.term), 0, 0);
         self.door.set_free_bytes(self.journal.free_bytes());
         info!(journal = self.journal.describe(), term = opened.term, recovered = %opened.recovered, "journal opened");
-        Ok(Opening { shard, reader, twin_reader, twin_term, quarantined })
+        Ok(Opening { term: opened.term, shard, reader, twin_reader, twin_term, quarantined })
     }
 
     fn write(&mut self, wave: Wave) {

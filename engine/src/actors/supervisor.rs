@@ -264,6 +264,7 @@ impl SupervisorState {
                 "some records were unreadable: they are kept aside, their jobs do not run"
             );
         }
+        self.door.live.begin_term(opening.term);
         let parts = QueueParts {
             shard: opening.shard,
             twin: self.twin.clone(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::runtime::Handle;
-use tracing::{Instrument as _, error};
+use tracing::{Instrument as _, debug, error};
 use windlass_scheduler::command::QueueNo;
 use windlass_scheduler::job::JobId;
 use windlass_scheduler::lease::{Lease, LeaseToken, StopReason};
@@ -120,7 +120,10 @@ impl WorkerState {
             abort: None,
             outcome: None,
         };
-        self.parts.live.insert(id, attempt);
+        if !self.parts.live.insert(id, attempt) {
+            debug!(%id, %token, "the core that handed it out fell before it could begin");
+            return None;
+        }
         let runner = self.parts.registry.runners.get(&lease.kind).cloned();
         let span = telemetry::attempt_span(&lease);
         let guard = Guard {
@@ -160,8 +163,9 @@ impl WorkerState {
 
     /// Asks an attempt to end, and drops its code after its queue's grace where that can be done.
     fn stop(&self, id: JobId, token: LeaseToken, reason: StopReason) {
-        let Some(signals) = self.parts.live.signals(id) else { return };
-        signals.stop(reason);
+        if !self.parts.live.stop(id, token, reason) {
+            return;
+        }
         let grace = match reason {
             StopReason::Stopping => self.parts.abort_after.min(STOPPING_GRACE_MAX),
             _ => self.parts.abort_after,
