@@ -25,7 +25,7 @@ pub(crate) enum Event {
     /// Attempts were handed out.
     Claimed { queue: QueueNo, no: ClaimsNo, now: Now, claims: Vec<Claimed> },
     /// A live attempt ended without success; where it went comes next.
-    AttemptFailed { slot: Slot, failure: Failure, at: Timestamp, counts: bool },
+    AttemptFailed { slot: Slot, failure: Failure, now: Now, counts: bool },
     /// A live attempt ended, and it was no failure; where it went comes next.
     AttemptEnded { slot: Slot },
     /// After an attempt: waits for its time.
@@ -33,7 +33,7 @@ pub(crate) enum Event {
     /// After an attempt: stands in line again.
     Returned { slot: Slot, arrival: i64, now: Now },
     /// A job ended.
-    Ended { slot: Slot, state: EndState, at: Timestamp, output: Output, failure: Option<Failure>, keep: bool },
+    Ended { slot: Slot, state: EndState, now: Now, output: Output, failure: Option<Failure>, keep: bool },
     /// A lease's time was over; its code still runs.
     Overdue { slot: Slot },
     /// A lease got another end.

@@ -102,7 +102,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Distinct retry policies that jobs may bring along.
+    /// Distinct retry policies that jobs may bring along; what no job has any more is forgotten at the next start.
     pub const POLICIES_MAX: usize = 4_096;
 }
 
@@ -127,7 +127,10 @@ impl fmt::Display for Refusal {
             }
             Self::IdTaken { id, kind } => write!(f, "job {id} exists already and is of kind `{kind}`"),
             Self::TooManyPolicies { policies_max } => {
-                write!(f, "{policies_max} different retry policies are in use, and no more may be: share some")
+                write!(
+                    f,
+                    "{policies_max} different retry policies were seen since the start, and no more may be: share some"
+                )
             }
             Self::Forgotten { id } => write!(f, "no live or retained job has the id {id}"),
             Self::AlreadyEnded { id, state } => write!(f, "job {id} has ended already: it is {state}"),

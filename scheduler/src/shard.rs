@@ -10,6 +10,7 @@ mod decide;
 mod door;
 mod ended;
 mod outbox;
+mod pace;
 mod ready;
 pub(crate) mod slab;
 mod state;
@@ -118,7 +119,11 @@ impl Shard {
             Command::Discard { request, id } => self.answer(request, steer::discard(&self.state, request, id)),
             Command::Watch { request, id } => self.answer(request, steer::watch(&self.state, request, id)),
             Command::Unwatch { request, id } => self.take(Decision::default().event(Event::Unwatched { id, request })),
-            Command::Look { request, id } => self.answer(request, look::look(&self.state, request, id)),
+            Command::Look { request, id } => match look::look(&self.state, request, id) {
+                Ok(decision) => self.take(decision),
+                // It may show what is not yet durable.
+                Err(refusal) => self.reply(request, Mark::Sealed, Err(refusal)),
+            },
             Command::Stats { request } => {
                 let stats = look::stats(&self.state, |no| self.door.waiting(no), now);
                 self.reply(request, Mark::Sealed, Ok(Answer::Stats(stats)));
@@ -334,6 +339,8 @@ impl Shard {
     /// A refusal that another job caused waits like that job's own Ok.
     fn refusal_mark(&self, refusal: &Refusal) -> Mark {
         let id = match refusal {
+            // Which queue it was forgotten in, nobody knows any more.
+            Refusal::Forgotten { .. } => return self.strongest_mark(),
             Refusal::IdTaken { id, .. }
             | Refusal::AlreadyEnded { id, .. }
             | Refusal::NotDead { id, .. }
@@ -343,6 +350,10 @@ impl Shard {
         let live = self.state.live(id).map(|(_, live)| live.queue);
         let queue = live.or_else(|| self.state.stub(id).map(|(_, stub)| stub.queue));
         queue.map_or(Mark::Sealed, |no| self.state.queue(no).level().into())
+    }
+
+    fn strongest_mark(&self) -> Mark {
+        self.state.queues.iter().map(|queue| Mark::from(queue.level())).max().unwrap_or(Mark::Sealed)
     }
 
     fn reply(&mut self, request: Request, mark: Mark, answer: Result<Answer, Refusal>) {

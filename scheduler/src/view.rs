@@ -91,6 +91,10 @@ pub struct QueueStats {
     pub expired: u64,
     /// For how long the oldest ready job has been ready, in milliseconds.
     pub oldest_ready_ms: Option<u64>,
+    /// Throughput: jobs that succeeded in the last 60 seconds, by the monotonic clock. Starts anew with the process.
+    pub done_last_minute: u64,
+    /// Attempts that failed in the last 60 seconds, by the monotonic clock. Starts anew with the process.
+    pub failed_last_minute: u64,
     /// Whether it is paused.
     pub paused: bool,
     /// Attempts that may run at once.

@@ -18,8 +18,14 @@ use windlass_scheduler::time::{Mono, Now, Timestamp};
 use self::common::{Driver, id};
 
 fn driver() -> Driver {
+    driver_keeping(10_000)
+}
+
+/// A driver whose only queue runs nothing and retains so many of those that were called off.
+fn driver_keeping(count_max: u64) -> Driver {
     let mut queue = QueueSettings::new(Name::from("mail"));
     queue.slots = 0;
+    queue.retention.dropped.count_max = count_max;
     let settings = ShardSettings::new(1, 7, vec![queue], vec![Name::from("work")]);
     Driver::new(settings, Now { mono: Mono(0), wall: Timestamp(1_000_000) })
 }
@@ -66,6 +72,41 @@ fn one_policy_too_many_is_refused_and_those_that_are_known_are_not() {
     driver.crash(None);
     assert_eq!(driver.load(), []);
     assert!(submit(&mut driver, vec![job(5_002, Some(5_000))]).is_err(), "they are remembered");
+}
+
+#[test]
+fn a_policy_that_no_job_has_any_more_makes_room_at_the_next_start() {
+    let mut driver = driver_keeping(0);
+    submit(&mut driver, (1..=4_096).map(|n| job(n, Some(n))).collect()).unwrap();
+    for n in (1..=4_096).filter(|n| *n != 7) {
+        driver.handle(Command::Cancel { request: Request(n), id: id(n) });
+    }
+    driver.settle();
+    assert!(submit(&mut driver, vec![job(5_000, Some(5_000))]).is_err(), "what a number means changes at a start only");
+    driver.crash(None);
+    assert_eq!(driver.load(), []);
+    submit(&mut driver, (10_001..=14_095).map(|n| job(n, Some(n))).collect()).unwrap();
+    assert!(submit(&mut driver, vec![job(5_000, Some(5_000))]).is_err());
+    assert!(submit(&mut driver, vec![job(5_001, Some(7))]).is_ok(), "job 7 has it still");
+    driver.crash(None);
+    assert_eq!(driver.load(), []);
+    assert!(submit(&mut driver, vec![job(5_002, Some(5_000))]).is_err());
+    assert!(submit(&mut driver, vec![job(5_003, Some(14_095)), job(5_004, Some(7))]).is_ok());
+    assert_eq!(driver.copy().portrait(), driver.shard.portrait(), "I1");
+}
+
+#[test]
+fn a_policy_of_a_retained_job_is_kept_for_its_requeue() {
+    let mut driver = driver_keeping(10);
+    submit(&mut driver, (1..=4_096).map(|n| job(n, Some(n))).collect()).unwrap();
+    for n in 1..=4_096 {
+        driver.handle(Command::Cancel { request: Request(n), id: id(n) });
+    }
+    driver.settle();
+    driver.crash(None);
+    assert_eq!(driver.load(), []);
+    assert!(submit(&mut driver, (10_001..=14_086).map(|n| job(n, Some(n))).collect()).is_ok());
+    assert!(submit(&mut driver, vec![job(5_000, Some(5_000))]).is_err(), "ten are retained");
 }
 
 #[test]

@@ -27,11 +27,13 @@ impl State {
                 self.stand_in_line(slot, arrival, now, tape);
             }
             Event::Claimed { queue, no, now, claims } => self.claimed(queue, no, now, &claims, tape),
-            Event::AttemptFailed { slot, failure, at, counts } => self.attempt_failed(slot, failure, at, counts, tape),
+            Event::AttemptFailed { slot, failure, now, counts } => {
+                self.attempt_failed(slot, failure, now, counts, tape)
+            }
             Event::AttemptEnded { slot } => self.attempt_ended(slot, tape),
             Event::Delayed { slot, delay_ms, now, is_retry } => self.delayed(slot, delay_ms, now, is_retry, tape),
-            Event::Ended { slot, state, at, output, failure, keep } => {
-                self.ended(slot, state, at, ends::Left { output, failure, keep }, tape);
+            Event::Ended { slot, state, now, output, failure, keep } => {
+                self.ended(slot, state, now, ends::Left { output, failure, keep }, tape);
             }
             Event::Overdue { slot } => self.overdue(slot),
             Event::Extended { slot, deadline } => self.extended(slot, deadline),
@@ -237,9 +239,10 @@ impl State {
         if let Some(no) = self.policy_nos.get(&policy) {
             return *no;
         }
-        let next = self.policies.last_key_value().map_or(0, |(no, _)| no.0 + 1);
-        assert!((next as usize) < Refusal::POLICIES_MAX, "the decision let one policy too many in");
-        let no = PolicyNo(next);
+        // Those that were forgotten left holes.
+        let taken = self.policies.keys().zip(0..).take_while(|(no, n)| no.0 == *n).count();
+        assert!(taken < Refusal::POLICIES_MAX, "the decision let one policy too many in");
+        let no = PolicyNo(taken as u16);
         tape.push_both(&Change::Put(Record::Policy(no, policy.clone())));
         self.policies.insert(no, policy.clone());
         self.policy_nos.insert(policy, no);

@@ -21,7 +21,7 @@ use crate::effect::{Answer, Effect, Ending};
 use crate::event::Event;
 use crate::refusal::Refusal;
 use crate::state::EndState;
-use crate::time::Timestamp;
+use crate::time::{Now, Timestamp};
 
 /// What was decided: what happens, and what may leave when that has reached its mark.
 #[derive(Debug, Default)]
@@ -49,7 +49,7 @@ fn end_job(
     state: &State,
     slot: Slot,
     end: EndState,
-    at: Timestamp,
+    now: Now,
     output: Output,
     failure: Option<Failure>,
     decision: &mut Decision,
@@ -65,8 +65,8 @@ fn end_job(
             decision.effects.push((mark, Effect::Reply { request: *request, answer }));
         }
     }
-    decision.events.push(Event::Ended { slot, state: end, at, output, failure, keep });
-    if keep && decision.ended.last() != Some(&(live.queue, at)) {
-        decision.ended.push((live.queue, at));
+    decision.events.push(Event::Ended { slot, state: end, now, output, failure, keep });
+    if keep && decision.ended.last() != Some(&(live.queue, now.wall)) {
+        decision.ended.push((live.queue, now.wall));
     }
 }

@@ -11,6 +11,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::ended::{EndedList, Stub};
+use super::pace::Pace;
 use super::ready::Line;
 use super::slab::{Slab, Slot};
 use crate::change::{Claims, ClaimsNo, Counters, Head, PolicyNo};
@@ -129,6 +130,10 @@ pub(crate) struct Queue {
     pub(crate) parked: u64,
     pub(crate) delayed: u64,
     pub(crate) ended: [EndedList; 4],
+    /// Successes of late.
+    pub(crate) done: Pace,
+    /// Failed attempts of late.
+    pub(crate) failed: Pace,
     pub(crate) counters: Counters,
 }
 
@@ -151,6 +156,8 @@ pub(crate) struct State {
     pub(crate) policy_nos: BTreeMap<RetryPolicy, PolicyNo>,
     /// Policies that were loaded from one store only: from the journal, or from the twin.
     pub(crate) policies_once: BTreeSet<PolicyNo>,
+    /// Policies that some loaded job, live or retained, has. Judged once, when all are loaded.
+    pub(crate) policies_used: BTreeSet<PolicyNo>,
     pub(crate) jobs: Slab<Live>,
     pub(crate) stubs: Slab<Stub>,
     pub(crate) index: Map<JobId, Place>,
@@ -183,6 +190,7 @@ impl State {
             policies: BTreeMap::new(),
             policy_nos: BTreeMap::new(),
             policies_once: BTreeSet::new(),
+            policies_used: BTreeSet::new(),
             jobs: Slab::new(),
             stubs: Slab::new(),
             index: Map::with_hasher(hash.clone()),
@@ -304,6 +312,8 @@ impl Queue {
             parked: 0,
             delayed: 0,
             ended: [EndedList::EMPTY; 4],
+            done: Pace::new(),
+            failed: Pace::new(),
             counters: Counters::new(settings.name.clone()),
             settings,
         }

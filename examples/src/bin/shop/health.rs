@@ -40,6 +40,8 @@ fn queue_json(queue: &QueueStats) -> Value {
         "dead": queue.dead,
         "expired": queue.expired,
         "oldest_ready_ms": queue.oldest_ready_ms,
+        "done_last_minute": queue.done_last_minute,
+        "failed_last_minute": queue.failed_last_minute,
         "retries_total": queue.totals.retries,
         "lost_total": queue.totals.lost,
         "paused": queue.paused,

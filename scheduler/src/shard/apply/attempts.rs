@@ -133,21 +133,18 @@ impl State {
         self.close(slot, tape);
     }
 
-    pub(super) fn attempt_failed(
-        &mut self,
-        slot: Slot,
-        failure: Failure,
-        at: Timestamp,
-        counts: bool,
-        tape: &mut Tape,
-    ) {
+    pub(super) fn attempt_failed(&mut self, slot: Slot, failure: Failure, now: Now, counts: bool, tape: &mut Tape) {
         self.close(slot, tape);
         let live = &mut self.jobs[slot];
         live.failures += u32::from(counts);
-        let (queue, attempt, started) = (live.queue, live.attempts_ended, live.started.unwrap_or(at));
-        self.queues[queue.0 as usize].counters.failures += u64::from(counts);
-        tape.touch_counters(queue);
-        self.record(slot, attempt, started, at, failure, tape);
+        let (no, attempt, started) = (live.queue, live.attempts_ended, live.started.unwrap_or(now.wall));
+        if counts {
+            let queue = &mut self.queues[no.0 as usize];
+            queue.counters.failures += 1;
+            queue.failed.add(now.mono);
+        }
+        tape.touch_counters(no);
+        self.record(slot, attempt, started, now.wall, failure, tape);
     }
 
     fn record(

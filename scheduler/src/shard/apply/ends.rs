@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use super::super::decide::retain;
 use super::super::ended::Stub;
 use super::super::slab::{NONE, Slot};
-use super::super::state::{Live, Place, Spot, State};
+use super::super::state::{Live, Place, Queue, Spot, State};
 use super::super::tape::Tape;
 use super::attempts::recorded;
 use crate::attempt::{Failure, Output};
@@ -24,7 +24,7 @@ pub(super) struct Left {
 }
 
 impl State {
-    pub(super) fn ended(&mut self, slot: Slot, state: EndState, at: Timestamp, left: Left, tape: &mut Tape) {
+    pub(super) fn ended(&mut self, slot: Slot, state: EndState, now: Now, left: Left, tape: &mut Tape) {
         let from = State::state_of(&self.jobs[slot]);
         // An attempt's end leaves its job between two places, and that one was running.
         let from = if self.jobs[slot].spot == Spot::Loading { JobState::Running } else { from };
@@ -33,16 +33,19 @@ impl State {
         self.watchers.remove(&self.jobs[slot].id);
         let queue = self.jobs[slot].queue;
         let level = self.queue(queue).level();
-        let counters = &mut self.queues[queue.0 as usize].counters;
+        let Queue { counters, done, .. } = &mut self.queues[queue.0 as usize];
         match state {
-            EndState::Done => counters.done_total += 1,
+            EndState::Done => {
+                counters.done_total += 1;
+                done.add(now.mono);
+            }
             EndState::Dead => counters.dead_total += 1,
             EndState::Cancelled => counters.cancelled_total += 1,
             EndState::Expired => counters.expired_total += 1,
         }
         tape.touch_counters(queue);
         if left.keep {
-            self.retain(slot, state, at, left, level, tape);
+            self.retain(slot, state, now.wall, left, level, tape);
         } else {
             self.forget(slot, level, tape);
         }

@@ -7,7 +7,7 @@ use super::super::state::{Live, Place, Spot, State};
 use super::super::tape::Tape;
 use super::as_key;
 use crate::attempt::Output;
-use crate::change::{Change, Counters, EndedRecord, JobRecord, Record, Setting};
+use crate::change::{Change, Counters, EndedRecord, JobRecord, Key, Record, Setting};
 use crate::command::QueueNo;
 use crate::event::LoadedRecord;
 use crate::job::Name;
@@ -27,7 +27,10 @@ impl State {
                 if !self.policies_once.remove(&no) {
                     self.policies_once.insert(no);
                 }
-                self.policies.insert(no, policy.clone());
+                if let Some(before) = self.policies.insert(no, policy.clone()).filter(|before| *before != policy) {
+                    // The twin knows better: the journal lost the wave that gave this number to another policy.
+                    self.policy_nos.remove(&before);
+                }
                 self.policy_nos.insert(policy, no);
             }
             LoadedRecord::Counters(counters) => self.loaded_counters(counters),
@@ -54,6 +57,7 @@ impl State {
         let kind = self.intern_kind(&record.kind);
         let counters = &mut self.queues[queue.0 as usize].counters;
         counters.ends = counters.ends.max(record.key.end_no);
+        self.policies_used.extend(record.head.policy);
         let stub = self.hold(record, queue, kind, matches!(record.output, Output::Bytes(_)));
         self.index.insert(record.id, Place::Ended(stub));
     }
@@ -62,6 +66,7 @@ impl State {
         let head = record.head;
         let queue = self.queue_or_new(&head.queue);
         let kind = self.intern_kind(&record.kind);
+        self.policies_used.extend(head.policy);
         let slot = self.jobs.insert(Live {
             id: record.id,
             body: record.body,
@@ -120,6 +125,7 @@ impl State {
             self.place_delayed(slot);
         }
         self.share_policies(tape);
+        self.forget_policies(tape);
         for no in 0..self.queues.len() {
             let queue = &mut self.queues[no];
             let here = queue.depth() + queue.running + queue.retained();
@@ -130,6 +136,19 @@ impl State {
                 counters.enqueued = counters.enqueued.max(accounted);
                 tape.touch_counters(QueueNo(no as u32));
             }
+        }
+    }
+
+    /// A policy that no job has any more makes room for others. Only here: what a number means then changes before anything
+    /// is decided, so that journal and twin never differ about one that is in use.
+    fn forget_policies(&mut self, tape: &mut Tape) {
+        let used = core::mem::take(&mut self.policies_used);
+        let unused: Vec<_> = self.policies.keys().filter(|no| !used.contains(no)).copied().collect();
+        for no in unused {
+            if let Some(policy) = self.policies.remove(&no) {
+                self.policy_nos.remove(&policy);
+            }
+            tape.push_both(&Change::Delete(Key::Policy(no)));
         }
     }
 

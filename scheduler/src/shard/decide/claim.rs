@@ -42,7 +42,7 @@ pub(crate) fn claim(state: &State, no: QueueNo, step: u64, now: Now) -> Decision
         }
         let live = &state.jobs[slot];
         if is_late(live, now) {
-            end_job(state, slot, EndState::Expired, now.wall, Output::None, None, &mut decision);
+            end_job(state, slot, EndState::Expired, now, Output::None, None, &mut decision);
             continue;
         }
         let token = LeaseToken { term: state.settings.term, n: state.next_token + claims.len() as u64 };

@@ -39,7 +39,7 @@ pub(crate) fn due(state: &State, no: QueueNo, class: TimerClass, now: Now) -> De
         TimerClass::Expiry => {
             let over = queue.expiry.iter().take_while(|(expires, ..)| *expires <= now.wall).take(PER_STEP_MAX);
             for (_, _, slot) in over {
-                end_job(state, *slot, EndState::Expired, now.wall, Output::None, None, &mut decision);
+                end_job(state, *slot, EndState::Expired, now, Output::None, None, &mut decision);
             }
         }
         TimerClass::Retention => decision.events = retain::outdated(state, no, now.wall),

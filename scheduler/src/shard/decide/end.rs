@@ -31,13 +31,13 @@ pub(crate) fn end(state: &State, token: LeaseToken, outcome: Outcome, now: Now) 
     if live.cancel_requested && !matches!(outcome, Outcome::Done { .. }) {
         let failure = failure_of(outcome);
         close(slot, failure.clone(), now, false, &mut decision);
-        end_job(state, slot, EndState::Cancelled, now.wall, Output::None, failure, &mut decision);
+        end_job(state, slot, EndState::Cancelled, now, Output::None, failure, &mut decision);
         return decision;
     }
     match outcome {
         Outcome::Done { output, follow_ups: jobs } => {
             decision.events.push(Event::AttemptEnded { slot });
-            end_job(state, slot, EndState::Done, now.wall, output, None, &mut decision);
+            end_job(state, slot, EndState::Done, now, output, None, &mut decision);
             follow_ups(state, jobs, now, &mut decision);
         }
         Outcome::Failed { failure, retry } => failed(state, slot, failure, retry, now, &mut decision),
@@ -52,7 +52,7 @@ pub(crate) fn end(state: &State, token: LeaseToken, outcome: Outcome, now: Now) 
         Outcome::Cancelled { reason } => {
             let failure = Failure::new(FailureKind::Error, reason);
             decision.events.push(Event::AttemptEnded { slot });
-            end_job(state, slot, EndState::Cancelled, now.wall, Output::None, Some(failure), &mut decision);
+            end_job(state, slot, EndState::Cancelled, now, Output::None, Some(failure), &mut decision);
         }
         Outcome::Released => {
             decision.events.push(Event::AttemptEnded { slot });
@@ -72,13 +72,13 @@ fn failed(state: &State, slot: Slot, failure: Failure, retry: Retry, now: Now, d
     close(slot, Some(failure.clone()), now, true, decision);
     match delay_ms {
         Some(delay_ms) => decision.events.push(Event::Delayed { slot, delay_ms, now, is_retry: true }),
-        None => end_job(state, slot, EndState::Dead, now.wall, Output::None, Some(failure), decision),
+        None => end_job(state, slot, EndState::Dead, now, Output::None, Some(failure), decision),
     }
 }
 
 fn close(slot: Slot, failure: Option<Failure>, now: Now, counts: bool, decision: &mut Decision) {
     decision.events.push(match failure {
-        Some(failure) => Event::AttemptFailed { slot, failure, at: now.wall, counts },
+        Some(failure) => Event::AttemptFailed { slot, failure, now, counts },
         None => Event::AttemptEnded { slot },
     });
 }

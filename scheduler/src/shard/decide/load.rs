@@ -90,18 +90,18 @@ fn lost(state: &State, adopted: &[Vec<Claim>; 2], now: Now, decision: &mut Decis
         .filter_map(|(claim, at)| Some((open_slot(state, claim)?, claim.token, at)))
         .partition(|(_, token, _)| token.term >= state.settings.first_term);
     for (slot, ..) in unstarted.into_iter().filter(|(slot, ..)| state.jobs[*slot].cancel_requested) {
-        end_job(state, slot, EndState::Cancelled, now.wall, Output::None, None, decision);
+        end_job(state, slot, EndState::Cancelled, now, Output::None, None, decision);
     }
     let suspects = lost.iter().filter(|(slot, ..)| state.jobs[*slot].is_suspect()).count();
     for (slot, _, started) in &lost {
         decision.events.push(Event::Lost { slot: *slot, started: *started, now });
         let job = &state.jobs[*slot];
         if job.cancel_requested {
-            end_job(state, *slot, EndState::Cancelled, now.wall, Output::None, None, decision);
+            end_job(state, *slot, EndState::Cancelled, now, Output::None, None, decision);
         } else if job.lost + 1 >= state.settings.lost_max && job.is_suspect() && suspects == 1 {
             let message = format!("killed the process: {} attempts lost in a row, the last one alone", job.lost + 1);
             let failure = Failure::new(FailureKind::Lost, message);
-            end_job(state, *slot, EndState::Dead, now.wall, Output::None, Some(failure), decision);
+            end_job(state, *slot, EndState::Dead, now, Output::None, Some(failure), decision);
         } else {
             decision.events.push(Event::Returned { slot: *slot, arrival: job.arrival, now });
         }

@@ -86,6 +86,8 @@ pub(crate) fn stats_of(state: &State, queue: &Queue, waiting_callers: usize, now
         cancelled: queue.ended[2].count,
         expired: queue.ended[3].count,
         oldest_ready_ms: since.map(|since| now.mono.0.saturating_sub(since.max(0).unsigned_abs())),
+        done_last_minute: queue.done.last_minute(now.mono),
+        failed_last_minute: queue.failed.last_minute(now.mono),
         paused: queue.paused,
         slots: queue.slots,
         depth_max: queue.settings.depth_max,

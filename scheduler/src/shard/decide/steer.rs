@@ -39,7 +39,7 @@ pub(crate) fn cancel(state: &State, request: Request, id: JobId, now: Now) -> Re
         decision.effects.push((Mark::to_run(level), stop));
         JobState::Running
     } else {
-        end_job(state, slot, EndState::Cancelled, now.wall, Output::None, None, &mut decision);
+        end_job(state, slot, EndState::Cancelled, now, Output::None, None, &mut decision);
         JobState::Cancelled
     };
     Ok(decision.reply(Mark::from(level), request, Ok(Answer::Cancelled { state: state_after })))

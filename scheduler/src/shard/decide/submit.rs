@@ -135,8 +135,7 @@ impl<'a> Intake<'a> {
         if self.state.policy_nos.contains_key(policy) || self.policies.contains(policy) {
             return Ok(());
         }
-        let next = self.state.policies.last_key_value().map_or(0, |(no, _)| no.0 as usize + 1);
-        if next + self.policies.len() >= Refusal::POLICIES_MAX {
+        if self.state.policies.len() + self.policies.len() >= Refusal::POLICIES_MAX {
             return Err(Refusal::TooManyPolicies { policies_max: Refusal::POLICIES_MAX });
         }
         self.policies.insert(policy.clone());
