@@ -62,10 +62,11 @@ pub(crate) async fn run_all(starts: Arc<Mutex<std::vec::IntoIter<Start>>>) {
 
 impl Start {
     async fn run(self) {
-        let Self { guard, mut code } = self;
+        let Self { mut guard, mut code } = self;
         if guard.signals.abort_is_due() {
             return;
         }
+        guard.stage = Stage::Begun;
         match poll_fn(|cx| Poll::Ready(Pin::new(&mut code).poll(cx))).await {
             Poll::Ready(outcome) => guard.report(outcome),
             Poll::Pending => {
@@ -93,14 +94,25 @@ pub(crate) struct Guard {
     pub(crate) worker: ActorRef<WorkerMsg>,
     pub(crate) door: Arc<Door>,
     pub(crate) supervisor: ActorRef<SupervisorMsg>,
-    /// Dropped unreported, it means that no thread could be had, and not that the runtime is gone.
-    pub(crate) needs_thread: bool,
-    pub(crate) is_reported: bool,
+    pub(crate) stage: Stage,
+}
+
+/// How far an attempt is: what it means that its guard is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Its code waits for its runtime.
+    Waiting,
+    /// Its code waits for a thread of its own: dropped, none could be had.
+    NeedsThread,
+    /// Its code was polled.
+    Begun,
+    /// Its end is told.
+    Reported,
 }
 
 impl Guard {
     pub(crate) fn report(mut self, outcome: Outcome) {
-        self.is_reported = true;
+        self.stage = Stage::Reported;
         self.tell(outcome);
     }
 
@@ -116,17 +128,21 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if self.is_reported {
-            return;
-        }
-        if self.needs_thread {
-            return self.tell(failed_here("no thread could be started for a blocking attempt"));
-        }
-        if self.signals.reason().is_none() {
-            // Nobody asked for it, so the runtime under it is going down.
-            let _ = self.supervisor.send_message(SupervisorMsg::RuntimeGone);
-        }
-        self.tell(Outcome::Released);
+        let outcome = match self.stage {
+            Stage::Reported => return,
+            Stage::NeedsThread => failed_here("no thread could be started for a blocking attempt"),
+            // Handlers' panics are caught before they come here: this one is of what a service put around them.
+            Stage::Begun if std::thread::panicking() => failed_here("the code around the handler panicked"),
+            Stage::Waiting if std::thread::panicking() => Outcome::Released,
+            Stage::Waiting | Stage::Begun => {
+                if self.signals.reason().is_none() {
+                    // Nobody asked for it, so the runtime under it is going down.
+                    let _ = self.supervisor.send_message(SupervisorMsg::RuntimeGone);
+                }
+                Outcome::Released
+            }
+        };
+        self.tell(outcome);
     }
 }
 

@@ -163,6 +163,10 @@ impl Door {
         self.free_bytes.store(free_bytes.unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    pub(crate) fn is_disk_nearly_full(&self) -> bool {
+        self.free_bytes.load(Ordering::Relaxed) < self.free_bytes_min
+    }
+
     pub(crate) fn result_bytes_max(&self, queue: &Name) -> usize {
         self.queues.get(queue).map_or(0, |queue| queue.result_bytes_max)
     }

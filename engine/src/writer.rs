@@ -28,6 +28,8 @@ const BATCH_CHANGES_MAX: usize = 16_384;
 const BATCH_BYTES_MAX: usize = 32 << 20;
 /// The longest that something written stays unsynced: what the `Process` level may lose with the power.
 pub(crate) const SYNC_INTERVAL_MAX: Duration = Duration::from_secs(1);
+/// How often a nearly full disk is looked at while nothing is written.
+const DISK_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The way to the writer. Cloning is cheap; the writer ends with `Close` or with the last of these.
 pub(crate) type WriterHandle = UnboundedSender<WriterMsg>;
@@ -103,7 +105,7 @@ impl WriterCore {
                 (Err(_), Some(idle)) => {
                     let wait = async { tokio::time::timeout(idle, inbox.recv()).await };
                     let Ok(first) = runtime.block_on(wait) else {
-                        self.guarded(Self::sync);
+                        self.guarded(Self::idle);
                         continue;
                     };
                     first
@@ -120,7 +122,7 @@ impl WriterCore {
         loop {
             let first = if let Some(idle) = self.idle_for() {
                 let Ok(first) = tokio::time::timeout(idle, inbox.recv()).await else {
-                    self.guarded(Self::sync);
+                    self.guarded(Self::idle);
                     continue;
                 };
                 first
@@ -134,9 +136,18 @@ impl WriterCore {
         }
     }
 
-    /// How long an idle writer may wait before what is written has to be synced.
+    /// How long an idle writer may wait: until what is written has to be synced, or a full disk looked at again.
     fn idle_for(&self) -> Option<Duration> {
-        self.unsynced_since.map(|since| SYNC_INTERVAL_MAX.saturating_sub(since.elapsed()))
+        let sync = self.unsynced_since.map(|since| SYNC_INTERVAL_MAX.saturating_sub(since.elapsed()));
+        sync.or_else(|| self.door.is_disk_nearly_full().then_some(DISK_LOOK_INTERVAL))
+    }
+
+    fn idle(&mut self) {
+        if self.unsynced_since.is_some() {
+            self.sync();
+        }
+        // While nothing is accepted, nothing is written: only here it is seen that there is room again.
+        self.door.set_free_bytes(self.journal.free_bytes());
     }
 
     /// Does one message and all waves that wait behind it.

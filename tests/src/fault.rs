@@ -6,9 +6,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use windlass::MemoryJournal;
 use windlass::storage::{
-    Append, Batch, Capabilities, CommitNo, Journal, LoadError, Loaded, OpenError, Opened, Reader, Resolution,
-    StorageError,
+    Append, Batch, Capabilities, CommitNo, Journal, LoadError, Loaded, OpenError, Opened, Quarantined, Reader,
+    Resolution, StorageError,
 };
+use windlass_scheduler::change::Record;
 
 /// How an append goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,7 @@ pub enum Call {
 }
 
 type AppendHook = Box<dyn FnMut(&Batch) -> Option<AppendFault> + Send>;
+type RecordHook = Arc<dyn Fn(&Record) -> bool + Send + Sync>;
 
 #[derive(Default)]
 struct State {
@@ -51,11 +53,13 @@ struct State {
     syncs: u64,
     opens: u64,
     hook: Option<AppendHook>,
+    unreadable: Option<RecordHook>,
     on_append: VecDeque<AppendFault>,
     on_sync: VecDeque<Fault>,
     on_open: VecDeque<Fault>,
     on_load: VecDeque<Fault>,
     batches: Vec<Batch>,
+    free_bytes: Option<u64>,
     held: Vec<Call>,
     waiting: Vec<Call>,
 }
@@ -96,6 +100,16 @@ impl Faults {
     /// The next loading goes wrong so.
     pub fn on_load(&self, fault: Fault) {
         self.lock().on_load.push_back(fault);
+    }
+
+    /// Records of which this is true cannot be read from now on: they are moved aside when they are loaded.
+    pub fn damage(&self, is_damaged: impl Fn(&Record) -> bool + Send + Sync + 'static) {
+        self.lock().unreadable = Some(Arc::new(is_damaged));
+    }
+
+    /// So many bytes are free on the disk from now on.
+    pub fn set_free_bytes(&self, bytes: u64) {
+        self.lock().free_bytes = Some(bytes);
     }
 
     /// Stops these calls at a gate until [`release`](Self::release). Only where the writer has a thread of its own.
@@ -207,6 +221,17 @@ impl FaultJournal {
         self.faults.clone()
     }
 
+    fn load_readable(&mut self, sink: &mut dyn FnMut(Loaded) -> Option<String>) -> Result<(), LoadError> {
+        let unreadable = self.faults.lock().unreadable.clone();
+        self.inner.load(&mut |loaded| match loaded {
+            Loaded::Record(record) if unreadable.as_ref().is_some_and(|is_damaged| is_damaged(&record)) => {
+                let _ = sink(Loaded::Quarantined(Quarantined { key: "7f".to_owned(), reason: "damaged".to_owned() }));
+                Some("damaged".to_owned())
+            }
+            loaded => sink(loaded),
+        })
+    }
+
     fn write(&mut self, batch: &Batch) -> Append {
         let answer = self.inner.append(batch);
         if matches!(answer, Append::Ok) {
@@ -257,7 +282,7 @@ impl Journal for FaultJournal {
         match fault {
             Some(Fault::Panic) => panic!("a load that panics"),
             Some(Fault::Error) => Err(LoadError::Unreadable(failure())),
-            None => self.inner.load(sink),
+            None => self.load_readable(sink),
         }
     }
 
@@ -310,7 +335,7 @@ impl Journal for FaultJournal {
     }
 
     fn free_bytes(&self) -> Option<u64> {
-        self.inner.free_bytes()
+        self.faults.lock().free_bytes.or_else(|| self.inner.free_bytes())
     }
 
     fn reader(&self) -> Result<Arc<dyn Reader>, StorageError> {

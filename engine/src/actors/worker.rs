@@ -14,7 +14,7 @@ use windlass_scheduler::command::QueueNo;
 use windlass_scheduler::job::JobId;
 use windlass_scheduler::lease::{Lease, LeaseToken, StopReason};
 
-use crate::attempt::{End, Ends, Guard, Start, failed_here, run_all};
+use crate::attempt::{End, Ends, Guard, Stage, Start, failed_here, run_all};
 use crate::context::AttemptCore;
 use crate::door::Door;
 use crate::handler::{Registry, Runner};
@@ -120,12 +120,14 @@ impl WorkerState {
             abort: None,
             outcome: None,
         };
+        let runner = self.parts.registry.runners.get(&lease.kind).cloned();
+        // A service's own code runs in here, and may panic: that comes before anyone answers for the attempt.
+        let span = telemetry::attempt_span(&lease);
         if !self.parts.live.insert(id, attempt) {
             debug!(%id, %token, "the core that handed it out fell before it could begin");
             return None;
         }
-        let runner = self.parts.registry.runners.get(&lease.kind).cloned();
-        let span = telemetry::attempt_span(&lease);
+        let needs_thread = matches!(runner, Some(Runner::Blocking(_))) && !self.parts.is_single_runtime;
         let guard = Guard {
             id,
             token,
@@ -135,8 +137,7 @@ impl WorkerState {
             worker: myself.clone(),
             door: self.parts.door.clone(),
             supervisor: self.parts.supervisor.clone(),
-            needs_thread: matches!(runner, Some(Runner::Blocking(_))) && !self.parts.is_single_runtime,
-            is_reported: false,
+            stage: if needs_thread { Stage::NeedsThread } else { Stage::Waiting },
         };
         let core = AttemptCore { lease, signals, door: self.parts.door.clone(), follow_ups: Mutex::default() };
         let core = Arc::new(core);

@@ -5,7 +5,7 @@ use windlass::{
     Draft, EnqueueError, Job, JobState, MemoryJournal, QueueConfig, Refusal, SEC, WaitError, Why, new_job_id,
 };
 use windlass_tests::script::{Play, Script, step};
-use windlass_tests::world::{World, builder, start, work};
+use windlass_tests::world::{World, builder, start, start_with_faults, work};
 
 /// I6: everything has a limit with its unit in its name.
 #[tokio::test(start_paused = true)]
@@ -167,4 +167,33 @@ fn unknown_kinds_are_parked_where_they_are_allowed_and_run_where_they_are_known(
         let engine = life.builder().queue(work()).handler(|_: Unknown, _| async { Ok(()) }).start().await.unwrap();
         engine.handle::<Unknown>(id).wait().await.unwrap();
     });
+}
+
+/// I9: accepted means room to finish. New jobs stop while the disk still has room for acknowledgements.
+#[tokio::test(start_paused = true)]
+async fn a_nearly_full_disk_refuses_new_jobs_and_finishes_those_that_it_has() {
+    const MIB: u64 = 1 << 20;
+    let script = Script::new();
+    let (engine, faults) = start_with_faults(&script, work()).await;
+    script.plan("running", [Play::Hold]);
+    let running = engine.enqueue(step("running")).await.unwrap();
+    script.started("running", 1).await;
+    faults.set_free_bytes(255 * MIB);
+    // It is looked at with the syncs, once a second.
+    tokio::time::advance(SEC).await;
+    engine.enqueue(step("before the look")).and_wait().await.unwrap();
+    let refused = engine.enqueue(step("refused")).await.unwrap_err();
+    let EnqueueError::DiskNearlyFull { free_bytes, free_bytes_min } = refused else { panic!("{refused}") };
+    assert_eq!((free_bytes, free_bytes_min), (255 * MIB, 256 * MIB));
+    script.tell("running", Play::Succeed);
+    running.wait().await.unwrap();
+    // Nothing is written any more, and yet it is noticed that there is room again.
+    faults.set_free_bytes(257 * MIB);
+    let mut looks = 0;
+    while let Err(EnqueueError::DiskNearlyFull { .. }) = engine.enqueue(step("accepted")).await {
+        looks += 1;
+        assert!(looks < 5, "it looks once a second");
+        tokio::time::advance(SEC).await;
+    }
+    script.returned("accepted", 1).await;
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use windlass::{Durability, JobState, MIN, Priority, QueueConfig, SEC, StartError, Why};
+use windlass::{ControlError, Durability, JobState, MIN, Priority, QueueConfig, Refusal, SEC, StartError, Why};
+use windlass_scheduler::change::Record;
 use windlass_tests::script::{Play, Step, step};
 use windlass_tests::world::{World, took, work};
 
@@ -172,4 +173,32 @@ fn the_numbers_add_up_after_every_life() {
         assert_eq!(stats.totals.enqueued, 2 * (round + 1));
         assert_eq!(stats.totals.enqueued, live + retained + stats.totals.purged + stats.totals.quarantined);
     }
+}
+
+/// I11: what cannot be read is counted, and costs nobody else.
+#[test]
+fn a_record_that_cannot_be_read_costs_its_own_job_alone_and_is_counted() {
+    let mut world = World::new();
+    let [first, bad, last] = world.life(async |life| {
+        let engine = life.start(work()).await;
+        engine.pause("work").await.unwrap();
+        let mut ids = Vec::new();
+        for name in ["first", "bad", "last"] {
+            ids.push(engine.enqueue(step(name)).await.unwrap().id());
+        }
+        [ids[0], ids[1], ids[2]]
+    });
+    world.life(async |life| {
+        life.faults.damage(move |record| matches!(record, Record::Job(job) if job.id == bad));
+        let engine = life.start(work()).await;
+        engine.resume("work").await.unwrap();
+        for id in [first, last] {
+            engine.handle::<Step>(id).wait().await.unwrap();
+        }
+        let forgotten = engine.job(bad).await.unwrap_err();
+        assert!(matches!(forgotten, ControlError::Refused(Refusal::Forgotten { id }) if id == bad), "{forgotten}");
+        let totals = &engine.stats().await.unwrap()[0].totals;
+        assert_eq!((totals.enqueued, totals.done_total, totals.quarantined), (3, 2, 1));
+    });
+    assert_eq!(world.script.order(), ["first", "last"]);
 }

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use windlass::{
-    Clock, Context, EnqueueError, FailureKind, HealthState, Job, JobError, MIN, MemoryJournal, RetryPolicy, SEC,
+    Clock, Context, Draft, EnqueueError, FailureKind, HealthState, Job, JobError, MIN, MemoryJournal, RetryPolicy, SEC,
     StartError, WaitError,
 };
 use windlass_tests::fault::{AppendFault, Fault, FaultJournal};
-use windlass_tests::script::{Play, Script, What, block, step};
+use windlass_tests::script::{Play, Script, Step, What, block, step};
 use windlass_tests::world::{EPOCH_MS, builder, start, start_with_faults, work};
 
 /// Panics when it is dropped.
@@ -286,4 +286,47 @@ async fn the_end_of_a_panicking_attempt_is_reported_once() {
     assert!(script.history().iter().all(|event| event.what != What::Returned));
     let totals = engine.stats().await.unwrap()[0].totals.clone();
     assert_eq!((totals.attempts, totals.failures), (3, 3));
+}
+
+/// A log collector that panics at the first span of so many attempts.
+struct BrokenCollector {
+    panics: AtomicU32,
+}
+
+impl tracing::Subscriber for BrokenCollector {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.name() == "windlass.attempt"
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        let left = self.panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        assert_ne!(left, Ok(1), "a collector that panics at the last of them");
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, _: &tracing::Event<'_>) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// The worker falls between two attempts that it was told to start: the first has waited for its first poll, the second was
+/// nowhere yet, the third not even looked at.
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_a_worker_actor_costs_a_rebuild_and_no_job() {
+    for at in [1, 2, 3] {
+        let script = Script::new();
+        let (engine, faults) = start_with_faults(&script, work()).await;
+        let _collector = tracing::subscriber::set_default(BrokenCollector { panics: AtomicU32::new(at) });
+        let names = ["a", "b", "c"];
+        let receipts = engine.enqueue_all(names.map(|name| Draft::new(&step(name)))).await.unwrap();
+        for (receipt, name) in receipts.iter().zip(names) {
+            assert_eq!(engine.handle::<Step>(receipt.id).wait().await.unwrap(), name);
+            assert_eq!(script.attempts(name).len(), 1);
+        }
+        let totals = engine.stats().await.unwrap()[0].totals.clone();
+        assert_eq!((totals.done_total, totals.failures, totals.lost, faults.opens()), (3, 0, 0, 2), "at {at}");
+        assert_eq!(engine.health().state, HealthState::Healthy);
+    }
 }
