@@ -28,7 +28,7 @@ impl State {
             }
             Event::Claimed { queue, no, now, claims } => self.claimed(queue, no, now, &claims, tape),
             Event::AttemptFailed { slot, failure, now, counts } => {
-                self.attempt_failed(slot, failure, now, counts, tape)
+                self.attempt_failed(slot, failure, now, counts, tape);
             }
             Event::AttemptEnded { slot } => self.attempt_ended(slot, tape),
             Event::Delayed { slot, delay_ms, now, is_retry } => self.delayed(slot, delay_ms, now, is_retry, tape),
