@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | callers | `Submit`, `Ask`, `Unwatch` | queue |
 //! | worker | `Ends`, `Slots` | queue |
-//! | scheduler | `Due`, `Rearm` | queue |
+//! | scheduler | `Due` | queue |
 //! | writer | `Written`, `Synced` | queue |
 //! | queue | `Seal` (to itself, behind all that already waits) | queue |
 //! | supervisor | `Rearm`, `Adopt`, `Collect`, `Drain`, `StopAttempts`, `Finish`, `Halt` | queue |
@@ -72,8 +72,8 @@ pub(crate) enum QueueMsg {
     Slots { queue: QueueNo, slots: u32 },
     /// A timer fired.
     Due { queue: QueueNo, class: TimerClass },
-    /// All timers have to be armed anew: the clock jumped, or the scheduler is a new one, this.
-    Rearm(Option<ractor::ActorRef<SchedulerMsg>>),
+    /// This scheduler is a new one: all timers have to be armed there.
+    Rearm(ractor::ActorRef<SchedulerMsg>),
     /// The journal has everything up to this step.
     Written(u64),
     /// The journal has synced everything up to this step.

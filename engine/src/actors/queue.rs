@@ -144,7 +144,7 @@ impl QueueState {
             QueueMsg::Slots { queue, slots } => self.command(Command::Slots { queue, slots }),
             QueueMsg::Due { queue, class } => self.command(Command::Due { queue, class }),
             QueueMsg::Rearm(scheduler) => {
-                self.parts.scheduler = scheduler.unwrap_or_else(|| self.parts.scheduler.clone());
+                self.parts.scheduler = scheduler;
                 self.command(Command::Rearm);
             }
             QueueMsg::Adopt => self.adopt(),

@@ -1,7 +1,7 @@
 //! The scheduler actor: one sleep until the earliest timer, then `Due` to the queue.
 //!
-//! Owns soft state only (I7): the earliest instant per queue and class. Lose it, and the queue arms it again. Notices when
-//! the wall clock jumps against the monotonic one, and has everything armed anew.
+//! Owns soft state only (I7): the earliest instant per queue and class. Lose it, and the queue arms it again. A jump of
+//! the wall clock needs no arming: every look compares all instants with both clocks as they are now.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::door::Door;
 use crate::messages::{QueueMsg, SchedulerMsg};
 use std::sync::Arc;
 
-/// While a wall timer is armed, the clock is looked at this often.
+/// While a wall timer is armed, the clock is looked at this often: so late may a jump be noticed.
 const LOOK_MS_MAX: u64 = 1_000;
 /// Wall and monotonic clock may drift apart by so much between two looks.
 const JUMP_MS_MIN: u64 = 1_000;
@@ -74,7 +74,7 @@ impl Actor for SchedulerActor {
 impl SchedulerState {
     fn look(&mut self, myself: &ActorRef<SchedulerMsg>) {
         let now = self.parts.clocks.now();
-        self.notice_jump(now);
+        self.tell_jump(now);
         let mut due = Vec::new();
         self.timers.retain(|timer, at| {
             let is_due = match at {
@@ -115,14 +115,13 @@ impl SchedulerState {
         self.sleep = Some((until_ms, sleep.abort_handle()));
     }
 
-    fn notice_jump(&mut self, now: Now) {
+    fn tell_jump(&mut self, now: Now) {
         let passed = now.mono.since_ms(self.last_look.mono);
         let forward = now.wall.since_ms(self.last_look.wall).saturating_sub(passed);
         let back = self.last_look.wall.plus_ms(passed).since_ms(now.wall);
         self.last_look = now;
         if forward.max(back) > JUMP_MS_MIN {
-            warn!(forward_ms = forward, back_ms = back, "the wall clock jumped: all timers are armed anew");
-            self.parts.door.tell_queue(QueueMsg::Rearm(None));
+            warn!(forward_ms = forward, back_ms = back, "the wall clock jumped: dates and expiries follow it");
         }
     }
 }

@@ -236,8 +236,8 @@ impl SupervisorState {
             return self.schedule_rebuild(myself, reason);
         }
         warn!(reason, "the scheduler actor is started again");
-        if let Some(queue) = &self.queue {
-            let _ = queue.send_message(QueueMsg::Rearm(self.scheduler.clone()));
+        if let (Some(queue), Some(scheduler)) = (&self.queue, self.scheduler.clone()) {
+            let _ = queue.send_message(QueueMsg::Rearm(scheduler));
         }
     }
 
