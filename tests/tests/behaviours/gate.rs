@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use windlass::{Durability, Engine, EnqueueError, MemoryJournal, QueueConfig, Refusal, SEC, new_job_id};
-use windlass_tests::fault::{Call, FaultJournal, Faults};
+use windlass_tests::fault::{AppendFault, Call, FaultJournal, Faults};
 use windlass_tests::script::{Play, Script, block, step};
 use windlass_tests::world::{builder, work};
 
@@ -132,6 +132,30 @@ async fn no_attempt_starts_before_its_start_is_written_and_none_waits_for_a_sync
     in_time(script.started("a", 1)).await;
     faults.release(Call::Sync);
     in_time(first).await.unwrap().unwrap();
+    engine.shutdown(SEC).await.unwrap();
+}
+
+/// I10: what waits behind a refused write is not written either, before the journal has been opened and loaded again.
+#[tokio::test]
+async fn nothing_that_waits_behind_a_refused_write_is_written() {
+    let script = Script::new();
+    let (engine, faults) = start(&script, work()).await;
+    faults.hold(Call::Append);
+    faults.on_append(AppendFault::Refused);
+    let ids = [new_job_id(), new_job_id()];
+    let refused = spawn_enqueue(&engine, ids[0]);
+    in_time(faults.stands_at_the_gate(Call::Append)).await;
+    let behind = spawn_enqueue(&engine, ids[1]);
+    settle(&engine).await;
+    assert_eq!(engine.stats().await.unwrap()[0].running, 2);
+    faults.release(Call::Append);
+    for caller in [refused, behind] {
+        assert!(matches!(in_time(caller).await.unwrap(), Err(EnqueueError::Interrupted { .. })));
+    }
+    for id in ids {
+        assert!(in_time(spawn_enqueue(&engine, id)).await.unwrap().unwrap(), "it is new");
+    }
+    assert_eq!((faults.opens(), faults.batches()[0].commit_no.term), (2, 2));
     engine.shutdown(SEC).await.unwrap();
 }
 
