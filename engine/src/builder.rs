@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use windlass_scheduler::command::QueueNo;
 use windlass_scheduler::job::Name;
-use windlass_scheduler::settings::ShardSettings;
+use windlass_scheduler::settings::{KindSettings, ShardSettings};
 use windlass_storage::{Journal, MemoryJournal};
 
 use crate::actors::supervisor::{Supervisor, SupervisorParts, WorkerPlan};
@@ -221,7 +221,7 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
         let journal = self.journal.take().ok_or(ConfigError::NoJournal)?;
         let queues = self.queues.iter().map(|queue| queue.settings.clone()).collect();
         let seed = std::hash::RandomState::new().build_hasher().finish();
-        let mut settings = ShardSettings::new(0, seed, queues, kinds.into_iter().collect());
+        let mut settings = ShardSettings::new(0, seed, queues, kinds.into_iter().map(KindSettings::new).collect());
         settings.unknown_kinds = self.unknown_kinds;
         Ok((settings, journal))
     }

@@ -115,7 +115,7 @@ impl Door {
             free_bytes: AtomicU64::new(u64::MAX),
             free_bytes_min,
             queues: settings.queues.iter().map(|queue| (queue.name.clone(), limits(queue))).collect(),
-            kinds: settings.kinds.clone(),
+            kinds: settings.kinds.iter().map(|kind| kind.name.clone()).collect(),
             unknown_kinds: settings.unknown_kinds,
             live: Arc::new(LiveTable::default()),
         }

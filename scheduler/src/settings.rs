@@ -136,6 +136,33 @@ impl QueueSettings {
     }
 }
 
+/// A kind that has a handler, with what its jobs go by instead of their queue's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KindSettings {
+    /// Its name.
+    pub name: Name,
+    /// The retry policy of its jobs that have none of their own, looked up at each failure; `None`: the queue's.
+    pub retry: Option<RetryPolicy>,
+    /// How long an attempt may run in milliseconds, for jobs that do not say; `None`: as the queue says.
+    pub timeout_ms: Option<u64>,
+    /// Attempts that may run at once, over all queues; `None`: as many as their slots.
+    pub slots: Option<u32>,
+}
+
+impl KindSettings {
+    /// A kind that goes by its queue's settings.
+    #[must_use]
+    pub const fn new(name: Name) -> Self {
+        Self { name, retry: None, timeout_ms: None, slots: None }
+    }
+}
+
+impl From<&str> for KindSettings {
+    fn from(name: &str) -> Self {
+        Self::new(Name::from(name))
+    }
+}
+
 /// Everything that a shard is started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardSettings {
@@ -148,7 +175,7 @@ pub struct ShardSettings {
     /// The queues.
     pub queues: Vec<QueueSettings>,
     /// The kinds that have a handler.
-    pub kinds: Vec<Name>,
+    pub kinds: Vec<KindSettings>,
     /// Whether jobs of other kinds are accepted (and parked) rather than refused.
     pub unknown_kinds: bool,
     /// The most jobs that one enqueue takes.
@@ -162,7 +189,7 @@ pub struct ShardSettings {
 impl ShardSettings {
     /// Settings with the default limits.
     #[must_use]
-    pub const fn new(term: u64, seed: u64, queues: Vec<QueueSettings>, kinds: Vec<Name>) -> Self {
+    pub const fn new(term: u64, seed: u64, queues: Vec<QueueSettings>, kinds: Vec<KindSettings>) -> Self {
         Self {
             term,
             first_term: term,

@@ -59,6 +59,13 @@ pub enum Why {
         /// How many may run at once.
         suspects_max: u32,
     },
+    /// As many attempts of its kind as may run do.
+    KindInUse {
+        /// Attempts of the kind that run, in all queues.
+        running: u32,
+        /// How many may.
+        slots: u32,
+    },
     /// All slots are taken, or more urgent or earlier jobs go first.
     InLine {
         /// Jobs of its queue that run.

@@ -26,7 +26,7 @@ fn driver_keeping(count_max: u64) -> Driver {
     let mut queue = QueueSettings::new(Name::from("mail"));
     queue.slots = 0;
     queue.retention.dropped.count_max = count_max;
-    let settings = ShardSettings::new(1, 7, vec![queue], vec![Name::from("work")]);
+    let settings = ShardSettings::new(1, 7, vec![queue], vec!["work".into()]);
     Driver::new(settings, Now { mono: Mono(0), wall: Timestamp(1_000_000) })
 }
 

@@ -101,9 +101,17 @@ fn queue_settings(words: &Words<'_>) -> QueueSettings {
 
 impl Script {
     fn new() -> Self {
-        let mut settings = ShardSettings::new(0, 7, Vec::new(), vec![Name::from("work"), Name::from("other")]);
+        let mut settings = ShardSettings::new(0, 7, Vec::new(), vec!["work".into(), "other".into()]);
         settings.unknown_kinds = true;
         Self { settings, driver: None, names: BTreeMap::new(), asked: BTreeMap::new(), out: String::new() }
+    }
+
+    /// Changes what is said of one of the kinds.
+    fn kind(&mut self, words: &Words<'_>) {
+        let kind = self.settings.kinds.iter_mut().find(|kind| kind.name.as_str() == words.word(1)).unwrap();
+        kind.slots = words.option("slots");
+        kind.timeout_ms = words.option("timeout");
+        kind.retry = words.options.get("retry").map(|text| retry(text));
     }
 
     fn driver(&mut self) -> &mut Driver {
@@ -345,10 +353,11 @@ fn tell(text: &str) -> String {
                 is_expected = true;
             }
             _ if line.is_empty() || line.starts_with('#') => {}
-            _ if line.starts_with("queue") || line.starts_with("bulk_jobs_max") => {
-                assert!(script.driver.is_none(), "the queues come first");
+            _ if ["queue", "kind", "bulk_jobs_max"].iter().any(|word| line.starts_with(word)) => {
+                assert!(script.driver.is_none(), "the settings come first");
                 let words = Words::new(line);
                 match words.word(0) {
+                    "kind" => script.kind(&words),
                     "queue" => script.settings.queues.push(queue_settings(&words)),
                     _ => script.settings.bulk_jobs_max = words.number(1) as usize,
                 }

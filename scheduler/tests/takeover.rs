@@ -25,7 +25,7 @@ const NOW: Now = Now { mono: Mono(0), wall: Timestamp(1_000_000) };
 /// A shard of the third term in a process that began with the first, and one job in its journal or twin.
 fn shard(level: Level) -> Shard {
     let queue = QueueSettings { level, slots: 0, ..QueueSettings::new(Name::from("mail")) };
-    let settings = ShardSettings::new(3, 7, vec![queue], vec![Name::from("work")]);
+    let settings = ShardSettings::new(3, 7, vec![queue], vec!["work".into()]);
     let mut shard = Shard::new(ShardSettings { first_term: 1, ..settings });
     let head = Head {
         queue: Name::from("mail"),

@@ -6,7 +6,7 @@ mod ends;
 mod load;
 
 use super::slab::{NONE, Slot};
-use super::state::{KindEntry, Live, Place, Queue, Spot, State};
+use super::state::{KindEntry, Live, Place, Queue, Spot, State, lane};
 use super::tape::Tape;
 use crate::change::{Change, PolicyNo, Record, Setting};
 use crate::command::QueueNo;
@@ -142,17 +142,17 @@ impl State {
         self.watch_expiry(slot);
     }
 
-    /// Puts a job into the line, the suspects' line or, where nobody can run it, among the parked.
+    /// Puts a job into its lane or, where nobody can run it, among the parked.
     fn place_ready(&mut self, slot: Slot, now: Now) {
         let (queue, kind) = (self.jobs[slot].queue, self.jobs[slot].kind);
         let can_run = self.can_run(queue, kind);
+        let lane = self.lane_of(&self.jobs[slot]);
         let live = &mut self.jobs[slot];
         live.clock_ms = as_key(now.mono.0);
         let queue = &mut self.queues[queue.0 as usize];
         if can_run {
             live.spot = Spot::Line;
-            let line = if live.is_suspect() { &mut queue.suspects } else { &mut queue.line };
-            line.join(&mut self.jobs, slot);
+            queue.lanes[lane].join(&mut self.jobs, slot);
         } else {
             live.spot = Spot::Parked;
             queue.parked += 1;
@@ -175,8 +175,8 @@ impl State {
                 queue.delayed -= 1;
             }
             Spot::Line => {
-                let line = if live.is_suspect() { &mut queue.suspects } else { &mut queue.line };
-                line.leave(&mut self.jobs, slot);
+                let lane = lane(self.kinds[live.kind as usize].limit, live.is_suspect());
+                queue.lanes[lane].leave(&mut self.jobs, slot);
             }
             Spot::Parked => queue.parked -= 1,
             Spot::Running => unreachable!("a running job leaves by the end of its attempt"),
@@ -221,7 +221,7 @@ impl State {
     pub(super) fn add_queue(&mut self, settings: QueueSettings, is_configured: bool) -> QueueNo {
         let no = QueueNo(self.queues.len() as u32);
         self.queue_names.insert(settings.name.clone(), no);
-        self.queues.push(Queue::new(settings, is_configured));
+        self.queues.push(Queue::new(settings, is_configured, self.limited_kinds.len()));
         no
     }
 
@@ -230,7 +230,13 @@ impl State {
             return *no;
         }
         let no = self.kinds.len() as u32;
-        self.kinds.push(KindEntry { name: name.clone(), is_handled: false });
+        self.kinds.push(KindEntry {
+            name: name.clone(),
+            is_handled: false,
+            retry: None,
+            timeout_ms: None,
+            limit: None,
+        });
         self.kind_names.insert(name.clone(), no);
         no
     }

@@ -4,6 +4,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use super::Shard;
@@ -21,7 +22,7 @@ pub struct Portrait {
     pub jobs: BTreeMap<JobId, (Name, usize, Head, Option<LeaseToken>)>,
     /// Retained jobs: queue, end, number.
     pub retained: BTreeMap<JobId, (Name, EndState, u64)>,
-    /// The lines: ready jobs in order, by queue.
+    /// Ready jobs in order, by queue.
     pub lines: BTreeMap<Name, Vec<JobId>>,
     /// Counters, by queue; queues that never had a job are left out.
     pub counters: BTreeMap<Name, (bool, Counters)>,
@@ -41,8 +42,9 @@ impl Shard {
             (live.id, (kind, live.body.payload.len(), state.head_of(live), token))
         };
         let line = |queue: &Queue| {
-            let ids = queue.line.iter(&state.jobs).chain(queue.suspects.iter(&state.jobs));
-            (name(queue), ids.map(|slot| state.jobs[slot].id).collect::<Vec<_>>())
+            let mut slots: Vec<_> = queue.lanes.iter().flat_map(|lane| lane.iter(&state.jobs)).collect();
+            slots.sort_unstable_by_key(|slot| (state.jobs[*slot].priority, state.jobs[*slot].arrival));
+            (name(queue), slots.iter().map(|slot| state.jobs[*slot].id).collect::<Vec<_>>())
         };
         let stubs = state.stubs.iter();
         Portrait {
@@ -119,9 +121,9 @@ fn check_queue(state: &State, queue: &Queue) -> Result<(), String> {
     if queue.at.len() as u64 + queue.delay.len() as u64 != queue.delayed {
         return Err(format!("{} jobs are delayed, the timers disagree", queue.delayed));
     }
-    for (line, suspects) in [(&queue.line, false), (&queue.suspects, true)] {
+    for (no, line) in queue.lanes.iter().enumerate() {
         let ranks: Vec<_> = line.iter(&state.jobs).map(|slot| &state.jobs[slot]).collect();
-        if ranks.len() as u64 != line.len() || ranks.iter().any(|live| live.is_suspect() != suspects) {
+        if ranks.len() as u64 != line.len() || ranks.iter().any(|live| state.lane_of(live) != no) {
             return Err(format!("a line of {} has {} members", line.len(), ranks.len()));
         }
         if !ranks.is_sorted_by_key(|live| (live.priority, live.arrival)) {
@@ -154,9 +156,16 @@ fn check_ended(state: &State, queue: &Queue) -> Result<(), String> {
 fn check_claims(state: &State) -> Result<(), String> {
     let mut open: BTreeMap<_, usize> = BTreeMap::new();
     let mut suspects = 0;
-    for run in state.jobs.iter().filter_map(|(_, live)| live.run.as_ref()) {
+    let mut of_kind = vec![0; state.kinds.len()];
+    for (live, run) in state.jobs.iter().filter_map(|(_, live)| Some((live, live.run.as_ref()?))) {
         *open.entry(run.claims).or_default() += 1;
         suspects += u32::from(run.suspect);
+        of_kind[live.kind as usize] += 1;
+    }
+    for (kind, running) in state.kinds.iter().zip(of_kind) {
+        if kind.limit.is_some_and(|limit| limit.running != running || running > limit.slots) {
+            return Err(format!("{running} attempts of kind {} run, its limit is {:?}", kind.name, kind.limit));
+        }
     }
     let counted: BTreeMap<_, usize> = state.claims_open.iter().map(|(no, record)| (*no, record.open)).collect();
     if open != counted || suspects != state.suspects_running {

@@ -38,7 +38,7 @@ pub(crate) enum Place {
 pub(crate) enum Spot {
     /// In the timers.
     Delayed,
-    /// In the line, or in the suspects' line.
+    /// In line: in one of the queue's lanes.
     Line,
     /// Among the running.
     Running,
@@ -119,9 +119,8 @@ pub(crate) struct Queue {
     pub(crate) is_configured: bool,
     pub(crate) slots: u32,
     pub(crate) paused: bool,
-    pub(crate) line: Line,
-    /// Ready jobs that were lost twice or more: they go only as many at once as may.
-    pub(crate) suspects: Line,
+    /// What is ready, in lanes that have limits of their own: see [`lane`].
+    pub(crate) lanes: Vec<Line>,
     pub(crate) delay: Timers,
     pub(crate) at: Timers,
     pub(crate) leases: BTreeSet<(Mono, Slot)>,
@@ -142,6 +141,28 @@ pub(crate) struct Queue {
 pub(crate) struct KindEntry {
     pub(crate) name: Name,
     pub(crate) is_handled: bool,
+    pub(crate) retry: Option<RetryPolicy>,
+    pub(crate) timeout_ms: Option<u64>,
+    pub(crate) limit: Option<KindLimit>,
+}
+
+/// How many attempts of a kind may run at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KindLimit {
+    /// Which of the limited kinds it is.
+    pub(crate) no: usize,
+    pub(crate) slots: u32,
+    pub(crate) running: u32,
+}
+
+/// The lane of a job within its queue: a limited kind has two of its own, all other kinds share the first two; the second of
+/// a pair is for suspects. So what may not go is in nobody's way, and nobody walks past it.
+pub(crate) const fn lane(limit: Option<KindLimit>, is_suspect: bool) -> usize {
+    let pair = match limit {
+        Some(limit) => limit.no + 1,
+        None => 0,
+    };
+    2 * pair + is_suspect as usize
 }
 
 /// The whole of it.
@@ -152,6 +173,8 @@ pub(crate) struct State {
     pub(crate) queue_names: BTreeMap<Name, QueueNo>,
     pub(crate) kinds: Vec<KindEntry>,
     pub(crate) kind_names: BTreeMap<Name, u32>,
+    /// The kinds that have a limit, in the order of their lanes.
+    pub(crate) limited_kinds: Vec<u32>,
     pub(crate) policies: BTreeMap<PolicyNo, RetryPolicy>,
     pub(crate) policy_nos: BTreeMap<RetryPolicy, PolicyNo>,
     /// Policies that were loaded from one store only: from the journal, or from the twin.
@@ -187,6 +210,7 @@ impl State {
             queue_names: BTreeMap::new(),
             kinds: Vec::new(),
             kind_names: BTreeMap::new(),
+            limited_kinds: Vec::new(),
             policies: BTreeMap::new(),
             policy_nos: BTreeMap::new(),
             policies_once: BTreeSet::new(),
@@ -207,12 +231,15 @@ impl State {
             stale_acks: 0,
             settings,
         };
+        for kind in state.settings.kinds.clone() {
+            let no = state.intern_kind(&kind.name);
+            let limit = kind.slots.map(|slots| KindLimit { no: state.limited_kinds.len(), slots, running: 0 });
+            state.limited_kinds.extend(limit.is_some().then_some(no));
+            state.kinds[no as usize] =
+                KindEntry { name: kind.name, is_handled: true, retry: kind.retry, timeout_ms: kind.timeout_ms, limit };
+        }
         for queue in state.settings.queues.clone() {
             state.add_queue(queue, true);
-        }
-        for kind in state.settings.kinds.clone() {
-            let no = state.intern_kind(&kind);
-            state.kinds[no as usize].is_handled = true;
         }
         state
     }
@@ -241,7 +268,34 @@ impl State {
 
     pub(crate) fn policy_of<'a>(&'a self, live: &Live) -> &'a RetryPolicy {
         let own = live.policy.and_then(|no| self.policies.get(&no));
-        own.unwrap_or(&self.queue(live.queue).settings.retry)
+        let kind = &self.kinds[live.kind as usize];
+        own.or(kind.retry.as_ref()).unwrap_or(&self.queue(live.queue).settings.retry)
+    }
+
+    /// How long an attempt of this job may run: the job's own word, then its kind's, then its queue's.
+    pub(crate) fn timeout_ms_of(&self, live: &Live) -> Option<u64> {
+        let kind = &self.kinds[live.kind as usize];
+        live.timeout_ms.or(kind.timeout_ms).or(self.queue(live.queue).settings.timeout_ms)
+    }
+
+    pub(crate) fn lane_of(&self, live: &Live) -> usize {
+        lane(self.kinds[live.kind as usize].limit, live.is_suspect())
+    }
+
+    /// How many more suspects may run.
+    pub(crate) const fn suspects_free(&self) -> u32 {
+        self.suspects_max.saturating_sub(self.suspects_running)
+    }
+
+    /// How many more attempts of the kinds of this lane may run.
+    pub(crate) fn kind_free(&self, lane: usize) -> u32 {
+        let kind = (lane / 2).checked_sub(1).map(|no| &self.kinds[self.limited_kinds[no] as usize]);
+        kind.and_then(|kind| kind.limit).map_or(u32::MAX, |limit| limit.slots.saturating_sub(limit.running))
+    }
+
+    /// Whether the first of this lane may go, as far as the lane goes.
+    pub(crate) fn is_lane_open(&self, lane: usize) -> bool {
+        (lane.is_multiple_of(2) || self.suspects_free() > 0) && self.kind_free(lane) > 0
     }
 
     /// Whether someone here can run it, its turn granted.
@@ -297,13 +351,12 @@ impl Live {
 }
 
 impl Queue {
-    pub(crate) fn new(settings: QueueSettings, is_configured: bool) -> Self {
+    pub(crate) fn new(settings: QueueSettings, is_configured: bool, limited_kinds: usize) -> Self {
         Self {
             is_configured,
             slots: 0,
             paused: false,
-            line: Line::new(),
-            suspects: Line::new(),
+            lanes: (0..2 * (limited_kinds + 1)).map(|_| Line::new()).collect(),
             delay: BTreeSet::new(),
             at: BTreeSet::new(),
             leases: BTreeSet::new(),
@@ -323,12 +376,12 @@ impl Queue {
         self.settings.level
     }
 
-    pub(crate) const fn ready(&self) -> u64 {
-        self.line.len() + self.suspects.len()
+    pub(crate) fn ready(&self) -> u64 {
+        self.lanes.iter().map(Line::len).sum()
     }
 
     /// Jobs that wait: what the depth limit counts.
-    pub(crate) const fn depth(&self) -> u64 {
+    pub(crate) fn depth(&self) -> u64 {
         self.ready() + self.delayed + self.parked
     }
 

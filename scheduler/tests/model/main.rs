@@ -26,7 +26,9 @@ use windlass_scheduler::effect::Deadline;
 use windlass_scheduler::job::{Body, JobId, Name, NewJob, Priority, When};
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
-use windlass_scheduler::settings::{Keep, KeepDone, Level, QueueSettings, Retention, ShardSettings, WhenFull};
+use windlass_scheduler::settings::{
+    Keep, KeepDone, KindSettings, Level, QueueSettings, Retention, ShardSettings, WhenFull,
+};
 use windlass_scheduler::state::State;
 use windlass_scheduler::time::{Mono, Now, Timestamp};
 
@@ -203,7 +205,10 @@ fn settings() -> ShardSettings {
     let mut safe = queue(QUEUES[2], Level::Durable);
     (safe.slots, safe.depth_max) = (3, 5);
     safe.retention.dropped.count_max = 1;
-    let kinds = KINDS[..2].iter().map(|kind| Name::from(*kind)).collect();
+    let mut kinds: Vec<_> = KINDS[..2].iter().map(|kind| KindSettings::from(*kind)).collect();
+    kinds[1].slots = Some(2);
+    kinds[1].timeout_ms = Some(80);
+    kinds[1].retry = Some(RetryPolicy { backoff: Backoff::Fixed { delay_ms: 20 }, attempts_max: 2, jitter_percent: 0 });
     ShardSettings { unknown_kinds: true, bulk_jobs_max: 3, ..ShardSettings::new(1, 7, vec![ram, tiny, safe], kinds) }
 }
 

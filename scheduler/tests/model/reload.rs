@@ -17,7 +17,7 @@ use windlass_scheduler::state::{EndState, State};
 use windlass_scheduler::time::{Mono, Now, Timestamp};
 
 use super::common::{Driver, Store};
-use super::world::{Ended, Job, World};
+use super::world::{Ended, Job, World, timeout_ms};
 
 impl World {
     /// What is left where the journal stands at this world, and the twin at that one (or nowhere: the process died).
@@ -54,7 +54,7 @@ impl World {
                     job.clock = now.mono.0 as i64 + job.due.unwrap() as i64 - now.wall.0 as i64;
                 }
                 State::Running if adopted.contains(id) => {
-                    let timeout_ms = job.timeout_ms.or(self.settings.queues[job.queue].timeout_ms);
+                    let timeout_ms = timeout_ms(&self.settings, job);
                     (job.deadline, job.overdue) = (timeout_ms.map(|ms| now.mono.0 + ms), false);
                     job.was_suspect = job.lost >= 2;
                 }
@@ -131,7 +131,7 @@ impl World {
         for (no, queue) in self.settings.queues.iter().enumerate() {
             let mut line: Vec<_> =
                 self.jobs.iter().filter(|(_, job)| job.queue == no && job.state == State::Ready).collect();
-            line.sort_unstable_by_key(|(_, job)| (job.lost >= 2, job.priority, job.turn));
+            line.sort_unstable_by_key(|(_, job)| (job.priority, job.turn));
             let line: Vec<_> = line.into_iter().map(|(id, _)| *id).collect();
             assert_eq!(portrait.lines.get(&queue.name).cloned().unwrap_or_default(), line, "line of {}", queue.name);
             if let Some((paused, counters)) = portrait.counters.get(&queue.name) {

@@ -10,7 +10,7 @@ use windlass_scheduler::attempt::{Failure, FailureKind, Outcome, Output, Retry};
 use windlass_scheduler::change::Counters;
 use windlass_scheduler::job::{JobId, Name, NewJob, When};
 use windlass_scheduler::retry::RetryPolicy;
-use windlass_scheduler::settings::{KeepDone, Level, ShardSettings};
+use windlass_scheduler::settings::{KeepDone, KindSettings, Level, ShardSettings};
 use windlass_scheduler::state::{EndState, State};
 use windlass_scheduler::time::Now;
 
@@ -69,6 +69,17 @@ pub(crate) struct World {
     pub(crate) next_turn: i64,
     /// How jobs ended in the step at hand, for those who watch.
     pub(crate) endings: Vec<(JobId, EndState, Output)>,
+}
+
+/// What the settings say of a kind that they know.
+fn kind<'a>(settings: &'a ShardSettings, name: &Name) -> Option<&'a KindSettings> {
+    settings.kinds.iter().find(|kind| kind.name == *name)
+}
+
+/// The job's own word, then its kind's, then its queue's.
+pub(crate) fn timeout_ms(settings: &ShardSettings, job: &Job) -> Option<u64> {
+    let of_kind = || kind(settings, &job.kind).and_then(|kind| kind.timeout_ms);
+    job.timeout_ms.or_else(of_kind).or(settings.queues[job.queue].timeout_ms)
 }
 
 impl World {
@@ -153,7 +164,13 @@ impl World {
     pub(crate) fn stand(&mut self, id: JobId) {
         let job = self.jobs.get_mut(&id).unwrap();
         job.due = None;
-        job.state = if self.settings.kinds.contains(&job.kind) { State::Ready } else { State::Parked };
+        let is_handled = kind(&self.settings, &job.kind).is_some();
+        job.state = if is_handled { State::Ready } else { State::Parked };
+    }
+
+    fn kind_is_free(&self, name: &Name) -> bool {
+        let running = || self.jobs.values().filter(|job| job.state == State::Running && job.kind == *name).count();
+        kind(&self.settings, name).and_then(|kind| kind.slots).is_none_or(|slots| running() < slots as usize)
     }
 
     /// The next job of this queue that may start, whatever its expiry.
@@ -161,7 +178,7 @@ impl World {
         let suspects_running = self.jobs.values().filter(|job| job.state == State::Running && job.was_suspect).count();
         let may_run = |job: &Job| {
             let is_free = job.lost < 2 || (suspects_running as u32) < self.suspects_max;
-            job.queue == queue && job.state == State::Ready && is_free
+            job.queue == queue && job.state == State::Ready && is_free && self.kind_is_free(&job.kind)
         };
         let ready = self.jobs.iter().filter(|(_, job)| may_run(job));
         ready.min_by_key(|(_, job)| (job.priority, job.turn)).map(|(id, _)| *id)
@@ -171,7 +188,7 @@ impl World {
     pub(crate) fn claim(&mut self, queue: usize, now: Now) {
         while !self.draining && !self.paused.contains(&queue) && self.running(queue) < self.slots[queue] {
             let Some(id) = self.next(queue) else { return };
-            let timeout_ms = self.settings.queues[queue].timeout_ms;
+            let timeout_ms = timeout_ms(&self.settings, &self.jobs[&id]);
             let job = self.jobs.get_mut(&id).unwrap();
             if job.expires.is_some_and(|expires| expires <= now.wall.0) {
                 self.close(id, EndState::Expired, Output::None, None, now);
@@ -181,7 +198,7 @@ impl World {
             job.state = State::Running;
             job.was_suspect = job.lost >= 2;
             job.overdue = false;
-            job.deadline = job.timeout_ms.or(timeout_ms).map(|ms| now.mono.0 + ms);
+            job.deadline = timeout_ms.map(|ms| now.mono.0 + ms);
             self.counters[queue].attempts += 1;
         }
     }
@@ -299,7 +316,8 @@ impl World {
                 let job = self.jobs.get_mut(&id).unwrap();
                 let (queue, failures) = (job.queue, job.failures + 1);
                 job.failures = failures;
-                let policy = job.policy.as_ref().unwrap_or(&self.settings.queues[queue].retry);
+                let of_kind = kind(&self.settings, &job.kind).and_then(|kind| kind.retry.as_ref());
+                let policy = job.policy.as_ref().or(of_kind).unwrap_or(&self.settings.queues[queue].retry);
                 let delay = policy.delay_ms(failures, id).map(|ms| if let Retry::After(ms) = retry { ms } else { ms });
                 self.counters[queue].failures += 1;
                 match delay.filter(|_| retry != Retry::Never) {

@@ -96,6 +96,9 @@ impl State {
             queue.leases.insert((deadline, slot));
         }
         self.suspects_running += u32::from(suspect);
+        if let Some(limit) = &mut self.kinds[live.kind as usize].limit {
+            limit.running += 1;
+        }
         self.running.insert(token, slot);
     }
 
@@ -112,6 +115,9 @@ impl State {
             queue.leases.remove(&(deadline, slot));
         }
         self.suspects_running -= u32::from(run.suspect);
+        if let Some(limit) = &mut self.kinds[live.kind as usize].limit {
+            limit.running -= 1;
+        }
         self.running.remove(&run.token);
         let id = live.id;
         self.spend_claim(id, run.claims, tape);
@@ -198,7 +204,7 @@ impl State {
 
     pub(super) fn adopted(&mut self, slot: Slot, token: LeaseToken, no: ClaimsNo, now: Now) {
         self.unplace(slot);
-        let timeout = self.jobs[slot].timeout_ms.or(self.queue(self.jobs[slot].queue).settings.timeout_ms);
+        let timeout = self.timeout_ms_of(&self.jobs[slot]);
         self.start(slot, token, no, timeout.map(|ms| now.mono.plus_ms(ms)));
         self.jobs[slot].started = Some(now.wall);
     }

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::super::outbox::Mark;
+use super::super::ready::Line;
 use super::super::slab::Slot;
 use super::super::state::{Live, Queue, State};
 use super::{Decision, end_job};
@@ -19,11 +20,7 @@ use crate::time::Now;
 /// Whether claiming from this queue would do anything.
 pub(crate) fn is_hungry(state: &State, queue: &Queue) -> bool {
     let may_run = queue.is_configured && !queue.paused && !state.draining && queue.running < u64::from(queue.slots);
-    may_run && (queue.line.len() > 0 || (queue.suspects.len() > 0 && suspects_free(state) > 0))
-}
-
-fn suspects_free(state: &State) -> u32 {
-    state.suspects_max.saturating_sub(state.suspects_running)
+    may_run && queue.lanes.iter().enumerate().any(|(no, lane)| lane.len() > 0 && state.is_lane_open(no))
 }
 
 /// Hands out what may run now. `step` numbers the record of claims.
@@ -46,7 +43,7 @@ pub(crate) fn claim(state: &State, no: QueueNo, step: u64, now: Now) -> Decision
             continue;
         }
         let token = LeaseToken { term: state.settings.term, n: state.next_token + claims.len() as u64 };
-        let timeout_ms = live.timeout_ms.or(queue.settings.timeout_ms);
+        let timeout_ms = state.timeout_ms_of(live);
         claims.push(Claimed { slot, token, deadline: timeout_ms.map(|ms| now.mono.plus_ms(ms)) });
         leases.push(Lease {
             token,
@@ -77,21 +74,31 @@ fn is_late(live: &Live, now: Now) -> bool {
     live.expires.is_some_and(|expires| expires <= now.wall)
 }
 
-/// The line and the suspects' line merged, of the latter only as many as may run: one that expires instead is not
-/// counted.
+/// The lanes merged, of each only as many as may run: one that expires instead is not counted.
 fn next_in_order<'a>(state: &'a State, queue: &'a Queue, now: Now) -> impl Iterator<Item = Slot> + 'a {
-    let rank = |slot: &Slot| (state.jobs[*slot].priority, state.jobs[*slot].arrival);
-    let mut line = queue.line.iter(&state.jobs).peekable();
-    let mut free = suspects_free(state);
-    let may_go = move |slot: &Slot| {
-        let is_free = free > 0;
-        free -= u32::from(is_free && !is_late(&state.jobs[*slot], now));
-        is_free
+    struct Lane<I> {
+        jobs: I,
+        pair: usize,
+        are_suspects: bool,
+    }
+    let rank = |slot: Slot| (state.jobs[slot].priority, state.jobs[slot].arrival);
+    let mut suspects_free = state.suspects_free();
+    let mut kinds_free: Vec<_> = (0..queue.lanes.len()).step_by(2).map(|no| state.kind_free(no)).collect();
+    let lane = |(no, line): (usize, &'a Line)| Lane {
+        jobs: line.iter(&state.jobs).peekable(),
+        pair: no / 2,
+        are_suspects: no % 2 == 1,
     };
-    let mut suspects = queue.suspects.iter(&state.jobs).take_while(may_go).peekable();
-    core::iter::from_fn(move || match (line.peek(), suspects.peek()) {
-        (Some(a), Some(b)) if rank(b) < rank(a) => suspects.next(),
-        (None, _) => suspects.next(),
-        _ => line.next(),
+    let mut lanes: Vec<_> = queue.lanes.iter().enumerate().filter(|(_, line)| line.len() > 0).map(lane).collect();
+    core::iter::from_fn(move || {
+        let open = |lane: &&mut Lane<_>| kinds_free[lane.pair] > 0 && (!lane.are_suspects || suspects_free > 0);
+        let heads = lanes.iter_mut().filter(open).filter_map(|lane| Some((rank(*lane.jobs.peek()?), lane)));
+        let (_, lane) = heads.min_by_key(|(rank, _)| *rank)?;
+        let slot = lane.jobs.next()?;
+        if !is_late(&state.jobs[slot], now) {
+            suspects_free -= u32::from(lane.are_suspects);
+            kinds_free[lane.pair] -= 1;
+        }
+        Some(slot)
     })
 }

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::super::ended::Stub;
 use super::super::outbox::Mark;
+use super::super::ready::Line;
 use super::super::state::{Live, Place, Queue, Spot, State};
 use super::Decision;
 use crate::change::EndedKey;
@@ -68,13 +69,17 @@ fn why(state: &State, live: &Live) -> Why {
         Spot::Line | Spot::Loading if live.is_suspect() && state.suspects_running >= state.suspects_max => {
             Why::Suspect { suspects_max: state.suspects_max }
         }
-        Spot::Line | Spot::Loading => Why::InLine { running: queue.running, slots: queue.slots },
+        Spot::Line | Spot::Loading => {
+            let full = state.kinds[live.kind as usize].limit.filter(|limit| limit.running >= limit.slots);
+            let in_line = Why::InLine { running: queue.running, slots: queue.slots };
+            full.map_or(in_line, |limit| Why::KindInUse { running: limit.running, slots: limit.slots })
+        }
     }
 }
 
 /// The numbers of one queue.
 pub(crate) fn stats_of(state: &State, queue: &Queue, waiting_callers: usize, now: Now) -> QueueStats {
-    let since = queue.line.fronts().chain(queue.suspects.fronts()).map(|slot| state.jobs[slot].clock_ms).min();
+    let since = queue.lanes.iter().flat_map(Line::fronts).map(|slot| state.jobs[slot].clock_ms).min();
     QueueStats {
         queue: queue.settings.name.clone(),
         delayed: queue.delayed,
