@@ -25,6 +25,8 @@ pub struct Wave {
     pub volatile: Vec<Change>,
     /// Whether someone waits for these steps, or earlier ones, to be synced.
     pub sync: bool,
+    /// Bytes of bodies of jobs whose calls had waited for room and were let in by this wave.
+    pub let_in_bytes: usize,
 }
 
 /// A moment for a timer, on the clock that its class goes by.

@@ -155,3 +155,11 @@ pub struct NewJob {
     /// Payload and labels.
     pub body: Arc<Body>,
 }
+
+impl NewJob {
+    /// Bytes of the bodies of these jobs.
+    #[must_use]
+    pub fn bytes_of(jobs: &[Self]) -> usize {
+        jobs.iter().map(|job| job.body.bytes()).sum()
+    }
+}

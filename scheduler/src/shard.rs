@@ -30,10 +30,15 @@ use crate::change::{Claim, Record};
 use crate::command::{Command, QueueNo, Request, Submit, TimerClass};
 use crate::effect::{Answer, Deadline, Effect, Wave};
 use crate::event::Event;
-use crate::job::{JobId, Name};
+use crate::job::{JobId, Name, NewJob};
 use crate::refusal::Refusal;
 use crate::settings::{Level, ShardSettings};
 use crate::time::Now;
+
+/// Most jobs that a wave lets expire in passing, while it looks for one that may run.
+const LATE_PER_WAVE_MAX: usize = 1_000;
+/// With so many bytes of bodies from calls that waited for room, a wave lets in no more of them.
+const LET_IN_BYTES_PER_WAVE_MAX: usize = 16 << 20;
 
 /// The mind of an engine. See the module's and the crate's documentation for the loop of a driver.
 #[derive(Debug)]
@@ -47,6 +52,8 @@ pub struct Shard {
     /// The last step sealed.
     sealed: u64,
     sync_wanted: bool,
+    /// The last seal left something to hand out.
+    is_unfinished: bool,
     /// What each timer was last set to: soft, rebuilt on [`Command::Rearm`].
     armed: Vec<[Option<Deadline>; TimerClass::ALL.len()]>,
 }
@@ -63,6 +70,7 @@ impl Shard {
             step: 0,
             sealed: 0,
             sync_wanted: false,
+            is_unfinished: false,
             armed: Vec::new(),
         }
     }
@@ -141,7 +149,7 @@ impl Shard {
     /// Hands out what may run, arms the timers, and closes the wave. `None` where nothing happened since the last one.
     /// The driver puts the volatile changes into the twin before it asks for effects.
     pub fn seal(&mut self, now: Now) -> Option<Wave> {
-        self.hand_out(now);
+        let let_in_bytes = self.hand_out(now);
         self.arm();
         if self.step == self.sealed {
             return None;
@@ -150,7 +158,13 @@ impl Shard {
         let first = core::mem::replace(&mut self.sealed, self.step) + 1;
         self.outbox.reached(Mark::Sealed, self.step);
         let sync = core::mem::take(&mut self.sync_wanted);
-        Some(Wave { first, last: self.step, changes, volatile, sync })
+        Some(Wave { first, last: self.step, changes, volatile, sync, let_in_bytes })
+    }
+
+    /// The last wave was full before everything was handed out that may be: there is more to [`seal`](Self::seal).
+    #[must_use]
+    pub const fn is_unfinished(&self) -> bool {
+        self.is_unfinished
     }
 
     /// The journal has everything up to this step.
@@ -261,34 +275,47 @@ impl Shard {
         }
     }
 
-    /// Claims, lets waiting calls in where that made room, and claims what they brought.
-    fn hand_out(&mut self, now: Now) {
+    /// Claims, lets waiting calls in where that made room, and claims what they brought. Returns the bytes that came in.
+    /// Stops early where a wave has enough: the rest is the next one's.
+    fn hand_out(&mut self, now: Now) -> usize {
+        let (mut late_left, mut bytes) = (LATE_PER_WAVE_MAX, 0);
+        self.is_unfinished = true;
         loop {
             for no in 0..self.state.queues.len() {
                 while claim::is_hungry(&self.state, &self.state.queues[no]) {
+                    if late_left == 0 {
+                        return bytes;
+                    }
                     self.step += 1;
-                    let decision = claim::claim(&self.state, QueueNo(no as u32), self.step, now);
+                    let (decision, late) = claim::claim(&self.state, QueueNo(no as u32), self.step, now, late_left);
+                    late_left -= late;
                     self.take(decision);
                 }
             }
-            if !self.let_in(now) {
-                return;
+            if bytes >= LET_IN_BYTES_PER_WAVE_MAX {
+                return bytes;
+            }
+            if !self.let_in(now, &mut bytes) {
+                self.is_unfinished = false;
+                return bytes;
             }
         }
     }
 
-    fn let_in(&mut self, now: Now) -> bool {
+    fn let_in(&mut self, now: Now, bytes: &mut usize) -> bool {
         let mut came_in = false;
         for no in 0..self.state.queues.len() {
-            while self.door.front(no).is_some() {
+            while *bytes < LET_IN_BYTES_PER_WAVE_MAX && self.door.front(no).is_some() {
                 let queue = self.state.queue(QueueNo(no as u32));
                 if queue.depth() >= queue.settings.depth_max {
                     break;
                 }
                 let Some(submit) = self.door.pop(no) else { break };
                 self.step += 1;
+                let submit_bytes = NewJob::bytes_of(&submit.jobs);
                 let Some((queue, submit)) = self.submit(submit, now) else {
                     came_in = true;
+                    *bytes += submit_bytes;
                     continue;
                 };
                 // Nothing happened, so it was no step: a seal that only looks would never come to an end.

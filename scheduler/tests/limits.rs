@@ -7,9 +7,10 @@ mod common;
 
 use std::sync::Arc;
 
-use windlass_scheduler::command::{Command, Request, Submit};
+use windlass_scheduler::change::{Change, Record};
+use windlass_scheduler::command::{Command, QueueNo, Request, Submit};
 use windlass_scheduler::effect::{Answer, Effect};
-use windlass_scheduler::job::{Body, Name, NewJob};
+use windlass_scheduler::job::{Body, Name, NewJob, When};
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
 use windlass_scheduler::settings::{QueueSettings, ShardSettings};
@@ -115,4 +116,22 @@ fn a_call_over_the_bulk_limit_is_refused_whole() {
     let jobs: Vec<_> = (1..=100_001).map(|n| job(n, None)).collect();
     assert!(matches!(submit(&mut driver, jobs), Err(Refusal::BulkTooLarge { jobs: 100_001, jobs_max: 100_000, .. })));
     assert_eq!(driver.shard.sizes(), (0, 0, 0));
+}
+
+/// I1: a wave is a bounded step, whatever went stale while nobody was there to look.
+#[test]
+fn a_wave_expires_a_bounded_number_of_late_jobs_and_the_next_ones_the_rest() {
+    let mut driver = driver();
+    let late = |n| NewJob { expires: Some(When::After(10)), ..job(n, None) };
+    submit(&mut driver, (1..=2_500).map(late).chain([job(9_000, None)]).collect()).unwrap();
+    driver.advance(20);
+    driver.handle(Command::Slots { queue: QueueNo(0), slots: 1 });
+    let mut waves = Vec::new();
+    while driver.seal() {
+        let changes = driver.sealed.back().unwrap().changes.iter();
+        waves.push(changes.filter(|change| matches!(change, Change::Put(Record::Ended(_)))).count());
+    }
+    assert_eq!((waves, driver.shard.is_unfinished()), (vec![1_000, 1_000, 500], false));
+    driver.settle();
+    assert_eq!(driver.shard.running_ids(), [id(9_000)]);
 }

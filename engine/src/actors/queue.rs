@@ -97,7 +97,8 @@ impl QueueState {
         match message {
             QueueMsg::Seal => {
                 self.seal_is_coming = false;
-                return self.seal();
+                self.seal();
+                return self.seal_later(myself, false);
             }
             QueueMsg::Written(step) => {
                 self.parts.shard.written(step);
@@ -157,8 +158,13 @@ impl QueueState {
         }
         if self.commands_in_wave >= WAVE_COMMANDS_MAX || self.bytes_in_wave >= WAVE_BYTES_MAX {
             self.seal();
-        } else if self.commands_in_wave > 0 && !self.seal_is_coming {
-            // Lands behind everything that already waits, so that all of it shares the wave.
+        }
+        self.seal_later(myself, self.commands_in_wave > 0);
+    }
+
+    /// Lands behind everything that already waits, so that all of it shares the wave.
+    fn seal_later(&mut self, myself: &ActorRef<QueueMsg>, has_commands: bool) {
+        if (has_commands || self.parts.shard.is_unfinished()) && !self.seal_is_coming {
             self.seal_is_coming = myself.send_message(QueueMsg::Seal).is_ok();
         }
     }
@@ -168,7 +174,7 @@ impl QueueState {
     }
 
     fn submit(&mut self, submit: Submit) {
-        self.bytes_in_wave += bytes_of(&submit.jobs);
+        self.bytes_in_wave += NewJob::bytes_of(&submit.jobs);
         let (request, waiting) = (submit.request, self.parts.shard.waiting_calls());
         self.command(Command::Submit(submit));
         // A call that waits for room is bounded by its queue, and gives its ticket back: it must not keep others out.
@@ -184,9 +190,12 @@ impl QueueState {
     }
 
     fn end(&mut self, id: JobId, token: LeaseToken, outcome: Outcome, now: Now) {
-        if let Outcome::Done { output, follow_ups } = &outcome {
-            self.bytes_in_wave += output.kept_bytes() + bytes_of(follow_ups);
-        }
+        self.bytes_in_wave += match &outcome {
+            Outcome::Done { output, follow_ups } => output.kept_bytes() + NewJob::bytes_of(follow_ups),
+            // In the attempt's record, and once more where it was the last.
+            Outcome::Failed { failure, .. } => 2 * failure.message.len(),
+            _ => 0,
+        };
         self.command_at(Command::End { token, outcome }, now);
         self.ends.push_back((self.parts.shard.step(), id, token));
     }
@@ -213,6 +222,9 @@ impl QueueState {
         for claim in self.parts.live.claims() {
             if let Some(outcome) = self.parts.live.outcome(claim.id, claim.token) {
                 self.end(claim.id, claim.token, outcome, self.parts.clocks.now());
+                if self.bytes_in_wave >= WAVE_BYTES_MAX {
+                    self.seal();
+                }
             }
         }
     }
@@ -221,6 +233,7 @@ impl QueueState {
         self.commands_in_wave = 0;
         let bytes = std::mem::take(&mut self.bytes_in_wave);
         if let Some(wave) = self.parts.shard.seal(self.parts.clocks.now()) {
+            let bytes = bytes + wave.let_in_bytes;
             self.send_wave(wave, bytes);
         }
         self.flush_effects(0);
@@ -285,10 +298,6 @@ impl QueueState {
             }
         }
     }
-}
-
-fn bytes_of(jobs: &[NewJob]) -> usize {
-    jobs.iter().map(|job| job.body.bytes()).sum()
 }
 
 fn as_command(request: Request, question: Question) -> Command {

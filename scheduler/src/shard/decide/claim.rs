@@ -23,12 +23,13 @@ pub(crate) fn is_hungry(state: &State, queue: &Queue) -> bool {
     may_run && queue.lanes.iter().enumerate().any(|(no, lane)| lane.len() > 0 && state.is_lane_open(no))
 }
 
-/// Hands out what may run now. `step` numbers the record of claims.
-pub(crate) fn claim(state: &State, no: QueueNo, step: u64, now: Now) -> Decision {
+/// Hands out what may run now, and expires up to so many that are late and in the way. Returns how many it expired. `step`
+/// numbers the record of claims.
+pub(crate) fn claim(state: &State, no: QueueNo, step: u64, now: Now, late_max: usize) -> (Decision, usize) {
     let queue = state.queue(no);
-    let mut decision = Decision::default();
+    let (mut decision, mut late) = (Decision::default(), 0);
     if !is_hungry(state, queue) {
-        return decision;
+        return (decision, late);
     }
     let free = u64::from(queue.slots).saturating_sub(queue.running);
     let mut claims = Vec::new();
@@ -39,6 +40,10 @@ pub(crate) fn claim(state: &State, no: QueueNo, step: u64, now: Now) -> Decision
         }
         let live = &state.jobs[slot];
         if is_late(live, now) {
+            if late == late_max {
+                break;
+            }
+            late += 1;
             end_job(state, slot, EndState::Expired, now, Output::None, None, &mut decision);
             continue;
         }
@@ -62,7 +67,7 @@ pub(crate) fn claim(state: &State, no: QueueNo, step: u64, now: Now) -> Decision
         decision.events.push(Event::Claimed { queue: no, no: records, now, claims });
         decision.effects.push((Mark::to_run(queue.level()), Effect::Run { queue: no, leases }));
     }
-    decision
+    (decision, late)
 }
 
 /// The key of a step's record of claims: what is volatile has one of its own.
