@@ -22,14 +22,16 @@ impl Engine {
     /// # Errors
     /// [`ControlError::Refused`] with `Forgotten`, where no live or retained job has this id.
     pub async fn job(&self, id: JobId) -> Result<JobStatus, ControlError> {
-        match self.look(id).await? {
-            Found::Live(view) => {
-                let progress = self.door().live.progress(id);
-                Ok(JobStatus::live(&view, progress))
-            }
-            Found::Ended(key) => {
-                let record = self.read(key.queue.clone(), move |reader| ended_record(reader, &key, id)).await?;
-                Ok(JobStatus::ended(record))
+        let mut may_look_again = true;
+        loop {
+            let key = match self.look(id).await? {
+                Found::Live(view) => return Ok(JobStatus::live(&view, self.door().live.progress(id))),
+                Found::Ended(key) => key,
+            };
+            match self.read(key.queue.clone(), move |reader| ended_record(reader, &key, id)).await {
+                // It was brought back between the two looks, or purged.
+                Err(ControlError::Refused(Refusal::Forgotten { .. })) if may_look_again => may_look_again = false,
+                record => return Ok(JobStatus::ended(record?)),
             }
         }
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use windlass_scheduler::job::{JobId, NewJob};
 use windlass_scheduler::lease::{Lease, StopReason};
+use windlass_scheduler::refusal::Refusal;
 
 use crate::config::ms;
 use crate::door::Door;
@@ -33,7 +34,8 @@ pub(crate) struct AttemptCore {
     pub(crate) lease: Lease,
     pub(crate) signals: Arc<Signals>,
     pub(crate) door: Arc<Door>,
-    pub(crate) follow_ups: Mutex<Vec<NewJob>>,
+    /// `None` once the attempt has ended: what comes later would be lost.
+    pub(crate) follow_ups: Mutex<Option<Vec<NewJob>>>,
 }
 
 impl<A> Clone for Context<A> {
@@ -162,6 +164,9 @@ impl<A> Context<A> {
         let job = draft.into_new_job()?;
         self.attempt.door.check_follow_up(&job)?;
         let mut follow_ups = self.attempt.follow_ups.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(follow_ups) = follow_ups.as_mut() else {
+            return Err(Refusal::StaleLease { id: self.attempt.lease.id }.into());
+        };
         if follow_ups.len() >= FOLLOW_UPS_MAX {
             let (what, value, max) = ("follow-up jobs", follow_ups.len() + 1, FOLLOW_UPS_MAX);
             return Err(EnqueueError::Label { what, value, max });

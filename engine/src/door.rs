@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use ractor::ActorRef;
+use ractor::{ActorRef, ActorStatus};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use windlass_scheduler::command::Request;
 use windlass_scheduler::effect::Answer;
@@ -48,6 +48,8 @@ pub enum HealthState {
     Unhealthy(String),
     /// The runtime that handlers ran on is gone, and so the engine has stopped.
     RuntimeGone,
+    /// It has stopped, for this reason.
+    Stopped(String),
 }
 
 /// An engine's health.
@@ -138,7 +140,7 @@ impl Door {
 
     pub(crate) fn set_health(&self, state: HealthState) {
         let mut health = self.health.write().unwrap_or_else(PoisonError::into_inner);
-        if health.state != state && health.state != HealthState::RuntimeGone {
+        if health.state != state && !matches!(health.state, HealthState::RuntimeGone | HealthState::Stopped(_)) {
             *health = Health { state, since: SystemTime::now() };
         }
     }
@@ -197,13 +199,21 @@ impl Door {
         Request(self.requests.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// The queue actor, as soon as there is one again.
+    /// The queue actor, as soon as there is one (again): for one that has fallen, nobody may ask in a circle.
     async fn queue(&self) -> Result<ActorRef<QueueMsg>, String> {
-        if let Gate::Open(queue) = &*self.gate.borrow() {
+        let has_fallen = |queue: &ActorRef<QueueMsg>| queue.get_status() >= ActorStatus::Stopping;
+        if let Gate::Open(queue) = &*self.gate.borrow()
+            && !has_fallen(queue)
+        {
             return Ok(queue.clone());
         }
         let mut gate = self.gate.subscribe();
-        let gate = gate.wait_for(|gate| !matches!(gate, Gate::Recovering)).await;
+        let is_settled = |gate: &Gate| match gate {
+            Gate::Open(queue) => !has_fallen(queue),
+            Gate::Recovering => false,
+            Gate::Closed(_) => true,
+        };
+        let gate = gate.wait_for(is_settled).await;
         match gate.as_deref() {
             Ok(Gate::Open(queue)) => Ok(queue.clone()),
             Ok(Gate::Closed(reason)) => Err(reason.clone()),
@@ -230,14 +240,18 @@ impl Door {
         let ticket = Ticket {
             _call: call,
             _jobs: self.jobs.clone().acquire_many_owned(many(jobs.len())).await.map_err(closed)?,
-            _bytes: self.bytes.clone().acquire_many_owned(many(bytes_of(&jobs))).await.map_err(closed)?,
+            _bytes: self.bytes.clone().acquire_many_owned(many(NewJob::bytes_of(&jobs))).await.map_err(closed)?,
         };
         let (reply, answer) = oneshot::channel();
-        let message = QueueMsg::Submit { request: self.next_request(), jobs, reply, ending, ticket };
+        let request = self.next_request();
+        let message = QueueMsg::Submit { request, jobs, reply, ending, ticket };
         let queue = self.queue().await.map_err(EnqueueError::Unavailable)?;
         // A message that does not arrive was not stored, but a queue that falls meanwhile is told apart by nobody.
         queue.send_message(message).map_err(|_| EnqueueError::Interrupted { id })?;
-        match answer.await {
+        let mut guard = CallGuard { door: self, request, is_over: false };
+        let answer = answer.await;
+        guard.is_over = true;
+        match answer {
             Ok(answer) => Ok(answer?),
             Err(_) => Err(EnqueueError::Interrupted { id }),
         }
@@ -248,7 +262,7 @@ impl Door {
         if free_bytes < self.free_bytes_min {
             return Err(EnqueueError::DiskNearlyFull { free_bytes, free_bytes_min: self.free_bytes_min });
         }
-        let bytes = bytes_of(jobs);
+        let bytes = NewJob::bytes_of(jobs);
         if jobs.len() > self.jobs_max || bytes > self.bytes_max {
             let (jobs, jobs_max, bytes_max) = (jobs.len(), self.jobs_max, self.bytes_max);
             return Err(EnqueueError::TooLarge { jobs, jobs_max, bytes, bytes_max });
@@ -270,12 +284,23 @@ impl Door {
     }
 }
 
-fn bytes_of(jobs: &[NewJob]) -> usize {
-    jobs.iter().map(|job| job.body.bytes()).sum()
-}
-
 fn closed(_: AcquireError) -> EnqueueError {
     EnqueueError::Unavailable("it is gone".to_owned())
+}
+
+/// Gives up a call's place in a full queue when its caller leaves.
+struct CallGuard<'a> {
+    door: &'a Door,
+    request: Request,
+    is_over: bool,
+}
+
+impl Drop for CallGuard<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.door.tell_queue(QueueMsg::Withdraw(self.request));
+        }
+    }
 }
 
 /// Takes a wait back when nobody waits any more.

@@ -132,8 +132,11 @@ impl Engine {
                 Err(ControlError::Interrupted) => {}
                 Err(error) => return Err(error.into()),
                 Ok(answer) => match self.output::<J>(id, answer).await {
-                    // It was closed for a rebuild between the answer and the reading: the next answer comes after it.
-                    Err(WaitError::Control(ControlError::Storage(StorageError::Closed))) if reads_left > 0 => {
+                    // It was closed for a rebuild between the answer and the reading, or brought back from the dead: the
+                    // next answer comes after it, and says so where it is forgotten.
+                    Err(WaitError::Control(
+                        ControlError::Storage(StorageError::Closed) | ControlError::Refused(Refusal::Forgotten { .. }),
+                    )) if reads_left > 0 => {
                         reads_left -= 1;
                     }
                     output => return output,
@@ -172,7 +175,8 @@ impl Engine {
             let output = match record.output {
                 Output::Bytes(_) => match reader.get(&Key::Result(id))? {
                     Some(Record::Result(_, bytes)) => Output::Bytes(bytes),
-                    _ => Output::None,
+                    // It was purged between the two looks.
+                    _ => return Err(Refusal::Forgotten { id }.into()),
                 },
                 other => other,
             };
@@ -202,8 +206,8 @@ impl Engine {
     /// Attempts whose code ended by then are given back uncounted. May be called more than once.
     ///
     /// # Errors
-    /// [`ShutdownError::Unfinished`] with the jobs whose code did not end even then (they count as lost at the next start),
-    /// or what kept the journal from being closed cleanly.
+    /// [`ShutdownError::Unfinished`] with the jobs whose code did not end even then (they are given back uncounted, too), or
+    /// what kept the journal from being closed cleanly.
     pub async fn shutdown(&self, deadline: Duration) -> Result<(), ShutdownError> {
         let (reply, stopped) = oneshot::channel();
         let stop = SupervisorMsg::Shutdown { deadline, reply: Some(reply) };

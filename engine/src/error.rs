@@ -296,9 +296,9 @@ pub enum WaitError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ShutdownError {
-    /// These jobs' code had not ended by the deadline, nor after it was asked to. They are still marked as running and
-    /// count as lost at the next start.
-    #[error("{} jobs had not ended by the deadline", ids.len())]
+    /// These jobs' code had not ended by the deadline, nor after it was asked to, or its end could not be written. They run
+    /// again at the next start; where the code may still run by then, let the process end first.
+    #[error("{} jobs had not ended by the deadline: they are given back, and run again at the next start", ids.len())]
     Unfinished {
         /// The jobs.
         ids: Vec<JobId>,

@@ -98,6 +98,7 @@ fn decode<J: Job>(core: &AttemptCore) -> Result<J, Outcome> {
 }
 
 fn into_outcome<J: Job>(core: &AttemptCore, result: Result<J::Output, JobError>) -> Outcome {
+    let follow_ups = core.follow_ups.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
     let output = match result {
         Ok(output) => output,
         Err(error) => return error.into_outcome(),
@@ -112,7 +113,6 @@ fn into_outcome<J: Job>(core: &AttemptCore, result: Result<J::Output, JobError>)
                 }
                 _ => Output::Bytes(Bytes::from(json)),
             };
-            let follow_ups = std::mem::take(&mut *core.follow_ups.lock().unwrap_or_else(PoisonError::into_inner));
             Outcome::Done { output, follow_ups }
         }
         Err(error) => {

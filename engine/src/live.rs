@@ -191,12 +191,10 @@ impl LiveTable {
         mine
     }
 
-    /// Jobs whose code still runs.
-    pub(crate) fn unended(&self) -> Vec<JobId> {
+    /// Attempts whose code still runs.
+    pub(crate) fn unended(&self) -> Vec<(QueueNo, JobId, LeaseToken)> {
         let unended = self.attempts.iter().filter(|entry| entry.outcome.is_none());
-        let mut ids: Vec<_> = unended.map(|entry| *entry.key()).collect();
-        ids.sort_unstable();
-        ids
+        unended.map(|entry| (entry.queue, *entry.key(), entry.token)).collect()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | from | message | to |
 //! |---|---|---|
-//! | callers | `Submit`, `Ask`, `Unwatch` | queue |
+//! | callers | `Submit`, `Withdraw`, `Ask`, `Unwatch` | queue |
 //! | worker | `Ends`, `Slots` | queue |
 //! | scheduler | `Due` | queue |
 //! | writer | `Written`, `Synced` | queue |
@@ -62,6 +62,8 @@ pub(crate) enum Question {
 pub(crate) enum QueueMsg {
     /// Accept these jobs; `ending` is answered when the (only) job has ended.
     Submit { request: Request, jobs: Vec<NewJob>, reply: ReplyTo, ending: Option<(Request, ReplyTo)>, ticket: Ticket },
+    /// Whoever made this call has left: it no longer waits for room.
+    Withdraw(Request),
     /// Answer this.
     Ask { request: Request, question: Question, reply: ReplyTo },
     /// Whoever waited for the end of this job no longer does.
@@ -88,7 +90,7 @@ pub(crate) enum QueueMsg {
     Drain,
     /// Ask all attempts to end.
     StopAttempts,
-    /// Hand the last wave to the writer, and say `Sealed`.
+    /// Give back what still runs, hand the last wave to the writer, and say `Sealed`.
     Finish,
     /// The journal is closed: say `Halted` and stop. Whoever still waits is told that it was interrupted.
     Halt,
@@ -165,8 +167,8 @@ pub(crate) enum SupervisorMsg {
     DeadlineOver,
     /// The grace after the deadline is over, too.
     GraceOver,
-    /// The last wave is with the writer.
-    Sealed,
+    /// The last wave is with the writer; in it, attempts whose code has not ended were given back.
+    Sealed { given_back: Vec<JobId> },
     /// The journal is closed, cleanly or not.
     Closed(Result<(), StorageError>),
     /// The queue actor has said all that it had to say.

@@ -63,6 +63,10 @@ pub(crate) struct WriterCore {
     synced: u64,
     unsynced_since: Option<Instant>,
     watermark_at: Option<Instant>,
+    /// Something was synced since the last watermark.
+    is_unmarked: bool,
+    /// Why nothing is written any more, until the journal is opened again.
+    failure: Option<String>,
 }
 
 /// Whether there is more to do.
@@ -85,6 +89,8 @@ impl WriterCore {
             synced: 0,
             unsynced_since: None,
             watermark_at: None,
+            is_unmarked: false,
+            failure: None,
         }
     }
 
@@ -136,14 +142,16 @@ impl WriterCore {
         }
     }
 
-    /// How long an idle writer may wait: until what is written has to be synced, or a full disk looked at again.
+    /// How long an idle writer may wait: until what is written has to be synced, or what is synced has to be marked, or a
+    /// full disk looked at again.
     fn idle_for(&self) -> Option<Duration> {
-        let sync = self.unsynced_since.map(|since| SYNC_INTERVAL_MAX.saturating_sub(since.elapsed()));
-        sync.or_else(|| self.door.is_disk_nearly_full().then_some(DISK_LOOK_INTERVAL))
+        let since = self.unsynced_since.or(self.watermark_at.filter(|_| self.is_unmarked));
+        let left = since.map(|since| SYNC_INTERVAL_MAX.saturating_sub(since.elapsed()));
+        left.or_else(|| self.door.is_disk_nearly_full().then_some(DISK_LOOK_INTERVAL))
     }
 
     fn idle(&mut self) {
-        if self.unsynced_since.is_some() {
+        if self.unsynced_since.is_some() || self.is_unmarked {
             self.sync();
         }
         // While nothing is accepted, nothing is written: only here it is seen that there is room again.
@@ -219,7 +227,7 @@ impl WriterCore {
         let twin_reader = twin.reader().map_err(OpenFailure::Storage)?;
         drop(twin);
         let reader = self.journal.reader().map_err(OpenFailure::Storage)?;
-        (self.term, self.written, self.synced) = (Some(opened.term), 0, 0);
+        (self.term, self.written, self.synced, self.failure) = (Some(opened.term), 0, 0, None);
         self.door.set_free_bytes(self.journal.free_bytes());
         info!(journal = self.journal.describe(), term = opened.term, recovered = %opened.recovered, "journal opened");
         Ok(Opening { term: opened.term, shard, reader, twin_reader, twin_term, quarantined })
@@ -259,8 +267,9 @@ impl WriterCore {
         }
         self.synced = self.written;
         self.tell(QueueMsg::Synced(self.synced));
+        self.is_unmarked = true;
         if self.watermark_at.is_none_or(|at| at.elapsed() >= SYNC_INTERVAL_MAX) {
-            self.watermark_at = Some(Instant::now());
+            (self.watermark_at, self.is_unmarked) = (Some(Instant::now()), false);
             self.door.set_free_bytes(self.journal.free_bytes());
             if let Err(error) = self.journal.watermark() {
                 self.broken(format!("the watermark could not be written: {error}"));
@@ -279,6 +288,8 @@ impl WriterCore {
         error!(journal = self.journal.describe(), reason, "the journal is poisoned until it is opened again");
         self.term = None;
         self.unsynced_since = None;
+        self.is_unmarked = false;
+        self.failure = Some(reason.clone());
         if let Some(supervisor) = &self.supervisor {
             let _ = supervisor.send_message(SupervisorMsg::JournalBroken(reason));
         }
@@ -289,7 +300,12 @@ impl WriterCore {
             self.journal.sync()?;
             self.tell(QueueMsg::Synced(self.written));
         }
-        self.journal.close()
+        self.journal.close()?;
+        match self.failure.take() {
+            None => Ok(()),
+            // It closed, and something that it was given before is not in it.
+            Some(reason) => Err(StorageError::Other { place: self.journal.describe(), reason }),
+        }
     }
 
     fn end(&mut self) {

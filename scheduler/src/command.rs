@@ -54,6 +54,13 @@ pub struct Submit {
 pub enum Command {
     /// Accept these jobs.
     Submit(Submit),
+    /// Whoever made this call has left: it no longer waits for room. Does nothing where it was let in already.
+    Withdraw {
+        /// Who waited.
+        request: Request,
+    },
+    /// Follow-ups of a success that is remembered, and of which it is not known whether they are.
+    FollowUps(Vec<NewJob>),
     /// An attempt's code has ended.
     End {
         /// Its lease's token.

@@ -105,6 +105,12 @@ impl Shard {
                     }
                 }
             },
+            Command::Withdraw { request } => self.door.withdraw(request),
+            Command::FollowUps(jobs) => {
+                let mut decision = Decision::default();
+                submit::follow_ups(state, jobs, now, &mut decision);
+                self.take(decision);
+            }
             Command::End { token, outcome } => self.take(end::end(state, token, outcome, now)),
             Command::Extend { request, id, token, by_ms } => {
                 self.answer(request, end::extend(&self.state, request, id, token, by_ms, now));

@@ -12,6 +12,7 @@ use windlass_scheduler::command::{Command, Request, Submit};
 use windlass_scheduler::effect::{Effect, Wave};
 use windlass_scheduler::job::{JobId, NewJob};
 use windlass_scheduler::lease::LeaseToken;
+use windlass_scheduler::settings::ShardSettings;
 use windlass_scheduler::shard::Shard;
 use windlass_scheduler::time::Now;
 use windlass_storage::{Append, Batch, CommitNo, Journal, MemoryJournal};
@@ -90,6 +91,14 @@ impl Actor for QueueActor {
         state.receive(&myself, message);
         Ok(())
     }
+
+    /// The actors' library keeps the state until the supervisor looks at its mail, which is after the next core was loaded:
+    /// by then nobody should wait, nor hold all jobs twice.
+    async fn post_stop(&self, _myself: ActorRef<QueueMsg>, state: &mut QueueState) -> Result<(), ActorProcessingErr> {
+        state.pending.clear();
+        *state.parts.shard = Shard::new(ShardSettings::new(0, 0, Vec::new(), Vec::new()));
+        Ok(())
+    }
 }
 
 impl QueueState {
@@ -109,8 +118,9 @@ impl QueueState {
                 return self.flush_effects(step);
             }
             QueueMsg::Finish => {
+                let given_back = self.give_back();
                 self.seal();
-                return self.tell_supervisor(SupervisorMsg::Sealed);
+                return self.tell_supervisor(SupervisorMsg::Sealed { given_back });
             }
             QueueMsg::Halt => {
                 self.tell_supervisor(SupervisorMsg::Halted);
@@ -123,6 +133,10 @@ impl QueueState {
                     watch
                 });
                 self.submit(Submit { request, watch, jobs });
+            }
+            QueueMsg::Withdraw(request) => {
+                self.pending.remove(&request);
+                self.command(Command::Withdraw { request });
             }
             QueueMsg::Ask { request, question, reply } => {
                 self.pending.insert(request, Pending { reply, ticket: None });
@@ -203,18 +217,40 @@ impl QueueState {
     /// What still runs in this process goes on; what has ended meanwhile ends next.
     fn adopt(&mut self) {
         let mut live = self.parts.live.claims();
+        let mut follow_ups = Vec::new();
         live.retain(|claim| {
             // An end that was written and never reported, or whose claim is lost: it may be about an earlier job with the
             // same id, and to run once more is always safe.
-            let is_over = self.parts.live.outcome(claim.id, claim.token).is_some();
-            let is_settled = is_over && !self.parts.shard.has_claim(claim);
+            let outcome = self.parts.live.outcome(claim.id, claim.token);
+            let is_settled = outcome.is_some() && !self.parts.shard.has_claim(claim);
             if is_settled {
                 self.parts.live.remove(claim.id, claim.token);
+            }
+            // The end of a `Memory` job stands in the twin at once, its journaled follow-ups only when they are written.
+            // None of them has begun, for that would have waited for the same mark as this entry.
+            if let Some(Outcome::Done { follow_ups: jobs, .. }) = outcome.filter(|_| is_settled) {
+                follow_ups.extend(jobs);
             }
             !is_settled
         });
         self.command(Command::LoadEnd { live });
+        if !follow_ups.is_empty() {
+            self.bytes_in_wave += NewJob::bytes_of(&follow_ups);
+            self.command(Command::FollowUps(follow_ups));
+        }
         self.collect();
+    }
+
+    /// What has not ended by the end of a stop is no longer this engine's: it goes back uncounted, so that a slow job is
+    /// not taken for one that kills the process.
+    fn give_back(&mut self) -> Vec<JobId> {
+        self.collect();
+        let mut claims = self.parts.live.claims();
+        claims.retain(|claim| self.parts.live.outcome(claim.id, claim.token).is_none());
+        for claim in &claims {
+            self.end(claim.id, claim.token, Outcome::Released, self.parts.clocks.now());
+        }
+        claims.into_iter().map(|claim| claim.id).collect()
     }
 
     /// An outcome that comes twice is refused by its token the second time.

@@ -4,6 +4,8 @@
 //! always is one of the whole shard: the door closes, the writer finishes or fails what it holds, the journal is opened
 //! again and loaded into a new core, and the attempts whose code still runs are adopted.
 
+mod stop;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,14 +14,15 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 use windlass_scheduler::settings::ShardSettings;
-use windlass_storage::{MemoryJournal, StorageError};
+use windlass_storage::MemoryJournal;
 
+use self::stop::{Phase, Stopping};
 use super::queue::{QueueActor, QueueParts};
 use super::scheduler::{SchedulerActor, SchedulerParts};
 use super::worker::{WorkerActor, WorkerParts};
 use crate::clock::Clocks;
 use crate::door::{Door, Gate, HealthState};
-use crate::error::{ShutdownError, StartError};
+use crate::error::StartError;
 use crate::messages::{Opening, QueueMsg, SchedulerMsg, SupervisorMsg, WorkerMsg, WriterMsg};
 use crate::writer::WriterHandle;
 
@@ -27,8 +30,6 @@ use crate::writer::WriterHandle;
 const REBUILDS_MAX: u32 = 5;
 /// Service for so long makes the budget whole again.
 const SERVICE_MIN: Duration = Duration::from_secs(60);
-/// What code gets to end in, after a stop's deadline has cancelled it.
-const GRACE: Duration = Duration::from_millis(1_500);
 
 pub(crate) struct Supervisor;
 
@@ -65,25 +66,13 @@ pub(crate) struct SupervisorState {
     stopping: Option<Stopping>,
 }
 
-/// A stop under way.
-struct Stopping {
-    replies: Vec<oneshot::Sender<Result<(), ShutdownError>>>,
-    reason: String,
-    phase: Phase,
-    closed: Result<(), StorageError>,
-}
-
-/// How far a stop is. Each step waits for a message, never for an actor (I8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// What runs may end.
-    Draining,
-    /// The queue actor hands over its last wave.
-    Sealing,
-    /// The writer writes it, syncs, and closes the journal.
-    Closing,
-    /// The queue actor says what that lets it say.
-    Halting,
+impl Drop for SupervisorState {
+    /// However it ends, nobody waits for a core that does not come. After a stop the gate is closed already.
+    fn drop(&mut self) {
+        let reason = "its supervisor is gone".to_owned();
+        self.door.set_health(HealthState::Stopped(reason.clone()));
+        self.door.set_gate(Gate::Closed(reason));
+    }
 }
 
 impl Actor for Supervisor {
@@ -144,7 +133,12 @@ impl Actor for Supervisor {
             SupervisorMsg::Shutdown { deadline, reply } => state.begin_stop(&myself, deadline, reply, "it was stopped"),
             SupervisorMsg::DeadlineOver => state.stop_attempts(&myself),
             SupervisorMsg::Idle | SupervisorMsg::GraceOver => state.advance(&myself, Phase::Draining),
-            SupervisorMsg::Sealed => state.advance(&myself, Phase::Sealing),
+            SupervisorMsg::Sealed { given_back } => {
+                if let Some(stopping) = &mut state.stopping {
+                    stopping.given_back.extend(given_back);
+                }
+                state.advance(&myself, Phase::Sealing);
+            }
             SupervisorMsg::Closed(closed) => {
                 if let Some(stopping) = &mut state.stopping {
                     stopping.closed = closed;
@@ -272,7 +266,7 @@ impl SupervisorState {
             clocks: self.clocks.clone(),
             writer: self.writer.clone(),
             workers: self.workers.clone(),
-            scheduler,
+            scheduler: scheduler.clone(),
             supervisor: myself.clone(),
             live: self.door.live.clone(),
         };
@@ -285,15 +279,19 @@ impl SupervisorState {
             let no = windlass_scheduler::command::QueueNo(u32::try_from(no).unwrap_or(u32::MAX));
             let _ = queue.send_message(QueueMsg::Slots { queue: no, slots: queue_settings.slots });
         }
-        if self.stopping.is_some() {
+        if let Some(stopping) = &self.stopping {
             let _ = queue.send_message(QueueMsg::Drain);
+            if stopping.is_deadline_over {
+                let _ = queue.send_message(QueueMsg::StopAttempts);
+            }
         }
         self.queue = Some(queue.clone());
         let first = queue.clone();
         self.door.set_readers(opening.reader, opening.twin_reader);
         self.door.set_gate(Gate::Open(queue));
-        // What ended between the adoption and the opening of the gate was told to nobody.
+        // What ended or fell due between the adoption and the opening of the gate was told to nobody.
         let _ = first.send_message(QueueMsg::Collect);
+        let _ = first.send_message(QueueMsg::Rearm(scheduler));
         self.door.set_health(HealthState::Healthy);
         self.serving_since = Instant::now();
         Ok(())
@@ -316,7 +314,7 @@ impl SupervisorState {
             self.door.set_gate(Gate::Closed(text));
             if let Some(queue) = self.queue.take() {
                 // Whoever waits for it learns that the outcome is unknown.
-                queue.kill();
+                queue.stop(None);
             }
             return;
         }
@@ -327,9 +325,12 @@ impl SupervisorState {
     }
 
     async fn rebuild(&mut self, myself: &ActorRef<SupervisorMsg>) {
+        if self.closing_phase().is_some() {
+            return;
+        }
         if let Some(queue) = self.queue.take() {
-            // Its requests fall with it: their callers learn that the outcome is unknown.
-            let _ = queue.kill_and_wait(None).await;
+            // Its requests and its core fall with it: callers learn that the outcome is unknown.
+            let _ = queue.stop_and_wait(None, None).await;
         }
         self.door.clear_readers();
         let rebuilt = match self.open().await {
@@ -352,101 +353,5 @@ impl SupervisorState {
             self.start_scheduler(myself).await?;
         }
         self.start_queue(myself, opening).await
-    }
-
-    fn begin_stop(
-        &mut self,
-        myself: &ActorRef<SupervisorMsg>,
-        deadline: Duration,
-        reply: Option<oneshot::Sender<Result<(), ShutdownError>>>,
-        reason: &str,
-    ) {
-        if let Some(stopping) = &mut self.stopping {
-            stopping.replies.extend(reply);
-            return;
-        }
-        let (replies, reason) = (reply.into_iter().collect(), reason.to_owned());
-        self.stopping = Some(Stopping { replies, reason, phase: Phase::Draining, closed: Ok(()) });
-        if let Some(queue) = &self.queue {
-            let _ = queue.send_message(QueueMsg::Drain);
-            after(myself, deadline, SupervisorMsg::DeadlineOver);
-        } else {
-            let _ = myself.send_message(SupervisorMsg::GraceOver);
-        }
-    }
-
-    fn stop_attempts(&self, myself: &ActorRef<SupervisorMsg>) {
-        if let Some(queue) = &self.queue {
-            let _ = queue.send_message(QueueMsg::StopAttempts);
-        }
-        after(myself, GRACE, SupervisorMsg::GraceOver);
-    }
-
-    /// The phase of a stop that no rebuild can help any more.
-    fn closing_phase(&self) -> Option<Phase> {
-        self.stopping.as_ref().map(|stopping| stopping.phase).filter(|phase| *phase != Phase::Draining)
-    }
-
-    /// The next step of a stop, once this phase is over; anything else is an echo.
-    fn advance(&mut self, myself: &ActorRef<SupervisorMsg>, over: Phase) {
-        let Some(stopping) = self.stopping.as_mut().filter(|stopping| stopping.phase == over) else { return };
-        match over {
-            Phase::Draining => {
-                stopping.phase = Phase::Sealing;
-                self.ask_queue(myself, QueueMsg::Finish, SupervisorMsg::Sealed);
-            }
-            Phase::Sealing => {
-                stopping.phase = Phase::Closing;
-                self.door.clear_readers();
-                self.close_journal(myself);
-            }
-            Phase::Closing => {
-                stopping.phase = Phase::Halting;
-                // It comes behind the writer's last mark, so that the answers which that lets go have left.
-                self.ask_queue(myself, QueueMsg::Halt, SupervisorMsg::Halted);
-            }
-            Phase::Halting => self.end(myself),
-        }
-    }
-
-    /// Asks the queue actor, or answers for it where there is none.
-    fn ask_queue(&self, myself: &ActorRef<SupervisorMsg>, question: QueueMsg, answer: SupervisorMsg) {
-        let asked = self.queue.as_ref().is_some_and(|queue| queue.send_message(question).is_ok());
-        if !asked {
-            let _ = myself.send_message(answer);
-        }
-    }
-
-    fn close_journal(&self, myself: &ActorRef<SupervisorMsg>) {
-        let (reply, closed) = oneshot::channel();
-        let _ = self.writer.send(WriterMsg::Close(reply));
-        let myself = myself.clone();
-        tokio::spawn(async move {
-            let closed = closed.await.unwrap_or(Err(StorageError::Closed));
-            let _ = myself.send_message(SupervisorMsg::Closed(closed));
-        });
-    }
-
-    /// Tells those who asked for the stop, and ends all actors.
-    fn end(&mut self, myself: &ActorRef<SupervisorMsg>) {
-        let Some(stopping) = self.stopping.take() else { return };
-        let unfinished = self.door.live.unended();
-        self.door.set_gate(Gate::Closed(stopping.reason));
-        for reply in stopping.replies {
-            let result = match &stopping.closed {
-                Err(error) => Err(ShutdownError::Storage(error.clone())),
-                Ok(()) if !unfinished.is_empty() => Err(ShutdownError::Unfinished { ids: unfinished.clone() }),
-                Ok(()) => Ok(()),
-            };
-            let _ = reply.send(result);
-        }
-        for worker in &self.workers {
-            worker.stop(None);
-        }
-        if let Some(scheduler) = &self.scheduler {
-            scheduler.stop(None);
-        }
-        info!(unfinished = unfinished.len(), "stopped");
-        myself.stop(None);
     }
 }

@@ -139,7 +139,8 @@ impl WorkerState {
             supervisor: self.parts.supervisor.clone(),
             stage: if needs_thread { Stage::NeedsThread } else { Stage::Waiting },
         };
-        let core = AttemptCore { lease, signals, door: self.parts.door.clone(), follow_ups: Mutex::default() };
+        let core =
+            AttemptCore { lease, signals, door: self.parts.door.clone(), follow_ups: Mutex::new(Some(Vec::new())) };
         let core = Arc::new(core);
         match runner {
             Some(Runner::Async(run)) => {

@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::state::State;
-use crate::command::{QueueNo, Submit};
+use crate::command::{QueueNo, Request, Submit};
 use crate::refusal::Refusal;
 use crate::settings::WhenFull;
 
@@ -77,6 +77,13 @@ impl Door {
 
     pub(crate) fn pop(&mut self, queue: usize) -> Option<Submit> {
         self.rows.get_mut(queue)?.pop_front()
+    }
+
+    /// Who made this call waits no longer.
+    pub(crate) fn withdraw(&mut self, request: Request) {
+        for row in &mut self.rows {
+            row.retain(|submit| submit.request != request);
+        }
     }
 
     /// Everyone who waits, for nothing any more.

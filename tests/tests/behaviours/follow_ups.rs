@@ -1,8 +1,12 @@
 //! Follow-up jobs: stored with the success that they come from, or not at all.
 
-use windlass::{Draft, Durability, MIN, MemoryJournal, QueueConfig, RetryPolicy, SEC, new_job_id};
+use std::sync::{Arc, Mutex};
+
+use windlass::{
+    Draft, Durability, EnqueueError, MIN, MemoryJournal, QueueConfig, Refusal, RetryPolicy, SEC, new_job_id,
+};
 use windlass_scheduler::change::{Change, Record};
-use windlass_tests::fault::FaultJournal;
+use windlass_tests::fault::{AppendFault, FaultJournal};
 use windlass_tests::script::{Play, Script, Step, step};
 use windlass_tests::world::{World, builder, start, work};
 
@@ -122,4 +126,39 @@ async fn a_follow_up_with_an_id_is_stored_once() {
     }
     engine.handle::<Step>(id).wait().await.unwrap();
     assert_eq!(script.attempts("child"), [1]);
+}
+
+/// I10: the parent's end stands in memory at once, so its follow-up must not hang on one write alone.
+#[tokio::test(start_paused = true)]
+async fn a_journaled_follow_up_of_a_memory_job_outlives_a_failed_write() {
+    let script = Script::new();
+    let journal = FaultJournal::new(MemoryJournal::new());
+    let faults = journal.faults();
+    let quick = QueueConfig::new("quick").durability(Durability::Memory);
+    let engine = builder(&script, journal).queue(work()).queue(quick).start().await.unwrap();
+    script.plan("parent", [Play::run(|cx| async move { Ok(cx.follow_up(&step("child"))?.to_string()) })]);
+    faults.on_append(AppendFault::UnknownAbsent);
+    engine.enqueue(step("parent")).queue("quick").await.unwrap();
+    tokio::time::timeout(MIN, script.returned("child", 1)).await.expect("the child runs");
+    assert_eq!((script.order(), faults.opens()), (vec!["parent".to_owned(), "child".to_owned()], 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follow_up_that_comes_after_the_end_is_refused() {
+    let script = Script::new();
+    let engine = start(&script, work()).await;
+    let kept = Arc::new(Mutex::new(None));
+    let keep = kept.clone();
+    let play = Play::run(move |cx| {
+        let keep = keep.clone();
+        async move {
+            *keep.lock().unwrap() = Some(cx.clone());
+            Ok("done".to_owned())
+        }
+    });
+    script.plan("a", [play]);
+    engine.enqueue(step("a")).and_wait().await.unwrap();
+    let cx = kept.lock().unwrap().take().unwrap();
+    let refused = cx.follow_up(&step("late"));
+    assert!(matches!(refused, Err(EnqueueError::Refused(Refusal::StaleLease { .. }))), "{refused:?}");
 }

@@ -116,3 +116,23 @@ async fn bringing_a_dead_letter_back_needs_room() {
     engine.requeue(dead.id()).await.unwrap();
     dead.wait().await.unwrap();
 }
+
+/// I6: a place in a full queue is for those who still wait.
+#[tokio::test(start_paused = true)]
+async fn a_caller_who_leaves_a_full_queue_gives_up_its_place() {
+    let script = Script::new();
+    let engine = start(&script, work().concurrency(1).depth_max(1).wait_when_full(1)).await;
+    script.plan("busy", [Play::Hold]);
+    engine.enqueue(step("busy")).await.unwrap();
+    script.started("busy", 1).await;
+    engine.enqueue(step("first")).await.unwrap();
+    tokio::time::timeout(SEC, engine.enqueue(step("left")).into_future()).await.unwrap_err();
+    assert_eq!(engine.stats().await.unwrap()[0].waiting_callers, 0);
+    let stays = tokio::spawn(engine.enqueue(step("stays")).into_future());
+    while engine.stats().await.unwrap()[0].waiting_callers == 0 {
+        tokio::task::yield_now().await;
+    }
+    script.tell("busy", Play::Succeed);
+    stays.await.unwrap().unwrap().wait().await.unwrap();
+    assert_eq!(script.order(), ["busy", "first", "stays"]);
+}

@@ -2,8 +2,8 @@
 
 use tokio::time::Instant;
 use windlass::{
-    ControlError, Durability, EnqueueError, JobState, MIN, MemoryJournal, QueueConfig, RetryPolicy, SEC, StopReason,
-    WaitError,
+    ControlError, Durability, EnqueueError, HealthState, JobState, MIN, MemoryJournal, QueueConfig, RetryPolicy, SEC,
+    ShutdownError, StopReason, WaitError,
 };
 use windlass_scheduler::change::{Change, Record};
 use windlass_tests::fault::{AppendFault, Fault, FaultJournal};
@@ -245,4 +245,40 @@ async fn a_stop_during_a_rebuild_is_a_stop() {
     engine.enqueue(step("b")).await.unwrap_err();
     let _ = tokio::time::timeout(MIN, engine.shutdown(SEC)).await.expect("it stops");
     assert!(matches!(engine.enqueue(step("c")).await, Err(EnqueueError::Unavailable(_))));
+}
+
+/// A stop needs no core: code is asked to end at the deadline, and an end that could not be written is told.
+#[tokio::test(start_paused = true)]
+async fn a_stop_of_a_broken_engine_waits_for_its_deadline_and_tells_that_ends_are_missing() {
+    let script = Script::new();
+    let (engine, faults) = start_with_faults(&script, work()).await;
+    script.plan("a", [Play::until_cancelled(Play::Succeed)]);
+    engine.enqueue(step("a")).await.unwrap();
+    script.started("a", 1).await;
+    faults.on_append(AppendFault::Refused);
+    (0..5).for_each(|_| faults.on_open(Fault::Error));
+    engine.enqueue(step("b")).await.unwrap_err();
+    while !matches!(engine.health().state, HealthState::Unhealthy(_)) {
+        tokio::time::advance(SEC).await;
+    }
+    let before = Instant::now();
+    let stopped = engine.shutdown(MIN).await;
+    assert!(matches!(stopped, Err(ShutdownError::Storage(_))), "{stopped:?}");
+    assert!((MIN..MIN + SEC * 3).contains(&before.elapsed()), "{:?}", before.elapsed());
+    script.returned("a", 1).await;
+    assert!(matches!(engine.health().state, HealthState::Stopped(_)));
+}
+
+/// The caller does not know whether it was recorded; whoever runs has to hear of it all the same.
+#[tokio::test(start_paused = true)]
+async fn a_cancellation_that_was_written_and_not_confirmed_reaches_the_adopted_attempt() {
+    let script = Script::new();
+    let (engine, faults) = start_with_faults(&script, work()).await;
+    script.plan("a", [Play::until_cancelled(Play::Fail)]);
+    let job = engine.enqueue(step("a")).await.unwrap();
+    script.started("a", 1).await;
+    faults.on_append(AppendFault::UnknownWritten);
+    assert!(matches!(engine.cancel(job.id()).await, Err(ControlError::Interrupted)));
+    let waited = tokio::time::timeout(MIN, job.wait()).await.expect("it hears of it");
+    assert!(matches!(waited, Err(WaitError::Cancelled { .. })), "{waited:?}");
 }

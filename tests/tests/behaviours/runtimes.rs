@@ -158,3 +158,21 @@ async fn a_blocking_job_outlives_no_runtime_and_its_engine_still_stops() {
     script.returned("a", 1).await;
     assert!(engine.handle::<Block>(id).status().await.is_err());
 }
+
+#[test]
+fn a_wait_from_another_runtime_ends_with_the_one_that_the_engine_lived_on() {
+    let script = Script::new();
+    script.plan("a", [Play::Hold]);
+    let elsewhere = Elsewhere::new(1);
+    let here = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    here.block_on(async {
+        let engine = elsewhere.start(builder(&script, MemoryJournal::new()).queue(work()).single_runtime()).await;
+        let job = engine.enqueue(step("a")).await.unwrap();
+        script.started("a", 1).await;
+        let waits = tokio::spawn(async move { job.wait().await });
+        engine.stats().await.unwrap();
+        elsewhere.runtime.shutdown_background();
+        let ended = tokio::time::timeout(SEC * 30, waits).await.expect("it does not wait for ever");
+        assert!(matches!(ended.unwrap(), Err(WaitError::Control(ControlError::Unavailable(_)))));
+    });
+}

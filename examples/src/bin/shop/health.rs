@@ -18,6 +18,7 @@ pub(crate) async fn healthz(State(shop): State<Shop>) -> (StatusCode, Json<Value
         HealthState::Recovering(why) => ("recovering", Some(why)),
         HealthState::Unhealthy(why) => ("unhealthy", Some(why)),
         HealthState::RuntimeGone => ("stopped", Some("the handlers' runtime is gone".to_owned())),
+        HealthState::Stopped(why) => ("stopped", Some(why)),
         other => ("unknown", Some(format!("{other:?}"))),
     };
     let code = if why.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

@@ -60,6 +60,12 @@ pub(crate) fn load_end(state: &State, live: &[Claim], step: u64, now: Now) -> De
             let level = state.queue(state.jobs[slot].queue).level();
             let no = claims_no(state, step, level);
             decision.events.push(Event::Adopted { slot, token: claim.token, no, now });
+            if state.jobs[slot].cancel_requested {
+                // The request stands, and whoever was to pass it on may have fallen before.
+                let (queue, reason) = (state.jobs[slot].queue, StopReason::Cancelled);
+                let stop = Effect::Stop { queue, id: claim.id, token: claim.token, reason };
+                decision.effects.push((Mark::to_run(level), stop));
+            }
             adopted[usize::from(level == Level::Memory)].push(*claim);
         } else {
             let stop =
