@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use windlass_scheduler::attempt::Outcome;
+use windlass_scheduler::change::Claim;
 use windlass_scheduler::command::{Command, Request, Submit};
 use windlass_scheduler::effect::{Effect, Wave};
 use windlass_scheduler::job::{JobId, NewJob};
@@ -17,6 +18,7 @@ use windlass_scheduler::shard::Shard;
 use windlass_scheduler::time::Now;
 use windlass_storage::{Append, Batch, CommitNo, Journal, MemoryJournal};
 
+use crate::attempt::End;
 use crate::clock::Clocks;
 use crate::live::LiveTable;
 use crate::messages::{Question, QueueMsg, ReplyTo, SchedulerMsg, SupervisorMsg, Ticket, WorkerMsg, WriterMsg};
@@ -146,16 +148,7 @@ impl QueueState {
                 self.pending.remove(&request);
                 self.command(Command::Unwatch { request, id });
             }
-            QueueMsg::Ends(ends) => {
-                // They came together: one look at the clocks is enough.
-                let now = self.parts.clocks.now();
-                for (id, token, outcome) in ends {
-                    self.end(id, token, outcome, now);
-                    if self.bytes_in_wave >= WAVE_BYTES_MAX {
-                        self.seal();
-                    }
-                }
-            }
+            QueueMsg::Ends(ends) => self.end_all(ends),
             QueueMsg::Slots { queue, slots } => self.command(Command::Slots { queue, slots }),
             QueueMsg::Due { queue, class } => self.command(Command::Due { queue, class }),
             QueueMsg::Rearm(scheduler) => {
@@ -214,6 +207,17 @@ impl QueueState {
         self.ends.push_back((self.parts.shard.step(), id, token));
     }
 
+    /// They came together: one look at the clocks is enough.
+    fn end_all(&mut self, ends: impl IntoIterator<Item = End>) {
+        let now = self.parts.clocks.now();
+        for (id, token, outcome) in ends {
+            self.end(id, token, outcome, now);
+            if self.bytes_in_wave >= WAVE_BYTES_MAX {
+                self.seal();
+            }
+        }
+    }
+
     /// What still runs in this process goes on; what has ended meanwhile ends next.
     fn adopt(&mut self) {
         let mut live = self.parts.live.claims();
@@ -247,22 +251,15 @@ impl QueueState {
         self.collect();
         let mut claims = self.parts.live.claims();
         claims.retain(|claim| self.parts.live.outcome(claim.id, claim.token).is_none());
-        for claim in &claims {
-            self.end(claim.id, claim.token, Outcome::Released, self.parts.clocks.now());
-        }
+        self.end_all(claims.iter().map(|claim| (claim.id, claim.token, Outcome::Released)));
         claims.into_iter().map(|claim| claim.id).collect()
     }
 
     /// An outcome that comes twice is refused by its token the second time.
     fn collect(&mut self) {
-        for claim in self.parts.live.claims() {
-            if let Some(outcome) = self.parts.live.outcome(claim.id, claim.token) {
-                self.end(claim.id, claim.token, outcome, self.parts.clocks.now());
-                if self.bytes_in_wave >= WAVE_BYTES_MAX {
-                    self.seal();
-                }
-            }
-        }
+        let live = self.parts.live.clone();
+        let outcome = |claim: Claim| Some((claim.id, claim.token, live.outcome(claim.id, claim.token)?));
+        self.end_all(live.claims().into_iter().filter_map(outcome));
     }
 
     fn seal(&mut self) {
