@@ -71,7 +71,11 @@ impl Start {
             Poll::Ready(outcome) => guard.report(outcome),
             Poll::Pending => {
                 let (live, id, token) = (guard.live.clone(), guard.id, guard.token);
-                let task = tokio::spawn(async move { guard.report(code.await) });
+                let task = tokio::spawn(async move {
+                    // Dropped unpolled, the code goes first: its end is told when its destructors have run.
+                    let outcome = code.await;
+                    guard.report(outcome);
+                });
                 live.set_abort(id, token, &task.abort_handle());
             }
         }
@@ -113,11 +117,10 @@ pub(crate) enum Stage {
 impl Guard {
     pub(crate) fn report(mut self, outcome: Outcome) {
         self.stage = Stage::Reported;
-        self.tell(outcome);
+        self.tell(seen_from_outside(self.signals.reason(), outcome));
     }
 
     fn tell(&self, outcome: Outcome) {
-        let outcome = seen_from_outside(self.signals.reason(), outcome);
         self.live.ended(self.id, self.token, outcome.clone());
         if self.ends.push((self.id, self.token, outcome)) && self.worker.send_message(WorkerMsg::Ended).is_err() {
             // That worker was restarted since. Should the queue be gone as well, it will find the outcomes in the table.
@@ -142,7 +145,9 @@ impl Drop for Guard {
                 Outcome::Released
             }
         };
-        self.tell(outcome);
+        // What never ran has failed at nothing, whatever its time was.
+        let has_run = self.stage == Stage::Begun;
+        self.tell(if has_run { seen_from_outside(self.signals.reason(), outcome) } else { outcome });
     }
 }
 

@@ -178,7 +178,8 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
         let mut writer = WriterCore::new(journal, twin.clone(), door.clone());
         let writer = Box::new(move |supervisor: ActorRef<SupervisorMsg>| {
             writer.report_to(supervisor);
-            if single_runtime { Ok(spawn_inline(writer)) } else { spawn_thread(writer) }
+            // A paused clock cannot see a thread; nothing else may block a runtime with writes and syncs.
+            if is_paused() { Ok(spawn_inline(writer)) } else { spawn_thread(writer) }
         });
         let (started, outcome) = oneshot::channel();
         let clock = self.clock;
@@ -186,9 +187,9 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
             let door = door.clone();
             move || SupervisorParts { settings, twin, clocks: Clocks::new(clock), door, workers, writer, started }
         };
-        let supervisor = if single_runtime { spawn_here(parts()).await? } else { spawn_apart(parts).await? };
+        let mut supervisor = if single_runtime { spawn_here(parts()).await? } else { spawn_apart(parts).await? };
         outcome.await.map_err(|_| StartError::Thread("the supervisor ended while starting".to_owned()))??;
-        match supervisor {
+        match supervisor.0.take() {
             Some(supervisor) => Ok(Engine::new(Inner { door, supervisor, handlers })),
             None => Err(StartError::Thread("the supervisor did not start".to_owned())),
         }
@@ -227,12 +228,21 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
     }
 }
 
-type Spawned = Option<ActorRef<SupervisorMsg>>;
+/// A supervisor that belongs to nobody yet: dropped so, it stops.
+struct Spawned(Option<ActorRef<SupervisorMsg>>);
+
+impl Drop for Spawned {
+    fn drop(&mut self) {
+        if let Some(supervisor) = self.0.take() {
+            let _ = supervisor.send_message(SupervisorMsg::Shutdown { deadline: Duration::ZERO, reply: None });
+        }
+    }
+}
 
 /// Starts the parts on the current runtime.
 async fn spawn_here(parts: SupervisorParts) -> Result<Spawned, StartError> {
     // Where it refused to start, the reason has gone another way.
-    Ok(Actor::spawn(None, Supervisor, parts).await.ok().map(|(supervisor, _)| supervisor))
+    Ok(Spawned(Actor::spawn(None, Supervisor, parts).await.ok().map(|(supervisor, _)| supervisor)))
 }
 
 /// Starts the parts on a thread and a runtime of their own.
@@ -249,15 +259,12 @@ async fn spawn_apart(parts: impl FnOnce() -> SupervisorParts + Send + 'static) -
         runtime.block_on(async move {
             match Actor::spawn(None, Supervisor, parts()).await {
                 Ok((supervisor, ended)) => {
-                    if let Err(Ok(Some(supervisor))) = send.send(Ok(Some(supervisor))) {
-                        // Whoever called `start()` has left.
-                        let stop = SupervisorMsg::Shutdown { deadline: Duration::ZERO, reply: None };
-                        let _ = supervisor.send_message(stop);
-                    }
+                    // Where whoever called `start()` has left, it stops at once.
+                    let _ = send.send(Ok(Spawned(Some(supervisor))));
                     let _ = ended.await;
                 }
                 Err(_) => {
-                    let _ = send.send(Ok(None));
+                    let _ = send.send(Ok(Spawned(None)));
                 }
             }
         });

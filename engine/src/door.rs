@@ -248,6 +248,8 @@ impl Door {
         let queue = self.queue().await.map_err(EnqueueError::Unavailable)?;
         // A message that does not arrive was not stored, but a queue that falls meanwhile is told apart by nobody.
         queue.send_message(message).map_err(|_| EnqueueError::Interrupted { id })?;
+        // Its mailbox lives as long as an address of it does, and with the mailbox what nobody reads any more.
+        drop(queue);
         let mut guard = CallGuard { door: self, request, is_over: false };
         let answer = answer.await;
         guard.is_over = true;
@@ -280,6 +282,7 @@ impl Door {
         let (reply, answer) = oneshot::channel();
         let sent = queue.send_message(QueueMsg::Ask { request, question, reply });
         sent.map_err(|_| ControlError::Interrupted)?;
+        drop(queue);
         Ok(answer.await.map_err(|_| ControlError::Interrupted)??)
     }
 }

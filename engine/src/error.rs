@@ -153,8 +153,8 @@ pub enum StartError {
     Storage(#[from] StorageError),
     /// A queue at level `Memory` has journaled jobs.
     #[error(
-        "queue `{queue}` is set to `Memory` and has {jobs} jobs in the journal, which would go on in memory alone: \
-         drain it first, or give the volatile queue another name"
+        "queue `{queue}` is set to `Memory` and has {jobs} jobs in the journal (live or retained), which would go on in \
+         memory alone: give the volatile queue another name"
     )]
     VolatileQueue {
         /// The queue.

@@ -296,11 +296,14 @@ impl WriterCore {
     }
 
     fn close(&mut self) -> Result<(), StorageError> {
-        if self.term.take().is_some() {
-            self.journal.sync()?;
+        let is_open = self.term.take().is_some();
+        let synced = if is_open { self.journal.sync() } else { Ok(()) };
+        if is_open && synced.is_ok() {
             self.tell(QueueMsg::Synced(self.written));
         }
-        self.journal.close()?;
+        // Whatever came before, the directory is free afterwards.
+        let closed = self.journal.close();
+        synced.and(closed)?;
         match self.failure.take() {
             None => Ok(()),
             // It closed, and something that it was given before is not in it.

@@ -31,6 +31,7 @@ use crate::command::{Command, QueueNo, Request, Submit, TimerClass};
 use crate::effect::{Answer, Deadline, Effect, Wave};
 use crate::event::Event;
 use crate::job::{JobId, Name, NewJob};
+use crate::lease::LeaseToken;
 use crate::refusal::Refusal;
 use crate::settings::{Level, ShardSettings};
 use crate::time::Now;
@@ -218,12 +219,22 @@ impl Shard {
         self.state.running.len()
     }
 
-    /// Jobs that run, by id.
+    /// The leases that are out, by token.
     #[must_use]
-    pub fn running_ids(&self) -> Vec<JobId> {
-        let mut ids: Vec<_> = self.state.running.values().map(|slot| self.state.jobs[*slot].id).collect();
-        ids.sort_unstable();
-        ids
+    pub fn running_leases(&self) -> Vec<(JobId, LeaseToken)> {
+        let leases = self.state.running.iter().map(|(token, slot)| (self.state.jobs[*slot].id, *token));
+        let mut leases: Vec<_> = leases.collect();
+        leases.sort_unstable_by_key(|(_, token)| *token);
+        leases
+    }
+
+    /// The level of the queue with this number.
+    ///
+    /// # Panics
+    /// Where there is no such queue.
+    #[must_use]
+    pub fn level(&self, no: QueueNo) -> Level {
+        self.state.queue(no).level()
     }
 
     /// Calls that wait for room, in all queues.

@@ -13,7 +13,7 @@ use windlass_scheduler::command::{Command, Request, Submit};
 use windlass_scheduler::effect::{Effect, Wave};
 use windlass_scheduler::job::{JobId, NewJob};
 use windlass_scheduler::lease::LeaseToken;
-use windlass_scheduler::settings::ShardSettings;
+use windlass_scheduler::settings::{Level, ShardSettings};
 use windlass_scheduler::shard::Shard;
 use windlass_scheduler::time::Now;
 use windlass_storage::{Append, Batch, CommitNo, Journal, MemoryJournal};
@@ -56,6 +56,8 @@ pub(crate) struct QueueState {
     pending: HashMap<Request, Pending>,
     /// Ends by their step: their entries in the table of live attempts go when that is written.
     ends: VecDeque<(u64, JobId, LeaseToken)>,
+    /// Ends that stand in the twin alone, as soon as the wave is sealed: a disk that is stuck must not keep them.
+    ends_in_twin: Vec<(JobId, LeaseToken)>,
     commands_in_wave: usize,
     bytes_in_wave: usize,
     /// A `Seal` waits in the mailbox.
@@ -77,6 +79,7 @@ impl Actor for QueueActor {
             parts,
             pending: HashMap::new(),
             ends: VecDeque::new(),
+            ends_in_twin: Vec::new(),
             commands_in_wave: 0,
             bytes_in_wave: 0,
             seal_is_coming: false,
@@ -136,10 +139,7 @@ impl QueueState {
                 });
                 self.submit(Submit { request, watch, jobs });
             }
-            QueueMsg::Withdraw(request) => {
-                self.pending.remove(&request);
-                self.command(Command::Withdraw { request });
-            }
+            QueueMsg::Withdraw(request) => self.withdraw(request),
             QueueMsg::Ask { request, question, reply } => {
                 self.pending.insert(request, Pending { reply, ticket: None });
                 self.command(as_command(request, question));
@@ -191,6 +191,17 @@ impl QueueState {
         }
     }
 
+    /// One that was let in keeps its ticket until it is answered, listened to or not.
+    fn withdraw(&mut self, request: Request) {
+        if self.pending.get(&request).is_some_and(|pending| pending.ticket.is_none()) {
+            let waiting = self.parts.shard.waiting_calls();
+            self.command(Command::Withdraw { request });
+            if self.parts.shard.waiting_calls() < waiting {
+                self.pending.remove(&request);
+            }
+        }
+    }
+
     fn command_at(&mut self, command: Command, now: Now) {
         self.commands_in_wave += 1;
         self.parts.shard.handle(command, now);
@@ -203,8 +214,17 @@ impl QueueState {
             Outcome::Failed { failure, .. } => 2 * failure.message.len(),
             _ => 0,
         };
+        let needs_journal = match &outcome {
+            Outcome::Done { follow_ups, .. } => follow_ups.iter().any(|job| self.is_journaled(job)),
+            _ => false,
+        };
+        let is_volatile = !needs_journal && self.is_volatile(id, token);
         self.command_at(Command::End { token, outcome }, now);
-        self.ends.push_back((self.parts.shard.step(), id, token));
+        if is_volatile {
+            self.ends_in_twin.push((id, token));
+        } else {
+            self.ends.push_back((self.parts.shard.step(), id, token));
+        }
     }
 
     /// They came together: one look at the clocks is enough.
@@ -227,15 +247,18 @@ impl QueueState {
             // same id, and to run once more is always safe.
             let outcome = self.parts.live.outcome(claim.id, claim.token);
             let is_settled = outcome.is_some() && !self.parts.shard.has_claim(claim);
-            if is_settled {
-                self.parts.live.remove(claim.id, claim.token);
+            if !is_settled {
+                return true;
             }
             // The end of a `Memory` job stands in the twin at once, its journaled follow-ups only when they are written.
-            // None of them has begun, for that would have waited for the same mark as this entry.
-            if let Some(Outcome::Done { follow_ups: jobs, .. }) = outcome.filter(|_| is_settled) {
-                follow_ups.extend(jobs);
+            // None of those has begun, for that would have waited for the same mark as this entry. All others stand where
+            // their parent's end does.
+            let is_volatile = self.is_volatile(claim.id, claim.token);
+            if let (true, Some(Outcome::Done { follow_ups: jobs, .. })) = (is_volatile, outcome) {
+                follow_ups.extend(jobs.into_iter().filter(|job| self.is_journaled(job)));
             }
-            !is_settled
+            self.parts.live.remove(claim.id, claim.token);
+            false
         });
         self.command(Command::LoadEnd { live });
         if !follow_ups.is_empty() {
@@ -248,11 +271,24 @@ impl QueueState {
     /// What has not ended by the end of a stop is no longer this engine's: it goes back uncounted, so that a slow job is
     /// not taken for one that kills the process.
     fn give_back(&mut self) -> Vec<JobId> {
+        // What was handed out and has not begun never does.
+        self.parts.live.begin_term(u64::MAX);
         self.collect();
-        let mut claims = self.parts.live.claims();
-        claims.retain(|claim| self.parts.live.outcome(claim.id, claim.token).is_none());
-        self.end_all(claims.iter().map(|claim| (claim.id, claim.token, Outcome::Released)));
-        claims.into_iter().map(|claim| claim.id).collect()
+        let leases = self.parts.shard.running_leases();
+        self.end_all(leases.iter().map(|(id, token)| (*id, *token, Outcome::Released)));
+        let has_begun = |(id, token): &(JobId, LeaseToken)| self.parts.live.queue(*id, *token).is_some();
+        leases.into_iter().filter(has_begun).map(|(id, _)| id).collect()
+    }
+
+    /// Whether the attempt is one of a `Memory` job.
+    fn is_volatile(&self, id: JobId, token: LeaseToken) -> bool {
+        let queue = self.parts.live.queue(id, token);
+        queue.is_some_and(|queue| self.parts.shard.level(queue) == Level::Memory)
+    }
+
+    fn is_journaled(&self, job: &NewJob) -> bool {
+        let queue = self.parts.shard.queue_no(&job.queue);
+        queue.is_some_and(|queue| self.parts.shard.level(queue) != Level::Memory)
     }
 
     /// An outcome that comes twice is refused by its token the second time.
@@ -268,6 +304,9 @@ impl QueueState {
         if let Some(wave) = self.parts.shard.seal(self.parts.clocks.now()) {
             let bytes = bytes + wave.let_in_bytes;
             self.send_wave(wave, bytes);
+        }
+        for (id, token) in self.ends_in_twin.drain(..) {
+            self.parts.live.remove(id, token);
         }
         self.flush_effects(0);
         if self.draining && self.parts.shard.running() == 0 {

@@ -316,6 +316,8 @@ impl SupervisorState {
                 // Whoever waits for it learns that the outcome is unknown.
                 queue.stop(None);
             }
+            // Nobody is left to say that nothing runs any more.
+            self.drain_without_core(myself);
             return;
         }
         warn!(reason, rebuild = self.rebuilds, "the core is rebuilt from the journal");

@@ -30,6 +30,7 @@ pub(super) struct Stopping {
     pub(super) replies: Vec<oneshot::Sender<Result<(), ShutdownError>>>,
     pub(super) reason: String,
     pub(super) phase: Phase,
+    deadline: Instant,
     pub(super) is_deadline_over: bool,
     pub(super) closed: Result<(), StorageError>,
     /// Jobs whose code had not ended when the last wave was sealed.
@@ -59,6 +60,8 @@ impl SupervisorState {
     ) {
         if let Some(stopping) = &mut self.stopping {
             stopping.replies.extend(reply);
+            // Whoever has less time than those before decides.
+            after(myself, deadline, SupervisorMsg::DeadlineOver);
             return;
         }
         let (replies, reason) = (reply.into_iter().collect(), reason.to_owned());
@@ -66,6 +69,7 @@ impl SupervisorState {
             replies,
             reason,
             phase: Phase::Draining,
+            deadline: Instant::now() + deadline.min(DEADLINE_MAX),
             is_deadline_over: false,
             closed: Ok(()),
             given_back: Vec::new(),
@@ -74,15 +78,15 @@ impl SupervisorState {
             let _ = queue.send_message(QueueMsg::Drain);
             after(myself, deadline, SupervisorMsg::DeadlineOver);
         } else {
-            self.drain_without_core(myself, deadline);
+            self.drain_without_core(myself);
         }
     }
 
     /// Where there is no core, nobody hears that code ends: the table of live attempts is looked at instead.
-    fn drain_without_core(&self, myself: &ActorRef<SupervisorMsg>, deadline: Duration) {
+    pub(super) fn drain_without_core(&self, myself: &ActorRef<SupervisorMsg>) {
+        let Some(over) = self.stopping.as_ref().map(|stopping| stopping.deadline) else { return };
         let (live, myself) = (self.door.live.clone(), myself.clone());
         tokio::spawn(async move {
-            let over = Instant::now() + deadline.min(DEADLINE_MAX);
             while !live.unended().is_empty() {
                 if Instant::now() >= over {
                     let _ = myself.send_message(SupervisorMsg::DeadlineOver);
@@ -95,7 +99,10 @@ impl SupervisorState {
     }
 
     pub(super) fn stop_attempts(&mut self, myself: &ActorRef<SupervisorMsg>) {
-        let Some(stopping) = &mut self.stopping else { return };
+        let Some(stopping) = self.stopping.as_mut().filter(|s| s.phase == Phase::Draining && !s.is_deadline_over)
+        else {
+            return;
+        };
         stopping.is_deadline_over = true;
         if let Some(queue) = &self.queue {
             let _ = queue.send_message(QueueMsg::StopAttempts);
@@ -159,6 +166,11 @@ impl SupervisorState {
     /// Tells those who asked for the stop, and ends all actors.
     fn end(&mut self, myself: &ActorRef<SupervisorMsg>) {
         let Some(stopping) = self.stopping.take() else { return };
+        for (_, id, token) in self.door.live.unended() {
+            // Where no core could say so.
+            self.door.live.stop(id, token, StopReason::Stopping);
+            self.door.live.abort(id, token);
+        }
         // An entry leaves the table when its end is written: what is left has none, or one that was lost with the storage.
         let mut unfinished = stopping.given_back;
         unfinished.extend(self.door.live.claims().iter().map(|claim| claim.id));
