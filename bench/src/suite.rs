@@ -40,6 +40,8 @@ impl Options {
         if only.as_deref().is_some_and(|only| !GROUPS.contains(&only)) {
             return Err(usage);
         }
+        // Said before anything is measured.
+        crate::work::levels().map_err(|error| error.to_string())?;
         Ok(Self { only, dir })
     }
 }
