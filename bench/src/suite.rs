@@ -21,7 +21,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// From `ONLY` in the environment (`LEVEL` there picks a durability level, too), and from `--dir`; otherwise the journals go where cargo put this program.
+    /// From `ONLY` in the environment (`LEVEL` there picks a durability level, too), and from `--dir`; otherwise the
+    /// journals go where cargo put this program.
     ///
     /// # Errors
     /// How to call it.

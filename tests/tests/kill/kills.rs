@@ -13,8 +13,8 @@ use crate::say;
 use crate::trap::{Moment, Trap};
 
 const AT_RANDOM: &str = "at random";
-/// Where the process dies by itself, between two instructions of ours: nothing of the call was done, or all of it and nobody
-/// was told. The parent's kills, also those inside a call, are some microseconds late and hit what they hit.
+/// Where the process dies by itself, between two instructions of ours: nothing of the call was done, or all of it and
+/// nobody was told. The parent's kills, also those inside a call, are some microseconds late and hit what they hit.
 const FAILPOINTS: [&str; 4] = ["append-before", "append-after", "sync-before", "sync-after"];
 /// The kills that there have to be at each place, with attempts running and jobs waiting.
 const PLAN: [(&str, usize); 9] = [
@@ -36,7 +36,8 @@ const LIFE_MS_MAX: u64 = 150;
 /// How many kills that count there were at each place.
 type Tally = BTreeMap<&'static str, usize>;
 
-/// Lets a child live, hears all that it says, and kills it. Tells where: a trap that no call comes to is a kill at random.
+/// Lets a child live, hears all that it says, and kills it. Tells where: a trap that no call comes to is a kill at
+/// random.
 fn one_life(oracle: &mut Oracle, orders: &Orders, chance: &mut Chance) -> &'static str {
     let mut life = orders.spawn();
     let guard = Instant::now() + PATIENCE;

@@ -117,8 +117,8 @@ impl Service {
         }
     }
 
-    /// Waits, and looks at the shop meanwhile, so that the screen tells how far it is. A shop that was just killed is not
-    /// missed here: whoever waits for it says so.
+    /// Waits, and looks at the shop meanwhile, so that the screen tells how far it is. A shop that was just killed is
+    /// not missed here: whoever waits for it says so.
     pub(crate) async fn watched<T>(&self, wait: impl Future<Output = T>) -> T {
         let look_on = async {
             let mut looks = interval(LOOK_EVERY);
