@@ -25,7 +25,7 @@ enum Way {
 
 pub(crate) fn measure(dir: &Path, ceilings: &mut Ceilings) -> Result<Vec<Figure>, Failure> {
     let mut figures = Vec::new();
-    for level in work::levels() {
+    for level in work::levels()? {
         let is_durable = level == Durability::Durable;
         let ways = [
             ("enqueue, one caller", Way::One, if is_durable { 4_000 } else { 20_000 }),

@@ -50,7 +50,7 @@ struct Lap {
 
 pub(crate) fn measure(dir: &Path, ceilings: &mut Ceilings) -> Result<Vec<Figure>, Failure> {
     let mut figures = Vec::new();
-    for level in work::levels() {
+    for level in work::levels()? {
         let laps = (0..RUNS).map(|_| lap(dir, level)).collect::<Result<Vec<_>, _>>()?;
         let shares = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
         for (name, share) in shares {

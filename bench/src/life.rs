@@ -17,7 +17,7 @@ const DRAINED: u64 = 200_000;
 
 pub(crate) fn measure(dir: &Path, ceilings: &mut Ceilings) -> Result<Vec<Figure>, Failure> {
     let mut figures = Vec::new();
-    for level in work::levels() {
+    for level in work::levels()? {
         let is_durable = level == Durability::Durable;
         let together = (0..RUNS).map(|_| together(dir, level)).collect::<Result<Vec<_>, _>>()?;
         let drain = (0..3).map(|_| drain(dir, level)).collect::<Result<Vec<_>, _>>()?;

@@ -16,10 +16,10 @@ const JOBS: u64 = 200_000;
 
 pub(crate) fn measure(dir: &Path) -> Result<Vec<Figure>, Failure> {
     let mut figures = Vec::new();
-    for level in [Durability::Memory, Durability::Process] {
+    for level in work::levels()? {
         let runs = (0..RUNS).map(|_| run(dir, level)).collect::<Result<Vec<_>, _>>()?;
-        let name = if level == Durability::Memory { "Memory" } else { "Process, Durable" };
-        let figure = Figure::of("memory", "memory a queued job, of 200,000", name, "bytes", &runs);
+        let what = "memory a queued job, of 200,000, without RocksDB's own";
+        let figure = Figure::of("memory", what, work::name(level), "bytes", &runs);
         #[allow(clippy::cast_precision_loss)]
         figures.push(figure.over(PAYLOAD_BYTES as f64, "its payload"));
     }
@@ -45,12 +45,11 @@ fn run(dir: &Path, level: Durability) -> Result<Run, Failure> {
 /// Whatever went wrong.
 pub fn child(mut arguments: impl Iterator<Item = String>, allocated: &dyn Fn() -> usize) -> Result<String, Failure> {
     let (dir, level) = (arguments.next(), arguments.next());
-    let level = match level.as_deref() {
-        Some("Memory") => Durability::Memory,
-        Some("Process") => Durability::Process,
-        _ => return Err("this is a part of windlass-bench: run that".into()),
+    let (Some(dir), Some(level)) = (dir, level) else {
+        return Err("this is a part of windlass-bench: run that".into());
     };
-    let dir = tempfile::tempdir_in(PathBuf::from(dir.unwrap_or_default()))?;
+    let level = work::level(&level)?;
+    let dir = tempfile::tempdir_in(PathBuf::from(dir))?;
     work::runtime()?.block_on(async {
         let seen = Arc::new(Seen::default());
         let engine = work::start(dir.path(), level, &seen).await?;

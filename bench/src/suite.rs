@@ -21,7 +21,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// From `ONLY` in the environment (`LEVEL` there picks a durability level, too), and from `--dir`; otherwise the journals go where cargo put this program.
+    /// From `ONLY` in the environment (`LEVEL` there picks a durability level, too), and from `--dir`; otherwise the
+    /// journals go where cargo put this program.
     ///
     /// # Errors
     /// How to call it.
@@ -40,6 +41,8 @@ impl Options {
         if only.as_deref().is_some_and(|only| !GROUPS.contains(&only)) {
             return Err(usage);
         }
+        // Said before anything is measured.
+        crate::work::levels().map_err(|error| error.to_string())?;
         Ok(Self { only, dir })
     }
 }

@@ -95,11 +95,21 @@ impl Seen {
     }
 }
 
+/// All levels, from the weakest.
+const LEVELS: [Durability; 3] = [Durability::Memory, Durability::Process, Durability::Durable];
+
 /// All levels, from the weakest, or the one that `LEVEL` names.
-pub(crate) fn levels() -> impl Iterator<Item = Durability> {
+pub(crate) fn levels() -> Result<Vec<Durability>, Failure> {
     let only = std::env::var("LEVEL").unwrap_or_default();
-    let levels = [Durability::Memory, Durability::Process, Durability::Durable];
-    levels.into_iter().filter(move |level| only.is_empty() || name(*level) == only)
+    if only.is_empty() { Ok(LEVELS.into()) } else { level(&only).map(|level| vec![level]) }
+}
+
+/// The level of this name.
+pub(crate) fn level(name: &str) -> Result<Durability, Failure> {
+    let known = LEVELS.into_iter().find(|level| self::name(*level) == name);
+    known.ok_or_else(|| {
+        format!("there is no level {name:?}: LEVEL is one of {}", LEVELS.map(self::name).join(", ")).into()
+    })
 }
 
 /// What handlers and producers share a runtime of: two threads, as on the machine that the targets name.

@@ -1,4 +1,5 @@
-//! Every message between the parts, on one page. All are casts: nobody waits for an answer inside an actor (I8).
+//! Every message between the parts, on one page. All are casts: nobody waits for an answer inside an actor (I8), but
+//! for the supervisor while the writer, which is none, opens the journal.
 //!
 //! | from | message | to |
 //! |---|---|---|
@@ -11,9 +12,12 @@
 //! | queue | `Run`, `Stop` | worker |
 //! | attempts | `Ended` | worker |
 //! | queue | `Arm` | scheduler |
+//! | scheduler | `Look` (to itself, after a sleep) | scheduler |
 //! | queue | `Wave` | writer |
-//! | writer, attempts, callers | `JournalBroken`, `RuntimeGone`, `Shutdown`, `Closed` | supervisor |
-//! | queue | `Idle`, `Sealed`, `Halted` | supervisor |
+//! | supervisor | `Open`, `Attach`, `Close` | writer |
+//! | writer, attempts, callers | `JournalBroken`, `RuntimeGone`, `Shutdown` | supervisor |
+//! | queue | `JournalBroken`, `Idle`, `Sealed`, `Halted` | supervisor |
+//! | supervisor | `Rebuild`, `DeadlineOver`, `GraceOver`, `Closed` (to itself) | supervisor |
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,8 @@
 //! The table of moves, whole: a new arrow is a decision, and this test is where it is taken.
 //!
-//! Guards I1: every mutation of a job's state asks this table, so what it forbids cannot happen.
+//! Guards I1. The core asks this table in debug assertions, where a job ends and where it is delayed: there the model
+//! and the scripts, which run with them, turn red at a move that it forbids. It is not asked elsewhere, nor in a
+//! release.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fmt::Write;

@@ -1,5 +1,5 @@
 //! Counts the bytes of queued jobs in a process of its own: a counting allocator would slow down what the others measure.
-//! Called by `windlass-bench` with a directory and a number of jobs; prints bytes a job and whether delivery was exact.
+//! Called by `windlass-bench` with a directory and a level; prints bytes a job and whether delivery was exact.
 
 use std::process::ExitCode;
 

@@ -395,7 +395,7 @@ fn config(cases: u32) -> ProptestConfig {
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
-    prop::collection::vec(one_move(), 1..200)
+    prop::collection::vec(one_move(), 1..=200)
 }
 
 proptest! {

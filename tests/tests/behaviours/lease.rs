@@ -157,7 +157,8 @@ async fn lease_tokens_rise_and_no_attempt_number_is_skipped() {
     assert!(script.overlaps().is_empty());
 }
 
-/// I4: the code of an attempt that was cut off by a timeout acknowledges nothing any more.
+/// I4: a token of a term that is over changes nothing. Another owner has taken the journal, and what the old one's
+/// attempt says at its end is fenced off.
 #[tokio::test(start_paused = true)]
 async fn a_late_ack_changes_nothing() {
     let script = Script::new();

@@ -2,7 +2,7 @@
 
 use windlass::{
     ConfigError, ControlError, Durability, Engine, EnqueueError, HealthState, JobState, MemoryJournal, Priority,
-    QueueConfig, Refusal, SEC, StartError, Why, new_job_id,
+    QueueConfig, Refusal, RetryPolicy, SEC, StartError, Why, new_job_id,
 };
 use windlass_tests::script::{Play, Script, block, step};
 use windlass_tests::world::{builder, start, work};
@@ -111,6 +111,34 @@ async fn the_numbers_of_a_queue_add_up_after_every_sort_of_end() {
     assert_eq!(stats.totals.enqueued, live + retained + stats.totals.purged + stats.totals.quarantined);
     tokio::time::advance(SEC * 2).await;
     assert_eq!(engine.stats().await.unwrap()[0].oldest_ready_ms, Some(2_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_done_and_what_failed_is_told_for_a_minute() {
+    let script = Script::new();
+    let engine = start(&script, work().retry(RetryPolicy::fixed(SEC).jitter_percent(0))).await;
+    for name in ["b", "c"] {
+        script.plan(name, [Play::Fail, Play::Succeed]);
+    }
+    let lately = async || {
+        let stats = engine.stats().await.unwrap();
+        (stats[0].done_last_minute, stats[0].failed_last_minute)
+    };
+    assert_eq!(lately().await, (0, 0));
+    let mut jobs = Vec::new();
+    for name in ["a", "b", "c"] {
+        jobs.push(engine.enqueue(step(name)).await.unwrap());
+    }
+    for job in jobs {
+        job.wait().await.unwrap();
+    }
+    assert_eq!(lately().await, (3, 2));
+    tokio::time::advance(SEC * 57).await;
+    assert_eq!(lately().await, (3, 2), "57 seconds later");
+    tokio::time::advance(SEC * 4).await;
+    assert_eq!(lately().await, (0, 0), "61 seconds later");
+    let totals = &engine.stats().await.unwrap()[0].totals;
+    assert_eq!((totals.done_total, totals.failures), (3, 2), "these are for ever");
 }
 
 #[tokio::test(start_paused = true)]

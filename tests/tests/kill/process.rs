@@ -37,7 +37,7 @@ impl Orders {
             role: words[0].to_owned(),
             life: words[1].parse().expect("a life"),
             seed: words[2].parse().expect("a seed"),
-            trap: Trap::parse(words[3], words[4]),
+            trap: Trap::at(words[3], words[4].parse().expect("a number")),
             directory: words[5].into(),
         })
     }

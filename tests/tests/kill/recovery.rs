@@ -55,7 +55,7 @@ fn kills_during_recovery_lose_nothing_and_count_no_attempt_that_was_not_handed_o
     for place in PLACES.into_iter().map(Some).chain((0..KILLS).map(|_| None)) {
         oracle.life += 1;
         let mut orders = Orders::new("idle", oracle.life, directory.path());
-        orders.trap = place.and_then(|place| Trap::parse(place, "3"));
+        orders.trap = place.and_then(|place| Trap::at(place, 3));
         let after = place.is_none().then(|| Duration::from_millis(5 + chance.below(60)));
         let (hidden, lost) = (oracle.seen.hidden, oracle.seen.lost);
         ready += u32::from(interrupted(&mut oracle, &orders, after));

@@ -59,26 +59,18 @@ const PLACES: [(Call, Moment, &str); 13] = [
     (Call::First, Moment::After, "first-append-after"),
 ];
 
-/// Those of a process at work come first.
-const AT_WORK: u64 = 8;
-
 impl Trap {
-    /// The kill with this number goes here.
-    pub(crate) fn number(at: u64, nth: u64) -> Self {
-        let (call, moment, _) = PLACES[usize::try_from(at % AT_WORK).expect("a small number")];
-        // There is one a second, so the first one has to do.
-        let nth = if call == Call::Watermark { 1 } else { nth };
-        Self { call, moment, nth }
-    }
-
     pub(crate) fn place(self) -> &'static str {
         let is_here = |place: &&(Call, Moment, &str)| (place.0, place.1) == (self.call, self.moment);
         PLACES.iter().find(is_here).map_or("nowhere", |place| place.2)
     }
 
-    pub(crate) fn parse(place: &str, nth: &str) -> Option<Self> {
+    /// `None` if no place has this name.
+    pub(crate) fn at(place: &str, nth: u64) -> Option<Self> {
         let (call, moment, _) = PLACES.into_iter().find(|(_, _, name)| *name == place)?;
-        Some(Self { call, moment, nth: nth.parse().ok()? })
+        // There is one watermark a second, so the first one has to do.
+        let nth = if call == Call::Watermark { 1 } else { nth };
+        Some(Self { call, moment, nth })
     }
 }
 

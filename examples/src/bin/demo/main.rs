@@ -49,7 +49,10 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match run(folder.path()).await {
+    let screen = Screen::new(SIGN_UPS + PICTURES);
+    let outcome = run(folder.path(), &screen).await;
+    screen.finish();
+    match outcome {
         Ok(verdict) if verdict.holds() => {
             report::print(&verdict);
             ExitCode::SUCCESS
@@ -65,8 +68,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(folder: &Path) -> Result<Verdict, Failure> {
-    let screen = Screen::new(SIGN_UPS + PICTURES);
+async fn run(folder: &Path, screen: &Screen) -> Result<Verdict, Failure> {
     screen.say(&format!("painting {PICTURES} pictures"));
     let pictures = tokio::task::spawn_blocking(|| pictures::paint(PICTURES)).await??;
 
@@ -79,17 +81,17 @@ async fn run(folder: &Path) -> Result<Verdict, Failure> {
     screen.say(&format!("the shop serves; its mail server is down for {} s", MAIL_SERVER_DOWN.as_secs()));
 
     let rush = tokio::spawn(crowd.clone().rush(SIGN_UPS - CALM_SIGN_UPS, pictures));
-    sleep_until(started + MAIL_SERVER_DOWN).await;
+    service.watched(sleep_until(started + MAIL_SERVER_DOWN)).await;
     screen.say(&format!("mail server down:   {}", service.load().await?));
     mail_server.open(Rules { delay: MAIL_DELAY, refuse_every: 5, knows_nobody: false })?;
     screen.say("the mail server is up, and refuses one mail in five");
 
     let mut recoveries = Vec::new();
     for accepted in KILL_AT {
-        crowd.wait_for(accepted).await?;
+        service.watched(crowd.wait_for(accepted)).await?;
         recoveries.push(service.kill_while_busy_and_restart().await?);
     }
-    rush.await??;
+    service.watched(rush).await??;
     screen.say("everybody has been answered; what waits is worked off");
     service.drained().await?;
 
@@ -102,7 +104,6 @@ async fn run(folder: &Path) -> Result<Verdict, Failure> {
     let dead = service.dead().await?;
     let exit = service.terminate().await?;
     screen.say(&format!("SIGTERM: the shop drained and ended with {exit}"));
-    screen.finish();
     let thumbnails = folder.join("shop").join("thumbnails");
     let mails = mail_server.mails();
     let refused = mail_server.refused();

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Instant;
 
+/// How often the bar shows that time passes.
+const TICK: Duration = Duration::from_millis(200);
 /// Where there is no bar, every so many finished jobs get a line.
 const LINE_EVERY: u64 = 100;
 
@@ -22,6 +25,9 @@ impl Screen {
         let bar = ProgressBar::new(jobs as u64);
         let style = ProgressStyle::with_template("{elapsed:>5} {wide_bar} {pos}/{len} jobs done {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(TICK);
+        }
         Self { bar, started: Instant::now(), lines: Arc::default() }
     }
 

@@ -117,6 +117,22 @@ impl Service {
         }
     }
 
+    /// Waits, and looks at the shop meanwhile, so that the screen tells how far it is. A shop that was just killed is
+    /// not missed here: whoever waits for it says so.
+    pub(crate) async fn watched<T>(&self, wait: impl Future<Output = T>) -> T {
+        let look_on = async {
+            let mut looks = interval(LOOK_EVERY);
+            loop {
+                looks.tick().await;
+                let _ = self.load().await;
+            }
+        };
+        tokio::select! {
+            waited = wait => waited,
+            () = look_on => unreachable!("it looks for ever"),
+        }
+    }
+
     /// SIGKILL while attempts run and jobs wait; then a start. Returns how long it took until it served again.
     pub(crate) async fn kill_while_busy_and_restart(&self) -> Result<Duration, Failure> {
         let is_busy = |load: &Load| load.running > 0 && load.ready >= WAITING_MIN + MARGIN;
