@@ -1,6 +1,6 @@
 # The words of the house. CI says the same ones: see .ci/run.
 #
-# Nothing here exports a variable that enters cargo's fingerprints (no RUSTFLAGS, no CXX): RocksDB takes most of an hour of
+# Nothing here exports a variable that enters cargo's fingerprints (no RUSTFLAGS, no CXX): RocksDB takes about 35 minutes of
 # CPU to compile, and it shall be compiled once, whoever asks. ccache, where it is installed, is found through PATH alone.
 
 SHELL := /bin/bash

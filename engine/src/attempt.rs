@@ -3,18 +3,22 @@
 //! Owns the road from a handler's end to the worker. Never decides what an end means for its job.
 
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use ractor::ActorRef;
+use tracing::error;
 use tracing::instrument::Instrumented;
 use windlass_scheduler::attempt::{Failure, FailureKind, Outcome, Retry};
 use windlass_scheduler::job::JobId;
 use windlass_scheduler::lease::{LeaseToken, StopReason};
 
+use crate::config::{RetryDecision, ms};
 use crate::door::Door;
-use crate::handler::AttemptFuture;
+use crate::error::panic_text;
+use crate::handler::{AttemptFuture, RetryRule};
 use crate::live::{LiveTable, Signals};
 use crate::messages::{QueueMsg, SupervisorMsg, WorkerMsg};
 
@@ -98,6 +102,10 @@ pub(crate) struct Guard {
     pub(crate) worker: ActorRef<WorkerMsg>,
     pub(crate) door: Arc<Door>,
     pub(crate) supervisor: ActorRef<SupervisorMsg>,
+    /// The kind's own rule for retries; `None`: nobody here handles it.
+    pub(crate) rule: Option<RetryRule>,
+    /// How many there are, should this attempt fail.
+    pub(crate) failures: u32,
     pub(crate) stage: Stage,
 }
 
@@ -117,7 +125,24 @@ pub(crate) enum Stage {
 impl Guard {
     pub(crate) fn report(mut self, outcome: Outcome) {
         self.stage = Stage::Reported;
-        self.tell(seen_from_outside(self.signals.reason(), outcome));
+        self.tell(self.judged(outcome));
+    }
+
+    /// The outcome as those see it who had asked for the end, and as the kind's own rule does.
+    fn judged(&self, outcome: Outcome) -> Outcome {
+        let outcome = seen_from_outside(self.signals.reason(), outcome);
+        let Outcome::Failed { failure, retry: Retry::ByPolicy } = outcome else { return outcome };
+        let rule = || self.rule.map_or(RetryDecision::ByPolicy, |rule| rule(self.failures, &failure));
+        let retry = match catch_unwind(AssertUnwindSafe(rule)) {
+            Ok(RetryDecision::ByPolicy) => Retry::ByPolicy,
+            Ok(RetryDecision::After(delay)) => Retry::After(ms(delay)),
+            Ok(RetryDecision::Never) => Retry::Never,
+            Err(panic) => {
+                error!(id = %self.id, panic = panic_text(panic.as_ref()), "the kind's rule for retries panicked");
+                Retry::ByPolicy
+            }
+        };
+        Outcome::Failed { failure, retry }
     }
 
     fn tell(&self, outcome: Outcome) {
@@ -147,7 +172,7 @@ impl Drop for Guard {
         };
         // What never ran has failed at nothing, whatever its time was.
         let has_run = self.stage == Stage::Begun;
-        self.tell(if has_run { seen_from_outside(self.signals.reason(), outcome) } else { outcome });
+        self.tell(if has_run { self.judged(outcome) } else { outcome });
     }
 }
 

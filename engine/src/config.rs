@@ -24,7 +24,7 @@ pub(crate) fn ms(duration: Duration) -> u64 {
 
 /// Whether, and after which delay, a failed job runs again.
 ///
-/// The default retries after about 2 s, doubles up to 2 h, and gives up after 20 failures: about a day. Every delay is
+/// The default retries after about 2 s, doubles up to 2 h, and gives up after 20 failures: about 16 hours. Every delay is
 /// varied by up to 10 % by a hash of job and failure, so that jobs that failed together do not come back together, and
 /// a replay gives the same delays.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -102,6 +102,17 @@ impl RetryPolicy {
     pub(crate) fn into_core(self) -> CorePolicy {
         self.core
     }
+}
+
+/// What a kind's own rule says of a failed attempt: see [`Job::retry`](crate::Job::retry).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryDecision {
+    /// What the job's or its queue's policy says.
+    ByPolicy,
+    /// After this time, unless the policy's attempts are used up.
+    After(Duration),
+    /// Nothing: the job is dead.
+    Never,
 }
 
 /// What a queue retains of the jobs that ended. Whichever limit is met first counts; nothing grows for ever.

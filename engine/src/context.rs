@@ -147,6 +147,15 @@ impl<A> Context<A> {
         self.attempt.door.ask(question).await.map(|_| ())
     }
 
+    /// As [`extend`](Self::extend), for blocking handlers: it blocks their thread until the answer is there. Never call it
+    /// from async code, whose runtime it would hold up.
+    ///
+    /// # Errors
+    /// As of [`extend`](Self::extend).
+    pub fn extend_blocking(&self, by: Duration) -> Result<(), ControlError> {
+        futures_executor::block_on(self.extend(by))
+    }
+
     /// Adds a job that is stored in the same commit as this job's success, and not at all if it does not succeed. It is
     /// checked now, so that the success cannot be refused; a full queue takes it all the same. Returns its id.
     ///

@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use windlass_scheduler::attempt::{Failure, FailureKind, Outcome, Output, Retry};
 use windlass_scheduler::job::Name;
 
+use crate::config::RetryDecision;
 use crate::context::{AttemptCore, Context};
 use crate::error::{JobError, panic_text};
 use crate::job::Job;
@@ -27,10 +28,20 @@ pub(crate) enum Runner {
     Blocking(Arc<dyn Fn(Arc<AttemptCore>) -> Outcome + Send + Sync>),
 }
 
+/// A kind's own rule for retries.
+pub(crate) type RetryRule = fn(u32, &Failure) -> RetryDecision;
+
+/// What an engine knows of a kind.
+#[derive(Clone)]
+pub(crate) struct Handler {
+    pub(crate) runner: Runner,
+    pub(crate) retry: RetryRule,
+}
+
 /// The handlers of an engine, by kind.
 #[derive(Clone, Default)]
 pub(crate) struct Registry {
-    pub(crate) runners: BTreeMap<Name, Runner>,
+    pub(crate) handlers: BTreeMap<Name, Handler>,
     /// Kind and default queue of each, for the builder's checks.
     pub(crate) kinds: Vec<(&'static str, &'static str)>,
 }
@@ -84,7 +95,7 @@ impl Registry {
 
     fn add<J: Job>(&mut self, runner: Runner) {
         self.kinds.push((J::KIND, J::QUEUE));
-        self.runners.insert(Name::from(J::KIND), runner);
+        self.handlers.insert(Name::from(J::KIND), Handler { runner, retry: J::retry });
     }
 }
 

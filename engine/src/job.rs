@@ -10,10 +10,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use windlass_scheduler::attempt::Failure;
 use windlass_scheduler::job::{Body, JobId, Name, NewJob, Priority, When};
 use windlass_scheduler::time::Timestamp;
 
-use crate::config::{RetryPolicy, ms};
+use crate::config::{RetryDecision, RetryPolicy, ms};
 use crate::engine::Engine;
 use crate::error::{EnqueueError, WaitError, panic_text};
 use crate::handle::JobHandle;
@@ -46,6 +47,16 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
     fn decode(bytes: &[u8], version: u32) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let _ = version;
         Ok(serde_json::from_slice(bytes)?)
+    }
+
+    /// The kind's own rule for retries, where no policy will do: asked after every failed attempt, also one that panicked
+    /// or whose time was over, with the number of failures so far (from 1) and the last one. What the handler itself said
+    /// ([`JobError::retry_after`](crate::JobError::retry_after), [`JobError::permanent`](crate::JobError::permanent)) goes
+    /// before. Keep it a pure function: then a test of it is a test of your retries. If it panics, the policy decides.
+    #[must_use]
+    fn retry(failures: u32, failure: &Failure) -> RetryDecision {
+        let _ = (failures, failure);
+        RetryDecision::ByPolicy
     }
 }
 

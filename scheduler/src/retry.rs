@@ -50,7 +50,7 @@ pub struct RetryPolicy {
 }
 
 impl Default for RetryPolicy {
-    /// About 2 s after the first failure, doubling, at most 2 h apart, 20 attempts: about a day.
+    /// About 2 s after the first failure, doubling, at most 2 h apart, 20 attempts: about 16 hours.
     fn default() -> Self {
         Self {
             backoff: Backoff::Exponential { first_ms: 2_000, cap_ms: 7_200_000 },

@@ -1,7 +1,7 @@
 //! The states of a job and the table of legal moves between them, all in one place.
 //!
-//! Owns the life cycle that `lib.rs` draws. Every mutation of a job's state asks [`State::may_become`] first, and the
-//! whole matrix is a snapshot test, so that a new arrow is a decision and never an accident.
+//! Owns the life cycle that `lib.rs` draws. Where a job ends or is delayed, a debug assertion asks [`State::may_become`],
+//! and the whole matrix is a snapshot test, so that a new arrow is a decision and never an accident.
 
 use core::fmt;
 

@@ -96,7 +96,8 @@ pub struct QueueStats {
     pub cancelled: u64,
     /// Retained expired jobs.
     pub expired: u64,
-    /// For how long the oldest ready job has been ready, in milliseconds.
+    /// For how long the oldest ready job has been ready, in milliseconds, of the jobs that are next at their priority.
+    /// Starts anew with the process.
     pub oldest_ready_ms: Option<u64>,
     /// Throughput: jobs that succeeded in the last 60 seconds, by the monotonic clock. Starts anew with the process.
     pub done_last_minute: u64,

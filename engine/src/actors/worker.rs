@@ -120,7 +120,8 @@ impl WorkerState {
             abort: None,
             outcome: None,
         };
-        let runner = self.parts.registry.runners.get(&lease.kind).cloned();
+        let handler = self.parts.registry.handlers.get(&lease.kind).cloned();
+        let (runner, rule) = handler.map(|handler| (handler.runner, handler.retry)).unzip();
         // A service's own code runs in here, and may panic: that comes before anyone answers for the attempt.
         let span = telemetry::attempt_span(&lease);
         if !self.parts.live.insert(id, attempt) {
@@ -137,6 +138,8 @@ impl WorkerState {
             worker: myself.clone(),
             door: self.parts.door.clone(),
             supervisor: self.parts.supervisor.clone(),
+            rule,
+            failures: lease.failures + 1,
             stage: if needs_thread { Stage::NeedsThread } else { Stage::Waiting },
         };
         let core =

@@ -2,7 +2,10 @@
 
 use tokio::time::Instant;
 use windlass::storage::{Journal, Loaded};
-use windlass::{ControlError, FailureKind, JobState, MIN, MemoryJournal, Refusal, RetryPolicy, SEC, WaitError, Why};
+use windlass::{
+    Context, ControlError, Engine, FailureKind, Job, JobState, MIN, MemoryJournal, Refusal, RetryPolicy, SEC,
+    WaitError, Why,
+};
 use windlass_scheduler::change::{Change, Record};
 use windlass_tests::script::{Play, Script, What, block, step};
 use windlass_tests::world::{start, start_with_faults, took, work};
@@ -180,4 +183,32 @@ async fn a_late_ack_changes_nothing() {
         })
         .unwrap();
     assert!(is_live);
+}
+
+/// On the real clock: the attempt blocks a thread, and the engine answers from its own.
+#[tokio::test]
+async fn a_blocking_attempt_extends_its_lease_without_a_runtime() {
+    let script = Script::new();
+    let (tell, told) = std::sync::mpsc::channel();
+    let handler = move |_: Blocking, cx: Context<Script>| {
+        cx.extend_blocking(MIN)?;
+        tell.send(cx.clone())?;
+        Ok(())
+    };
+    let builder = Engine::builder().app(script).journal(MemoryJournal::new()).queue(work().attempt_timeout(MIN));
+    let engine = builder.blocking_handler(handler).start().await.unwrap();
+    engine.enqueue(Blocking).and_wait().await.unwrap();
+    let cx = told.recv().unwrap();
+    let late = std::thread::spawn(move || cx.extend_blocking(MIN)).join().unwrap();
+    assert!(matches!(late, Err(ControlError::Refused(Refusal::StaleLease { .. }))), "{late:?}");
+    engine.shutdown(SEC).await.unwrap();
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Blocking;
+
+impl Job for Blocking {
+    const KIND: &'static str = "blocking";
+    const QUEUE: &'static str = "work";
+    type Output = ();
 }

@@ -1,9 +1,13 @@
 //! Retries: when a failed job runs again, and when it no longer does.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use windlass::{FailureKind, JobState, MIN, RetryPolicy, SEC, WaitError, new_job_id};
+use windlass::{
+    Context, Engine, Failure, FailureKind, Job, JobError, JobState, MIN, MemoryJournal, RetryDecision, RetryPolicy,
+    SEC, WaitError, new_job_id,
+};
 use windlass_tests::script::{Play, Script, step};
 use windlass_tests::world::{start, took, work};
 
@@ -148,4 +152,43 @@ async fn a_payload_that_cannot_be_decoded_is_dead_with_its_bytes() {
     assert_eq!(failure.kind, FailureKind::Decode);
     assert_eq!(engine.dead_letter(odd.id()).await.unwrap().payload, "7");
     assert!(script.order().is_empty());
+}
+
+/// Fails three times in ways that its own rule tells apart.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Ruled;
+
+impl Job for Ruled {
+    const KIND: &'static str = "ruled";
+    const QUEUE: &'static str = "work";
+    type Output = ();
+
+    fn retry(failures: u32, failure: &Failure) -> RetryDecision {
+        match (failures, failure.message.as_str()) {
+            (1, "busy") => RetryDecision::After(SEC * 7),
+            (2, _) => panic!("a rule that panics"),
+            (3, _) if failure.kind == FailureKind::Panic => RetryDecision::After(SEC * 11),
+            _ => RetryDecision::Never,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_s_own_rule_decides_and_where_it_panics_the_policy_does() {
+    let starts = Arc::new(Mutex::new(Vec::new()));
+    let seen = starts.clone();
+    let handler = move |_: Ruled, cx: Context<()>| {
+        seen.lock().unwrap().push(Instant::now());
+        let attempt = cx.attempt();
+        async move {
+            assert_ne!(attempt, 3, "the third one panics");
+            Err::<(), JobError>("busy".into())
+        }
+    };
+    let queue = work().retry(RetryPolicy::fixed(SEC).jitter_percent(0));
+    let builder = Engine::builder().journal(MemoryJournal::new()).queue(queue).handler(handler);
+    let engine = builder.start().await.unwrap();
+    engine.enqueue(Ruled).and_wait().await.unwrap_err();
+    let starts = starts.lock().unwrap().clone();
+    assert!(are(&gaps(&starts), &[SEC * 7, SEC, SEC * 11]), "{:?}", gaps(&starts));
 }
