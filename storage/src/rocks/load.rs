@@ -15,7 +15,7 @@ use crate::error::{LoadError, StorageError};
 use crate::journal::{Loaded, Quarantined};
 use crate::keys::{self, Family, hex, history, meta};
 
-/// Bytes that are moved aside with one sync.
+/// Bytes that are moved aside with one sync; what belongs together may exceed it.
 const MOVED_BYTES_MAX: usize = 4 << 20;
 /// Bytes that the disk reads ahead of the walk.
 const READ_AHEAD_BYTES: usize = 2 << 20;
@@ -78,6 +78,7 @@ impl<'a> Load<'a> {
                 }
             }
             records.next();
+            self.relieve()?;
         }
         self.finished(&records)
     }
@@ -96,6 +97,7 @@ impl<'a> Load<'a> {
                     self.aside(Family::Jobs, key, value, reason)?;
                     self.report(key, reason.to_owned());
                     records.next();
+                    self.relieve()?;
                     continue;
                 }
             };
@@ -119,6 +121,7 @@ impl<'a> Load<'a> {
             }
             if let Some(job) = job {
                 self.job(id, job, head)?;
+                self.relieve()?;
             }
         }
         self.finished(&records)
@@ -158,7 +161,7 @@ impl<'a> Load<'a> {
         let raw = |key: &[u8]| raw(self.db, Family::Jobs, key).map_err(LoadError::Unreadable);
         if let (Some(value), None) = (raw(&key)?, raw(&head)?) {
             self.aside(Family::Jobs, &key, &value, reason)?;
-            // The walk still sees it: it began, or will begin, before the move is written.
+            // The walk over the jobs sees it, unless the move is written before that begins.
             self.ended.push(id);
         }
         Ok(())
@@ -195,6 +198,12 @@ impl<'a> Load<'a> {
         let Encoded { key: at, value, .. } = entry;
         self.moved.put_cf(to, at, value);
         self.moved.delete_cf(from, key);
+        Ok(())
+    }
+
+    /// Writes the moves, once they are many. Only asked for when all that belongs together is among them: a crash
+    /// between the move of an end and that of its retained body would leave a job that comes to life again.
+    fn relieve(&mut self) -> Result<(), LoadError> {
         if self.moved.size_in_bytes() < MOVED_BYTES_MAX {
             return Ok(());
         }
