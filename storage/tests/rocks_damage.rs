@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use rocksdb::{DB, Options};
-use support::{append_history, copy, files, newest_log};
+use support::{append_history, copy, damage, files, flip_last, newest_log};
 use windlass_scheduler::attempt::Output;
 use windlass_scheduler::change::{Change, Key, Record};
 use windlass_scheduler::state::EndState;
@@ -127,24 +127,10 @@ fn a_flipped_bit_in_the_log_is_refused_or_costs_only_what_was_not_synced() {
     assert!(refused > 50, "a flipped bit is noticed: {refused}");
 }
 
-/// Changes a value behind the journal's back, under its key.
-fn damage(path: &Path, family: &str, key: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let db = DB::open_cf(&Options::default(), path.join("db"), ["default", "jobs", "history", "quarantine"]).unwrap();
-    let family = db.cf_handle(family).unwrap();
-    let mut value = db.get_cf(family, key).unwrap().unwrap_or_default();
-    change(&mut value);
-    db.put_cf(family, key, &value).unwrap();
-    value
-}
-
 fn key_of(n: u64, tag: u8) -> Vec<u8> {
     let mut key = job_id(n).0.as_bytes().to_vec();
     key.push(tag);
     key
-}
-
-fn flip_last(value: &mut [u8]) {
-    *value.last_mut().unwrap() ^= 1;
 }
 
 #[test]
