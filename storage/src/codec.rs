@@ -28,7 +28,8 @@ mod tests;
 
 /// The high half marks the frame as ours, the low half is the record version.
 const MAGIC: u8 = 0xA0;
-const VERSION: u8 = 1;
+/// The latest record version that is known.
+pub(crate) const VERSION: u8 = 1;
 /// Magic and version, kind, length.
 const HEADER_BYTES: usize = 6;
 /// Header and checksum.
@@ -68,11 +69,13 @@ pub enum CodecError {
         /// The byte.
         found: u8,
     },
-    /// A later record version.
-    #[error("record version {found} is not known; the latest known is {VERSION}")]
+    /// Another record version, in a frame that holds: nothing is damaged.
+    #[error("record version {found} of kind {kind} is not known; the latest known is {VERSION}")]
     Version {
         /// Its version.
         found: u8,
+        /// Its kind.
+        kind: u8,
     },
     /// The length in the frame is not the length of the body.
     #[error("the frame says {expected} bytes, the body has {found}")]
@@ -348,6 +351,20 @@ pub(crate) fn ended_id_guess(value: &[u8]) -> Option<JobId> {
     (value[1] == kind::ENDED).then(|| JobId(uuid::Uuid::from_bytes(*id)))
 }
 
+/// Kind and version of a record that a later version of this crate wrote: whole, and to be left alone. A damaged one is
+/// none, whatever its version byte says.
+#[cfg(any(test, feature = "rocksdb"))]
+pub(crate) fn newer(family: Family, key: &[u8], value: &[u8]) -> Option<(u8, u8)> {
+    // One byte tells it of nearly every record; the checksum is taken of the others only.
+    if value.first()? & 0x0F <= VERSION {
+        return None;
+    }
+    match unframe(family, key, value) {
+        Err(CodecError::Version { found, kind }) => Some((kind, found)),
+        _ => None,
+    }
+}
+
 /// Reads the journal's own record of its last commit.
 pub(crate) fn decode_commit(value: &[u8]) -> Result<CommitNo, CodecError> {
     let commit: CommitV1 = read_own(keys::COMMIT, kind::COMMIT, value)?;
@@ -424,10 +441,6 @@ fn unframe<'a>(family: Family, key: &[u8], value: &'a [u8]) -> Result<(u8, &'a [
     if first & 0xF0 != MAGIC {
         return Err(CodecError::Magic { found: first });
     }
-    // The version decides how everything behind it is read, so it is judged first.
-    if first & 0x0F != VERSION {
-        return Err(CodecError::Version { found: first & 0x0F });
-    }
     let expected = u32::from_le_bytes(length) as usize;
     if expected != body.len() {
         return Err(CodecError::Length { expected, found: body.len() });
@@ -436,5 +449,7 @@ fn unframe<'a>(family: Family, key: &[u8], value: &'a [u8]) -> Result<(u8, &'a [
     if expected != found {
         return Err(CodecError::Checksum { expected, found });
     }
-    Ok((kind, body))
+    // The frame is the same in all record versions, so the version is judged last: what is damaged is not newer.
+    let found = first & 0x0F;
+    if found == VERSION { Ok((kind, body)) } else { Err(CodecError::Version { found, kind }) }
 }

@@ -41,6 +41,22 @@ pub enum OpenError {
         /// The latest format that is known here.
         known: u32,
     },
+    /// A later version of this crate wrote one of the journal's own records.
+    #[error(
+        "journal {} has a record of kind {kind} in record version {found}, and this version knows record versions up \
+         to {known}: run the version that wrote it, or a later one",
+        path.display()
+    )]
+    NewerRecord {
+        /// Where it is.
+        path: PathBuf,
+        /// The record's kind.
+        kind: u8,
+        /// Its record version.
+        found: u8,
+        /// The latest record version that is known here.
+        known: u8,
+    },
     /// The directory holds something that is not a journal.
     #[error(
         "directory {} is not a journal and not empty ({found} is in it): choose another, or an empty one",
@@ -158,6 +174,21 @@ pub enum LoadError {
     /// It cannot be read at all.
     #[error("the journal cannot be read: {0}")]
     Unreadable(#[source] StorageError),
+    /// A later version of this crate wrote one of its records. Nothing was moved aside, whatever was reported.
+    #[error(
+        "the record under key {key} is of kind {kind} in record version {found}, and this version knows record \
+         versions up to {known}: run the version that wrote it, or a later one. No record was moved"
+    )]
+    NewerRecord {
+        /// Its key, in hexadecimal digits.
+        key: String,
+        /// Its kind.
+        kind: u8,
+        /// Its record version.
+        found: u8,
+        /// The latest record version that is known here.
+        known: u8,
+    },
     /// Records had to be moved aside, and that failed. They are where they were.
     #[error("unreadable records could not be moved aside: {0}")]
     NotMoved(#[source] StorageError),

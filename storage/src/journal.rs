@@ -137,10 +137,13 @@ pub trait Journal: Send {
     /// is readable but makes no sense, and the journal must then move it aside in the same way, without reporting it
     /// once more. What was moved is durable when this returns.
     ///
+    /// Must refuse a whole record of a later version, and must then have moved nothing: an older version that is tried
+    /// on a newer journal leaves every record to the newer one. Reports that were streamed before mean nothing then.
+    ///
     /// The sink must call neither the journal nor its readers: they may wait for each other.
     ///
     /// # Errors
-    /// [`LoadError`] where the journal is not open or cannot be read at all.
+    /// [`LoadError`] where the journal is not open, is of a later version, or cannot be read at all.
     fn load(&mut self, sink: &mut dyn FnMut(Loaded) -> Option<String>) -> Result<(), LoadError>;
 
     /// Writes a batch: all of it or nothing, after all earlier ones.

@@ -329,9 +329,11 @@ fn check_reach(path: &Path, mark: CommitNo, found: Option<Result<CommitNo, OpenE
 
 /// The journal's own records: its terms and its last commit.
 fn own_records(path: &Path, db: &DB) -> Result<(Terms, CommitNo), OpenError> {
-    let damaged = |what: &str, error: codec::CodecError| OpenError::Damaged {
-        path: path.to_owned(),
-        reason: format!("the record of its {what}: {error}"),
+    let damaged = |what: &str, error| match (path.to_owned(), error) {
+        (path, codec::CodecError::Version { found, kind }) if found > codec::VERSION => {
+            OpenError::NewerRecord { path, kind, found, known: codec::VERSION }
+        }
+        (path, error) => OpenError::Damaged { path, reason: format!("the record of its {what}: {error}") },
     };
     let get = |key| db.get(key).map_err(|error| open_error(path, &error));
     let terms = match get(keys::TERMS)? {

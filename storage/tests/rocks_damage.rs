@@ -9,7 +9,8 @@ use std::fs;
 use std::path::Path;
 
 use rocksdb::{DB, Options};
-use support::{append_history, copy, files, newest_log};
+use support::{append_history, copy, damage, files, flip_last, newest_log};
+use windlass_scheduler::attempt::Output;
 use windlass_scheduler::change::{Change, Key, Record};
 use windlass_scheduler::state::EndState;
 use windlass_storage::conformance::samples::{ended, head, job, job_id, paused, suspects};
@@ -126,24 +127,10 @@ fn a_flipped_bit_in_the_log_is_refused_or_costs_only_what_was_not_synced() {
     assert!(refused > 50, "a flipped bit is noticed: {refused}");
 }
 
-/// Changes a value behind the journal's back, under its key.
-fn damage(path: &Path, family: &str, key: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let db = DB::open_cf(&Options::default(), path.join("db"), ["default", "jobs", "history", "quarantine"]).unwrap();
-    let family = db.cf_handle(family).unwrap();
-    let mut value = db.get_cf(family, key).unwrap().unwrap_or_default();
-    change(&mut value);
-    db.put_cf(family, key, &value).unwrap();
-    value
-}
-
 fn key_of(n: u64, tag: u8) -> Vec<u8> {
     let mut key = job_id(n).0.as_bytes().to_vec();
     key.push(tag);
     key
-}
-
-fn flip_last(value: &mut [u8]) {
-    *value.last_mut().unwrap() ^= 1;
 }
 
 #[test]
@@ -212,6 +199,51 @@ fn a_job_whose_end_is_damaged_does_not_come_to_life_again() {
     assert!(entries.iter().any(|entry| entry.key == key && entry.bytes == bytes));
     assert!(entries.iter().any(|entry| entry.key == key_of(1, 0)), "its body is kept beside it");
     assert_eq!(load_with_quarantine(&mut journal).0, [job(2)]);
+}
+
+#[test]
+fn a_crash_between_moves_brings_no_ended_job_to_life_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let live = directory.path().join("live");
+    let mut journal = RocksJournal::at(&live);
+    let term = journal.open().unwrap().term;
+    // Large ends with small bodies: it is behind an end that the moves become too many for one batch.
+    let large = |n| {
+        let Record::Ended(mut end) = ended("q", EndState::Done, n, n) else { panic!("an end is an end") };
+        end.output = Output::Bytes(vec![7; 100_000].into());
+        Record::Ended(end)
+    };
+    let puts = (1..=120).flat_map(|n| [job(n), large(n)]).map(Change::Put).collect();
+    append(&mut journal, CommitNo { term, step: 1 }, puts);
+    journal.close().unwrap();
+    for n in 1..=120_u64 {
+        let key = [&[1, 1, b'q', 1][..], &n.to_be_bytes()].concat();
+        damage(&live, "history", &key, |value| flip_last(value));
+    }
+    journal.open().unwrap();
+    let opened = fs::read(newest_log(&live)).unwrap().len();
+    let (records, quarantined) = load_with_quarantine(&mut journal);
+    assert_eq!((records.len(), quarantined.len()), (0, 120));
+    let image = directory.path().join("image");
+    copy(&live, &image);
+    let log = fs::read(newest_log(&image)).unwrap();
+
+    let mut moved = Vec::new();
+    for length in (opened..=log.len()).step_by(1 << 20).chain([log.len()]) {
+        let crashed = directory.path().join("crashed");
+        copy(&image, &crashed);
+        fs::write(newest_log(&crashed), &log[..length]).unwrap();
+        let mut journal = RocksJournal::at(&crashed);
+        journal.open().unwrap();
+        moved.push(journal.quarantine(usize::MAX).unwrap().len());
+        let (records, quarantined) = load_with_quarantine(&mut journal);
+        assert_eq!(records, [], "cut at {length} of {}: {} damaged ends were left", log.len(), quarantined.len());
+        assert_eq!(journal.quarantine(usize::MAX).unwrap().len(), 240, "cut at {length}");
+        drop(journal);
+        fs::remove_dir_all(&crashed).unwrap();
+    }
+    moved.dedup();
+    assert!(moved.len() >= 4 && moved[0] == 0, "the crashes fell between several moves: {moved:?}");
 }
 
 #[test]

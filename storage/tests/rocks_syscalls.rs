@@ -1,25 +1,29 @@
 //! What the system is really asked to do: killing a process cannot tell a sync from none, only its calls can.
 //!
-//! The child runs under `strace`, which counts its syncs and can make one fail. Where there is no `strace`, or no
-//! permission to trace, these tests say so and prove nothing.
+//! A child runs under `strace`, which counts its syncs and can make one fail. Where there is no `strace`, or no
+//! permission to trace, those tests say so and prove nothing. That a failed sync poisons the journal is proved without
+//! it too, by a log that cannot be synced.
 
 #![cfg(feature = "rocksdb")]
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::Command;
 
-use support::{append_history, child, child_directory, judge};
+use support::{append_history, child, child_directory, judge, newest_log, small};
 use windlass_storage::{Append, Batch, CommitNo, Journal, RocksJournal, StorageError};
 
-fn strace_works() -> bool {
+/// Whether there is a `strace` that may trace; otherwise says that `test` is skipped.
+fn strace_works(test: &str) -> bool {
     let traced = Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).output();
     let works = traced.is_ok_and(|output| output.status.success());
     if !works {
-        println!("there is no strace that may trace here: nothing was proved");
+        // Past the harness, which swallows what a green test prints.
+        let line = format!("SKIPPED {test}: there is no strace that may trace here, so it proves nothing\n");
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
     }
     works
 }
@@ -58,7 +62,7 @@ fn child_syncs_sixty_times() {
 
 #[test]
 fn every_sync_reaches_the_disk_and_no_append_does() {
-    if !strace_works() {
+    if !strace_works("every_sync_reaches_the_disk_and_no_append_does") {
         return;
     }
     let syncs = |test: &str| {
@@ -68,6 +72,15 @@ fn every_sync_reaches_the_disk_and_no_append_does() {
     };
     let (few, many) = (syncs("child_syncs_ten_times"), syncs("child_syncs_sixty_times"));
     assert_eq!(many - few, 50, "each of 50 further syncs is one call, 50 appends without sync are none: {few}, {many}");
+}
+
+fn assert_poisoned(journal: &mut RocksJournal, term: u64) {
+    for _ in 0..3 {
+        let answer = journal.append(&Batch { commit_no: CommitNo { term, step: 50_000 }, changes: Vec::new() });
+        assert!(matches!(answer, Append::Unknown(StorageError::Poisoned { .. })), "{answer:?}");
+        assert!(matches!(journal.sync(), Err(StorageError::Poisoned { .. })));
+    }
+    assert!(matches!(journal.close(), Err(StorageError::Poisoned { .. })));
 }
 
 #[test]
@@ -87,19 +100,14 @@ fn child_syncs_until_one_fails() {
         }
     }
     // The next sync of the system would succeed: it must not be believed.
-    for _ in 0..3 {
-        let answer = journal.append(&Batch { commit_no: CommitNo { term, step: 500 }, changes: Vec::new() });
-        assert!(matches!(answer, Append::Unknown(StorageError::Poisoned { .. })), "{answer:?}");
-        assert!(matches!(journal.sync(), Err(StorageError::Poisoned { .. })));
-    }
-    assert!(matches!(journal.close(), Err(StorageError::Poisoned { .. })));
+    assert_poisoned(&mut journal, term);
     journal.open().unwrap();
     println!("\nreopened {}", judge(&mut journal));
 }
 
 #[test]
 fn a_sync_that_fails_once_poisons_the_journal_until_it_is_reopened() {
-    if !strace_works() {
+    if !strace_works("a_sync_that_fails_once_poisons_the_journal_until_it_is_reopened") {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
@@ -115,4 +123,35 @@ fn a_sync_that_fails_once_poisons_the_journal_until_it_is_reopened() {
     let (synced, failed, reopened) = (number("synced"), number("failed"), number("reopened"));
     assert_eq!(failed, synced + 1);
     assert!((synced..=failed).contains(&reopened), "synced {synced}, there are {reopened}");
+}
+
+/// The next log files are `/dev/null` in disguise: it takes every write and refuses to be synced.
+#[test]
+fn a_sync_that_fails_poisons_the_journal_and_what_was_synced_before_is_there_after_reopening() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut journal = small(directory.path());
+    let term = journal.open().unwrap().term;
+    let log = newest_log(directory.path());
+    let number: u64 = log.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    // One number may go to a log, the others to tables.
+    for next in number + 1..number + 50 {
+        std::os::unix::fs::symlink("/dev/null", log.with_file_name(format!("{next:06}.log"))).unwrap();
+    }
+    let failed = (1..=10_000).find(|&n| {
+        append_history(&mut journal, term, n, n);
+        match journal.sync() {
+            Ok(()) => false,
+            Err(StorageError::Io { doing, .. }) => {
+                assert_eq!(doing, "syncing the log");
+                true
+            }
+            Err(error) => panic!("{error}"),
+        }
+    });
+    let failed = failed.unwrap();
+    assert!(failed > 100, "the log that could be synced came first: {failed}");
+    assert_poisoned(&mut journal, term);
+    journal.open().unwrap();
+    let there = judge(&mut journal);
+    assert!((failed - 1..=failed).contains(&there), "synced {}, there are {there}", failed - 1);
 }

@@ -109,10 +109,18 @@ fn a_value_cut_anywhere_or_followed_by_anything_is_a_typed_error() {
 }
 
 #[test]
-fn a_later_record_version_is_called_that() {
+fn a_later_record_version_is_called_that_and_damage_is_not() {
     let (family, key, mut value) = encoded(&samples::job(1));
+    assert_eq!(newer(family, &key, &value), None);
     value[0] += 1;
-    assert_eq!(decoded(family, &key, &value), Err(CodecError::Version { found: VERSION + 1 }));
+    assert!(matches!(decoded(family, &key, &value), Err(CodecError::Checksum { .. })), "a flipped bit is no version");
+    assert_eq!(newer(family, &key, &value), None);
+    let crc = checksum(family, &key, &value);
+    value[HEADER_BYTES..FRAME_BYTES].copy_from_slice(&crc.to_le_bytes());
+    assert_eq!(decoded(family, &key, &value), Err(CodecError::Version { found: VERSION + 1, kind: kind::JOB }));
+    assert_eq!(newer(family, &key, &value), Some((kind::JOB, VERSION + 1)));
+    value.pop();
+    assert_eq!(newer(family, &key, &value), None);
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! Owns the walk over the families and the quarantine. Never deletes a record whose bytes it has not written elsewhere
 //! in the same synced batch, and never believes a job whose head it cannot read: it would run with its attempts
-//! forgotten.
+//! forgotten. Moves nothing in a journal that holds a record of a later version: it is not damaged, and the version
+//! that wrote it wants it where it is.
 
 use rocksdb::{DB, DBRawIterator, ReadOptions, WriteBatch, WriteOptions};
 use windlass_scheduler::change::{JobRecord, Record};
@@ -15,7 +16,7 @@ use crate::error::{LoadError, StorageError};
 use crate::journal::{Loaded, Quarantined};
 use crate::keys::{self, Family, hex, history, meta};
 
-/// Bytes that are moved aside with one sync.
+/// Bytes that are moved aside with one sync; what belongs together may exceed it.
 const MOVED_BYTES_MAX: usize = 4 << 20;
 /// Bytes that the disk reads ahead of the walk.
 const READ_AHEAD_BYTES: usize = 2 << 20;
@@ -33,12 +34,14 @@ pub(super) fn load(db: &DB, term: u64, sink: Sink<'_>) -> Result<(), LoadError> 
         ended: Vec::new(),
         encoder: Encoder::default(),
         moved: WriteBatch::new(),
+        all_known: false,
     };
     load.plain(Family::Meta, meta::SETTING..meta::CLAIMS)?;
     load.plain(Family::History, history::ENDED..history::ATTEMPT)?;
     load.ended.sort_unstable();
     load.jobs()?;
     load.plain(Family::Meta, meta::CLAIMS..u8::MAX)?;
+    // By now the walk has seen every version, so this may be the first move.
     load.move_aside().map_err(LoadError::NotMoved)
 }
 
@@ -51,6 +54,8 @@ struct Load<'a> {
     ended: Vec<JobId>,
     encoder: Encoder,
     moved: WriteBatch,
+    /// No record has a later version, those that the walk has not reached yet among them.
+    all_known: bool,
 }
 
 impl<'a> Load<'a> {
@@ -58,6 +63,7 @@ impl<'a> Load<'a> {
     fn plain(&mut self, family: Family, first: std::ops::Range<u8>) -> Result<(), LoadError> {
         let mut records = self.records(family, Some(first))?;
         while let Some((key, value)) = records.item() {
+            known(family, key, value)?;
             match codec::decode(family, key, value, &mut self.names) {
                 Ok(record) => {
                     let end = if let Record::Ended(end) = &record { Some(end.id) } else { None };
@@ -78,6 +84,7 @@ impl<'a> Load<'a> {
                 }
             }
             records.next();
+            self.relieve()?;
         }
         self.finished(&records)
     }
@@ -89,6 +96,7 @@ impl<'a> Load<'a> {
         let ended = std::mem::take(&mut self.ended);
         let mut ended = ended.iter().peekable();
         while let Some((key, value)) = records.item() {
+            known(Family::Jobs, key, value)?;
             let id = match keys::decode(Family::Jobs, key, &mut |text| self.names.intern(text)) {
                 Some(windlass_scheduler::change::Key::Job(id)) => id,
                 other => {
@@ -96,6 +104,7 @@ impl<'a> Load<'a> {
                     self.aside(Family::Jobs, key, value, reason)?;
                     self.report(key, reason.to_owned());
                     records.next();
+                    self.relieve()?;
                     continue;
                 }
             };
@@ -105,6 +114,7 @@ impl<'a> Load<'a> {
             records.next();
             let head = match records.item() {
                 Some((key, value)) if key.split_last() == Some((&keys::jobs::HEAD, id.0.as_bytes())) => {
+                    known(Family::Jobs, key, value)?;
                     let head = codec::decode(Family::Jobs, key, value, &mut self.names);
                     records.next();
                     Some(head)
@@ -119,6 +129,7 @@ impl<'a> Load<'a> {
             }
             if let Some(job) = job {
                 self.job(id, job, head)?;
+                self.relieve()?;
             }
         }
         self.finished(&records)
@@ -158,7 +169,7 @@ impl<'a> Load<'a> {
         let raw = |key: &[u8]| raw(self.db, Family::Jobs, key).map_err(LoadError::Unreadable);
         if let (Some(value), None) = (raw(&key)?, raw(&head)?) {
             self.aside(Family::Jobs, &key, &value, reason)?;
-            // The walk still sees it: it began, or will begin, before the move is written.
+            // The walk over the jobs sees it, unless the move is written before that begins.
             self.ended.push(id);
         }
         Ok(())
@@ -195,10 +206,39 @@ impl<'a> Load<'a> {
         let Encoded { key: at, value, .. } = entry;
         self.moved.put_cf(to, at, value);
         self.moved.delete_cf(from, key);
+        Ok(())
+    }
+
+    /// Writes the moves, once they are many. Only asked for when all that belongs together is among them: a crash
+    /// between the move of an end and that of its retained body would leave a job that comes to life again.
+    fn relieve(&mut self) -> Result<(), LoadError> {
         if self.moved.size_in_bytes() < MOVED_BYTES_MAX {
             return Ok(());
         }
+        if !self.all_known {
+            self.look_ahead()?;
+            self.all_known = true;
+        }
         self.move_aside().map_err(LoadError::NotMoved)
+    }
+
+    /// Refuses a record of a later version anywhere in what is walked. Costs a walk of its own, so that is only taken
+    /// where there is too much damage to keep until the end.
+    fn look_ahead(&self) -> Result<(), LoadError> {
+        let walks = [
+            (Family::Meta, Some(meta::SETTING..u8::MAX)),
+            (Family::History, Some(history::ENDED..history::ATTEMPT)),
+            (Family::Jobs, None),
+        ];
+        for (family, first) in walks {
+            let mut records = self.records(family, first)?;
+            while let Some((key, value)) = records.item() {
+                known(family, key, value)?;
+                records.next();
+            }
+            self.finished(&records)?;
+        }
+        Ok(())
     }
 
     fn move_aside(&mut self) -> Result<(), StorageError> {
@@ -212,6 +252,13 @@ impl<'a> Load<'a> {
             .write_opt(moved, &synced)
             .map_err(|error| storage_error(self.db.path(), "moving unreadable records aside", &error))
     }
+}
+
+/// Refuses a record of a later version.
+fn known(family: Family, key: &[u8], value: &[u8]) -> Result<(), LoadError> {
+    codec::newer(family, key, value).map_or(Ok(()), |(kind, found)| {
+        Err(LoadError::NewerRecord { key: hex(key), kind, found, known: codec::VERSION })
+    })
 }
 
 fn join(

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
+use rocksdb::{DB, Options};
 use windlass_scheduler::change::{Change, Key, Record};
 use windlass_scheduler::job::Body;
 use windlass_storage::conformance::samples::{head, job, job_id, joined, suspects};
@@ -111,6 +112,21 @@ pub fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         }
     }
     all
+}
+
+/// Changes a value behind the journal's back, under its key.
+pub fn damage(path: &Path, family: &str, key: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let db = DB::open_cf(&Options::default(), path.join("db"), ["default", "jobs", "history", "quarantine"]).unwrap();
+    let family = db.cf_handle(family).unwrap();
+    let mut value = db.get_cf(family, key).unwrap().unwrap_or_default();
+    change(&mut value);
+    db.put_cf(family, key, &value).unwrap();
+    value
+}
+
+/// Makes a value's checksum wrong.
+pub fn flip_last(value: &mut [u8]) {
+    *value.last_mut().unwrap() ^= 1;
 }
 
 /// The log that is being written.
