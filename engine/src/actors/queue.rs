@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use windlass_scheduler::attempt::Outcome;
 use windlass_scheduler::change::Claim;
-use windlass_scheduler::command::{Command, Request, Submit};
+use windlass_scheduler::command::{Command, QueueNo, Request, Submit};
 use windlass_scheduler::effect::{Effect, Wave};
 use windlass_scheduler::job::{JobId, NewJob};
 use windlass_scheduler::lease::LeaseToken;
@@ -60,6 +60,8 @@ pub(crate) struct QueueState {
     ends_in_twin: Vec<(JobId, LeaseToken)>,
     commands_in_wave: usize,
     bytes_in_wave: usize,
+    /// Some queue is at level `Memory`.
+    has_volatile: bool,
     /// A `Seal` waits in the mailbox.
     seal_is_coming: bool,
     draining: bool,
@@ -75,8 +77,11 @@ impl Actor for QueueActor {
         _myself: ActorRef<QueueMsg>,
         parts: QueueParts,
     ) -> Result<QueueState, ActorProcessingErr> {
+        let queues = 0..u32::try_from(parts.workers.len()).unwrap_or(u32::MAX);
+        let has_volatile = queues.into_iter().any(|no| parts.shard.level(QueueNo(no)) == Level::Memory);
         Ok(QueueState {
             parts,
+            has_volatile,
             pending: HashMap::new(),
             ends: VecDeque::new(),
             ends_in_twin: Vec::new(),
@@ -214,11 +219,11 @@ impl QueueState {
             Outcome::Failed { failure, .. } => 2 * failure.message.len(),
             _ => 0,
         };
-        let needs_journal = match &outcome {
-            Outcome::Done { follow_ups, .. } => follow_ups.iter().any(|job| self.is_journaled(job)),
-            _ => false,
-        };
-        let is_volatile = !needs_journal && self.is_volatile(id, token);
+        let is_volatile = self.is_volatile(id, token)
+            && match &outcome {
+                Outcome::Done { follow_ups, .. } => !follow_ups.iter().any(|job| self.is_journaled(job)),
+                _ => true,
+            };
         self.command_at(Command::End { token, outcome }, now);
         if is_volatile {
             self.ends_in_twin.push((id, token));
@@ -282,6 +287,9 @@ impl QueueState {
 
     /// Whether the attempt is one of a `Memory` job.
     fn is_volatile(&self, id: JobId, token: LeaseToken) -> bool {
+        if !self.has_volatile {
+            return false;
+        }
         let queue = self.parts.live.queue(id, token);
         queue.is_some_and(|queue| self.parts.shard.level(queue) == Level::Memory)
     }
