@@ -8,6 +8,7 @@
 // A harness that cannot go on has to say where: this crate is compiled for tests alone.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::missing_panics_doc, clippy::must_use_candidate)]
 
+mod collector;
 pub mod fault;
 pub mod script;
 pub mod world;

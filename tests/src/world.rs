@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use windlass::{Clock, Engine, EngineBuilder, ManualClock, MemoryJournal, QueueConfig};
 
+use crate::collector;
 use crate::fault::{FaultJournal, Faults};
 use crate::script::{Script, run_block, run_step};
 
@@ -16,11 +17,13 @@ pub const EPOCH_MS: u64 = 1_700_000_000_000;
 
 /// An engine with the scripted handlers and a queue `work` of these settings, on this journal.
 pub fn builder(script: &Script, journal: impl windlass::storage::Journal + 'static) -> EngineBuilder<Script> {
+    collector::install();
     Engine::builder().journal(journal).app(script.clone()).handler(run_step).blocking_handler(run_block)
 }
 
 /// The default queue of the scripted jobs.
 pub fn work() -> QueueConfig {
+    collector::install();
     QueueConfig::new("work")
 }
 

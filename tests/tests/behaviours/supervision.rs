@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use windlass::{
-    Clock, Context, Draft, EnqueueError, FailureKind, HealthState, Job, JobError, MIN, MemoryJournal, RetryPolicy, SEC,
-    StartError, WaitError,
+    Clock, Context, ControlError, Draft, EnqueueError, FailureKind, HealthState, Job, JobError, MIN, MemoryJournal,
+    RetryPolicy, SEC, ShutdownError, StartError, WaitError,
 };
 use windlass_tests::fault::{AppendFault, Fault, FaultJournal};
 use windlass_tests::script::{Play, Script, Step, What, block, step};
@@ -329,4 +329,46 @@ async fn a_panic_in_a_worker_actor_costs_a_rebuild_and_no_job() {
         assert_eq!((totals.done_total, totals.failures, totals.lost, faults.opens()), (3, 0, 0, 2), "at {at}");
         assert_eq!(engine.health().state, HealthState::Healthy);
     }
+}
+
+/// A log collector that panics at what the supervisor says.
+struct DeafToSupervisor;
+
+impl tracing::Subscriber for DeafToSupervisor {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target().ends_with("supervisor")
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        panic!("a collector that panics at {}", event.metadata().name());
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// Nobody restarts the supervisor: the engine is closed then, says so, and keeps nobody waiting.
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_the_supervisor_closes_the_engine_and_keeps_nobody_waiting() {
+    let script = Script::new();
+    let (engine, faults) = start_with_faults(&script, work()).await;
+    script.plan("running", [Play::Hold]);
+    let job = engine.enqueue(step("running")).await.unwrap();
+    script.started("running", 1).await;
+    let waits = tokio::spawn(async move { job.wait().await });
+    engine.stats().await.unwrap();
+    let _collector = tracing::subscriber::set_default(DeafToSupervisor);
+    faults.on_append(AppendFault::Refused);
+    engine.enqueue(step("a")).await.unwrap_err();
+    let waited = tokio::time::timeout(MIN, waits).await.expect("nobody waits for ever").unwrap();
+    assert!(matches!(waited, Err(WaitError::Control(ControlError::Unavailable(_)))), "{waited:?}");
+    assert!(matches!(engine.enqueue(step("b")).await, Err(EnqueueError::Unavailable(_))));
+    assert!(matches!(engine.health().state, HealthState::Stopped(_)));
+    assert!(matches!(engine.shutdown(SEC).await, Err(ShutdownError::Stopped(_))));
 }
