@@ -1,8 +1,7 @@
 //! The table of moves, whole: a new arrow is a decision, and this test is where it is taken.
 //!
-//! Guards I1. The core asks this table in debug assertions, where a job ends and where it is delayed: there the model
-//! and the scripts, which run with them, turn red at a move that it forbids. It is not asked elsewhere, nor in a
-//! release.
+//! Guards I1. The model's oracle makes no move that this table forbids, and holds the core to its moves; the core asks
+//! the table itself in debug assertions, where a job ends and where it is delayed. A release does not ask it.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fmt::Write;

@@ -71,6 +71,14 @@ pub(crate) struct World {
     pub(crate) endings: Vec<(JobId, EndState, Output)>,
 }
 
+impl Job {
+    /// Every move of every job is one that the table of moves has; the core is held to the same moves by `check`.
+    fn moves_to(&mut self, state: State) {
+        assert!(self.state.may_become(state), "{:?} -> {state:?} is no move", self.state);
+        self.state = state;
+    }
+}
+
 /// What the settings say of a kind that they know.
 fn kind<'a>(settings: &'a ShardSettings, name: &Name) -> Option<&'a KindSettings> {
     settings.kinds.iter().find(|kind| kind.name == *name)
@@ -165,7 +173,7 @@ impl World {
         let job = self.jobs.get_mut(&id).unwrap();
         job.due = None;
         let is_handled = kind(&self.settings, &job.kind).is_some();
-        job.state = if is_handled { State::Ready } else { State::Parked };
+        job.moves_to(if is_handled { State::Ready } else { State::Parked });
     }
 
     fn kind_is_free(&self, name: &Name) -> bool {
@@ -195,7 +203,7 @@ impl World {
                 self.trim_if_ended(id, queue, now);
                 continue;
             }
-            job.state = State::Running;
+            job.moves_to(State::Running);
             job.was_suspect = job.lost >= 2;
             job.overdue = false;
             job.deadline = timeout_ms.map(|ms| now.mono.0 + ms);
@@ -205,7 +213,8 @@ impl World {
 
     /// A job's life ends.
     pub(crate) fn close(&mut self, id: JobId, end: EndState, output: Output, failure: Option<&Failure>, now: Now) {
-        let job = self.jobs.remove(&id).unwrap();
+        let mut job = self.jobs.remove(&id).unwrap();
+        job.moves_to(end.into());
         let retention = &self.settings.queues[job.queue].retention;
         let limits = retention.keep(end);
         let error = failure.map_or(0, |failure| failure.message.len());
@@ -351,7 +360,7 @@ impl World {
 
     fn delay(&mut self, id: JobId, ms: u64, now: Now) {
         let job = self.jobs.get_mut(&id).unwrap();
-        job.state = State::Delayed;
+        job.moves_to(State::Delayed);
         job.due = Some(now.wall.0 + ms);
         job.by_wall = false;
         job.clock = (now.mono.0 + ms) as i64;
