@@ -1,6 +1,6 @@
 //! From a description to a running engine: parse, do not validate later.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,7 @@ use crate::actors::supervisor::{Supervisor, SupervisorParts, WorkerPlan};
 use crate::actors::worker::WorkerParts;
 use crate::attempt::Ends;
 use crate::clock::{Clock, Clocks, SystemClock, is_paused};
-use crate::config::QueueConfig;
+use crate::config::{KindConfig, QueueConfig};
 use crate::context::Context;
 use crate::door::Door;
 use crate::engine::{Engine, Inner};
@@ -36,6 +36,7 @@ pub struct EngineBuilder<A> {
     app: Arc<A>,
     journal: Option<Box<dyn Journal>>,
     queues: Vec<QueueConfig>,
+    kinds: Vec<KindConfig>,
     registry: Registry,
     clock: Arc<dyn Clock>,
     unknown_kinds: bool,
@@ -49,6 +50,7 @@ impl Default for EngineBuilder<()> {
             app: Arc::new(()),
             journal: None,
             queues: Vec::new(),
+            kinds: Vec::new(),
             registry: Registry::default(),
             clock: Arc::new(SystemClock),
             unknown_kinds: false,
@@ -66,6 +68,7 @@ impl EngineBuilder<()> {
             app: Arc::new(app),
             journal: self.journal,
             queues: self.queues,
+            kinds: self.kinds,
             registry: self.registry,
             clock: self.clock,
             unknown_kinds: self.unknown_kinds,
@@ -87,6 +90,13 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
     #[must_use]
     pub fn queue(mut self, queue: QueueConfig) -> Self {
         self.queues.push(queue);
+        self
+    }
+
+    /// Settings of a kind, where its queue's do not fit.
+    #[must_use]
+    pub fn kind(mut self, kind: KindConfig) -> Self {
+        self.kinds.push(kind);
         self
     }
 
@@ -153,7 +163,8 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
         let handlers = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         let single_runtime = self.single_runtime || is_paused();
         let (settings, journal) = self.check()?;
-        let door = Arc::new(Door::new(&settings, self.disk_free_bytes_min));
+        let kind_queues = self.kinds.iter().filter_map(|kind| Some((kind.settings.name.clone(), kind.queue.clone()?)));
+        let door = Arc::new(Door::new(&settings, kind_queues.collect(), self.disk_free_bytes_min));
         let twin = Arc::new(Mutex::new(MemoryJournal::new()));
         let registry = Arc::new(self.registry);
         let workers = self.queues.iter().enumerate().map(|(no, queue)| {
@@ -206,25 +217,47 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
                 return Err(ConfigError::QueueTwice(queue.settings.name.to_string()));
             }
         }
-        let mut kinds = BTreeSet::new();
+        let mut kinds = self.check_kinds(&names)?;
+        let mut handled = Vec::new();
         for (kind, queue) in &self.registry.kinds {
             if !Name::is_valid(kind) {
                 let name = (*kind).to_owned();
                 return Err(ConfigError::Name { what: "kind", name, bytes_max: Name::BYTES_MAX });
             }
-            if !kinds.insert(Name::from(*kind)) {
+            let name = Name::from(*kind);
+            if handled.iter().any(|other: &KindSettings| other.name == name) {
                 return Err(ConfigError::HandlerTwice((*kind).to_owned()));
             }
-            if !names.contains(&Name::from(*queue)) {
+            let configured = kinds.remove(&name);
+            if configured.as_ref().is_none_or(|kind| kind.queue.is_none()) && !names.contains(&Name::from(*queue)) {
                 return Err(ConfigError::HandlerQueue { kind: (*kind).to_owned(), queue: (*queue).to_owned() });
             }
+            handled.push(configured.map_or_else(|| KindSettings::new(name), |kind| kind.settings));
+        }
+        if let Some(kind) = kinds.into_keys().next().filter(|_| !self.unknown_kinds) {
+            return Err(ConfigError::KindWithoutHandler(kind.to_string()));
         }
         let journal = self.journal.take().ok_or(ConfigError::NoJournal)?;
         let queues = self.queues.iter().map(|queue| queue.settings.clone()).collect();
         let seed = std::hash::RandomState::new().build_hasher().finish();
-        let mut settings = ShardSettings::new(0, seed, queues, kinds.into_iter().map(KindSettings::new).collect());
+        let mut settings = ShardSettings::new(0, seed, queues, handled);
         settings.unknown_kinds = self.unknown_kinds;
         Ok((settings, journal))
+    }
+
+    /// The kinds that are configured, each once, and with a queue that there is.
+    fn check_kinds(&self, queues: &BTreeSet<Name>) -> Result<BTreeMap<Name, KindConfig>, ConfigError> {
+        let mut kinds = BTreeMap::new();
+        for kind in &self.kinds {
+            kind.check()?;
+            if let Some(queue) = kind.queue.as_ref().filter(|queue| !queues.contains(&Name::from(queue.as_str()))) {
+                return Err(ConfigError::HandlerQueue { kind: kind.settings.name.to_string(), queue: queue.clone() });
+            }
+            if kinds.insert(kind.settings.name.clone(), kind.clone()).is_some() {
+                return Err(ConfigError::KindTwice(kind.settings.name.to_string()));
+            }
+        }
+        Ok(kinds)
     }
 }
 

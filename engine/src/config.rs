@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use windlass_scheduler::job::{Name, Priority};
 use windlass_scheduler::retry::{Backoff, RetryPolicy as CorePolicy};
-use windlass_scheduler::settings::{Keep, KeepDone, Level, QueueSettings, Retention as CoreRetention, WhenFull};
+use windlass_scheduler::settings::{
+    Keep, KeepDone, KindSettings, Level, QueueSettings, Retention as CoreRetention, WhenFull,
+};
 
 use crate::error::ConfigError;
 
@@ -246,26 +248,89 @@ impl QueueConfig {
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let queue = || self.name.clone();
         if !Name::is_valid(&self.name) {
-            return Err(ConfigError::Name { what: "queue", name: queue(), bytes_max: Name::BYTES_MAX });
+            return Err(ConfigError::Name { what: "queue", name: self.name.clone(), bytes_max: Name::BYTES_MAX });
         }
         let settings = &self.settings;
         let ranges = [
-            ("concurrency", u64::from(settings.slots), 100_000),
-            ("depth_max", settings.depth_max, u64::from(u32::MAX)),
-            ("payload_bytes_max", settings.payload_bytes_max as u64, 16 << 20),
-            ("attempt_timeout in ms", settings.timeout_ms.unwrap_or(1), u64::MAX / 4),
+            ("concurrency", u64::from(settings.slots), 1, CONCURRENCY_MAX),
+            ("depth_max", settings.depth_max, 1, u64::from(u32::MAX)),
+            ("payload_bytes_max", settings.payload_bytes_max as u64, 1, 16 << 20),
+            ("result_bytes_max", settings.result_bytes_max as u64, 0, 16 << 20),
+            ("attempt_timeout in ms", settings.timeout_ms.unwrap_or(1), 1, TIMEOUT_MS_MAX),
         ];
-        for (field, value, max) in ranges {
-            if value == 0 || value > max {
-                return Err(ConfigError::Range { queue: queue(), field, value, min: 1, max });
-            }
+        in_range("queue", &self.name, &ranges)
+    }
+}
+
+/// What the jobs of one kind go by instead of what their queue says, in whichever queue they are: before the queue's settings,
+/// and after what the job itself was given.
+#[derive(Clone, Debug)]
+pub struct KindConfig {
+    pub(crate) settings: KindSettings,
+    pub(crate) queue: Option<String>,
+    name: String,
+}
+
+impl KindConfig {
+    /// A kind that goes by its queue's settings so far.
+    #[must_use]
+    pub fn new(kind: &str) -> Self {
+        Self { settings: KindSettings::new(Name::from(kind)), queue: None, name: kind.to_owned() }
+    }
+
+    /// How many attempts of the kind may run at once, over all queues; unset: as many as their queues let. What has to wait
+    /// for it is in nobody's way.
+    #[must_use]
+    pub const fn concurrency(mut self, attempts: u32) -> Self {
+        self.settings.slots = Some(attempts);
+        self
+    }
+
+    /// The queue that its jobs go to unless they are told otherwise, instead of [`Job::QUEUE`](crate::Job::QUEUE).
+    #[must_use]
+    pub fn queue(mut self, queue: &str) -> Self {
+        self.queue = Some(queue.to_owned());
+        self
+    }
+
+    /// The retry policy of its jobs that bring none, looked up at each failure.
+    #[must_use]
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.settings.retry = Some(policy.into_core());
+        self
+    }
+
+    /// How long an attempt may run before it is cancelled.
+    #[must_use]
+    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeout_ms = Some(ms(timeout));
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if !Name::is_valid(&self.name) {
+            return Err(ConfigError::Name { what: "kind", name: self.name.clone(), bytes_max: Name::BYTES_MAX });
         }
-        if settings.result_bytes_max > 16 << 20 {
-            let (value, max) = (settings.result_bytes_max as u64, 16 << 20);
-            return Err(ConfigError::Range { queue: queue(), field: "result_bytes_max", value, min: 0, max });
+        let ranges = [
+            ("concurrency", u64::from(self.settings.slots.unwrap_or(1)), 1, CONCURRENCY_MAX),
+            ("attempt_timeout in ms", self.settings.timeout_ms.unwrap_or(1), 1, TIMEOUT_MS_MAX),
+        ];
+        in_range("kind", &self.name, &ranges)
+    }
+}
+
+/// More attempts at once than a process has any use for.
+const CONCURRENCY_MAX: u64 = 100_000;
+/// So far that no clock overflows.
+const TIMEOUT_MS_MAX: u64 = u64::MAX / 4;
+
+/// Checks settings: the field, its value, the least and the most allowed.
+fn in_range(what: &'static str, name: &str, ranges: &[(&'static str, u64, u64, u64)]) -> Result<(), ConfigError> {
+    match ranges.iter().find(|(_, value, min, max)| value < min || value > max) {
+        None => Ok(()),
+        Some(&(field, value, min, max)) => {
+            Err(ConfigError::Range { what, name: name.to_owned(), field, value, min, max })
         }
-        Ok(())
     }
 }

@@ -170,7 +170,7 @@ impl<A> Context<A> {
     /// # Errors
     /// [`EnqueueError`], and the job is not added.
     pub fn follow_up_with(&self, draft: Draft) -> Result<JobId, EnqueueError> {
-        let job = draft.into_new_job()?;
+        let job = draft.into_new_job(&self.attempt.door)?;
         self.attempt.door.check_follow_up(&job)?;
         let mut follow_ups = self.attempt.follow_ups.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(follow_ups) = follow_ups.as_mut() else {

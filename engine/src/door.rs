@@ -90,12 +90,14 @@ pub(crate) struct Door {
     free_bytes_min: u64,
     queues: BTreeMap<Name, QueueLimits>,
     kinds: Vec<Name>,
+    /// Where a kind's jobs go instead of its own default.
+    kind_queues: BTreeMap<Name, String>,
     unknown_kinds: bool,
     pub(crate) live: Arc<LiveTable>,
 }
 
 impl Door {
-    pub(crate) fn new(settings: &ShardSettings, free_bytes_min: u64) -> Self {
+    pub(crate) fn new(settings: &ShardSettings, kind_queues: BTreeMap<Name, String>, free_bytes_min: u64) -> Self {
         let limits = |queue: &windlass_scheduler::settings::QueueSettings| QueueLimits {
             level: queue.level,
             payload_bytes_max: queue.payload_bytes_max,
@@ -118,6 +120,7 @@ impl Door {
             free_bytes_min,
             queues: settings.queues.iter().map(|queue| (queue.name.clone(), limits(queue))).collect(),
             kinds: settings.kinds.iter().map(|kind| kind.name.clone()).collect(),
+            kind_queues,
             unknown_kinds: settings.unknown_kinds,
             live: Arc::new(LiveTable::default()),
         }
@@ -171,6 +174,11 @@ impl Door {
 
     pub(crate) fn result_bytes_max(&self, queue: &Name) -> usize {
         self.queues.get(queue).map_or(0, |queue| queue.result_bytes_max)
+    }
+
+    /// The queue that jobs of this kind go to unless told otherwise.
+    pub(crate) fn queue_of<'a>(&'a self, kind: &Name, default: &'a str) -> &'a str {
+        self.kind_queues.get(kind).map_or(default, String::as_str)
     }
 
     /// Checks a follow-up as the core would, but for the depth, which it may overdraw.

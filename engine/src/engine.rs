@@ -82,7 +82,7 @@ impl Engine {
     /// # Errors
     /// [`EnqueueError`], and none of the jobs is stored, but for [`EnqueueError::Interrupted`].
     pub async fn enqueue_all(&self, drafts: impl IntoIterator<Item = Draft>) -> Result<Vec<Receipt>, EnqueueError> {
-        let jobs = drafts.into_iter().map(Draft::into_new_job).collect::<Result<Vec<_>, _>>()?;
+        let jobs = drafts.into_iter().map(|draft| draft.into_new_job(self.door())).collect::<Result<Vec<_>, _>>()?;
         let turn = self.door().turn(&jobs).await?;
         Ok(receipts(Box::pin(self.door().submit(turn, jobs, None)).await?))
     }
@@ -97,7 +97,7 @@ impl Engine {
     }
 
     pub(crate) async fn enqueue_and_wait<J: Job>(&self, draft: Draft) -> Result<J::Output, WaitError> {
-        let job = draft.into_new_job()?;
+        let job = draft.into_new_job(self.door())?;
         let id = job.id;
         let request = self.door().next_request();
         let mut guard = WatchGuard { door: self.door().clone(), request, id, is_over: false };

@@ -97,10 +97,12 @@ pub enum ConfigError {
         bytes_max: usize,
     },
     /// A number out of its range.
-    #[error("queue `{queue}`: {field} is {value}, allowed are {min} to {max}")]
+    #[error("{what} `{name}`: {field} is {value}, allowed are {min} to {max}")]
     Range {
-        /// The queue.
-        queue: String,
+        /// What has the setting: a queue or a kind.
+        what: &'static str,
+        /// Its name.
+        name: String,
         /// The setting.
         field: &'static str,
         /// What it is set to.
@@ -113,11 +115,17 @@ pub enum ConfigError {
     /// The same queue twice.
     #[error("queue `{0}` is configured twice")]
     QueueTwice(String),
+    /// The same kind twice.
+    #[error("kind `{0}` is configured twice")]
+    KindTwice(String),
+    /// Settings of a kind that this engine does not know.
+    #[error("kind `{0}` is configured and has no handler: register one, correct the name, or allow unknown kinds")]
+    KindWithoutHandler(String),
     /// Two handlers for one kind.
     #[error("kind `{0}` has two handlers: a kind names one")]
     HandlerTwice(String),
     /// A handler's queue that is not there.
-    #[error("kind `{kind}` goes to queue `{queue}` by default, and there is no such queue: add it, or correct `QUEUE`")]
+    #[error("kind `{kind}` goes to queue `{queue}`, and there is no such queue: add it, or configure the kind's queue")]
     HandlerQueue {
         /// The kind.
         kind: String,
@@ -297,8 +305,8 @@ pub enum WaitError {
 #[non_exhaustive]
 pub enum ShutdownError {
     /// These jobs' code had not ended by the deadline, nor after it was asked to, or its end could not be written. They run
-    /// again at the next start; where the code may still run by then, let the process end first.
-    #[error("{} jobs had not ended by the deadline: they are given back, and run again at the next start", ids.len())]
+    /// again at the next start, unless they were called off; where the code may still run by then, let the process end first.
+    #[error("{} jobs had not ended by the deadline: they are given back", ids.len())]
     Unfinished {
         /// The jobs.
         ids: Vec<JobId>,

@@ -15,6 +15,7 @@ use windlass_scheduler::job::{Body, JobId, Name, NewJob, Priority, When};
 use windlass_scheduler::time::Timestamp;
 
 use crate::config::{RetryDecision, RetryPolicy, ms};
+use crate::door::Door;
 use crate::engine::Engine;
 use crate::error::{EnqueueError, WaitError, panic_text};
 use crate::handle::JobHandle;
@@ -108,8 +109,8 @@ impl Draft {
         Self { payload, kind: J::KIND, version: J::VERSION, default_queue: J::QUEUE, options }
     }
 
-    pub(crate) fn into_new_job(self) -> Result<NewJob, EnqueueError> {
-        let options = self.options;
+    pub(crate) fn into_new_job(self, door: &Door) -> Result<NewJob, EnqueueError> {
+        let (options, kind) = (self.options, Name::from(self.kind));
         let checks = [
             ("tags", options.tags.len(), TAGS_MAX),
             ("bytes of a tag", options.tags.iter().map(String::len).max().unwrap_or(0), LABEL_BYTES_MAX),
@@ -121,8 +122,8 @@ impl Draft {
         }
         Ok(NewJob {
             id: options.id.unwrap_or_else(new_job_id),
-            queue: Name::from(options.queue.as_deref().unwrap_or(self.default_queue)),
-            kind: Name::from(self.kind),
+            queue: Name::from(options.queue.as_deref().unwrap_or_else(|| door.queue_of(&kind, self.default_queue))),
+            kind,
             priority: options.priority,
             due: options.due,
             expires: options.expires,
@@ -264,7 +265,7 @@ impl<J: Job> IntoFuture for Enqueue<J> {
     fn into_future(self) -> Self::IntoFuture {
         let Self { engine, draft, .. } = self;
         // Before the box: many may wait at the door, and a draft is larger than the job that it becomes.
-        match draft.into_new_job() {
+        match draft.into_new_job(engine.door()) {
             Err(error) => Box::pin(std::future::ready(Err(error))),
             Ok(job) => {
                 let jobs = vec![job];

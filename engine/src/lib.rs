@@ -78,7 +78,7 @@ mod writer;
 
 pub use builder::EngineBuilder;
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use config::{HOUR, MIN, QueueConfig, Retention, RetryDecision, RetryPolicy, SEC};
+pub use config::{HOUR, KindConfig, MIN, QueueConfig, Retention, RetryDecision, RetryPolicy, SEC};
 pub use context::Context;
 pub use door::{Health, HealthState};
 pub use engine::Engine;

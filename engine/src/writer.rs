@@ -208,6 +208,7 @@ impl WriterCore {
     fn open(&mut self, mut settings: ShardSettings) -> Result<Opening, OpenFailure> {
         self.term = None;
         self.unsynced_since = None;
+        self.is_unmarked = false;
         if let Err(error) = self.journal.close() {
             warn!(%error, journal = self.journal.describe(), "the journal did not close cleanly before reopening");
         }

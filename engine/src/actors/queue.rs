@@ -12,7 +12,7 @@ use windlass_scheduler::change::Claim;
 use windlass_scheduler::command::{Command, QueueNo, Request, Submit};
 use windlass_scheduler::effect::{Effect, Wave};
 use windlass_scheduler::job::{JobId, NewJob};
-use windlass_scheduler::lease::LeaseToken;
+use windlass_scheduler::lease::{LeaseToken, StopReason};
 use windlass_scheduler::settings::{Level, ShardSettings};
 use windlass_scheduler::shard::Shard;
 use windlass_scheduler::time::Now;
@@ -246,7 +246,7 @@ impl QueueState {
     /// What still runs in this process goes on; what has ended meanwhile ends next.
     fn adopt(&mut self) {
         let mut live = self.parts.live.claims();
-        let mut follow_ups = Vec::new();
+        let mut unsure = Vec::new();
         live.retain(|claim| {
             // An end that was written and never reported, or whose claim is lost: it may be about an earlier job with the
             // same id, and to run once more is always safe.
@@ -255,22 +255,34 @@ impl QueueState {
             if !is_settled {
                 return true;
             }
-            // The end of a `Memory` job stands in the twin at once, its journaled follow-ups only when they are written.
-            // None of those has begun, for that would have waited for the same mark as this entry. All others stand where
-            // their parent's end does.
-            let is_volatile = self.is_volatile(claim.id, claim.token);
-            if let (true, Some(Outcome::Done { follow_ups: jobs, .. })) = (is_volatile, outcome) {
-                follow_ups.extend(jobs.into_iter().filter(|job| self.is_journaled(job)));
+            let follow_ups = match outcome {
+                Some(Outcome::Done { follow_ups, .. }) if self.is_volatile(claim.id, claim.token) => follow_ups,
+                _ => Vec::new(),
+            };
+            let follow_ups: Vec<_> = follow_ups.into_iter().filter(|job| self.is_journaled(job)).collect();
+            if follow_ups.is_empty() {
+                self.parts.live.remove(claim.id, claim.token);
+            } else {
+                unsure.push((claim.id, claim.token, follow_ups));
             }
-            self.parts.live.remove(claim.id, claim.token);
             false
         });
         self.command(Command::LoadEnd { live });
-        if !follow_ups.is_empty() {
+        self.follow_again(unsure);
+        self.collect();
+    }
+
+    /// The end of a `Memory` job stands in the twin at once, its journaled follow-ups only when they are written. None of
+    /// those has begun, for that would have waited for the same mark as the entry, which stays until they are.
+    fn follow_again(&mut self, ends: Vec<(JobId, LeaseToken, Vec<NewJob>)>) {
+        for (id, token, follow_ups) in ends {
             self.bytes_in_wave += NewJob::bytes_of(&follow_ups);
             self.command(Command::FollowUps(follow_ups));
+            self.ends.push_back((self.parts.shard.step(), id, token));
+            if self.bytes_in_wave >= WAVE_BYTES_MAX {
+                self.seal();
+            }
         }
-        self.collect();
     }
 
     /// What has not ended by the end of a stop is no longer this engine's: it goes back uncounted, so that a slow job is
@@ -280,9 +292,15 @@ impl QueueState {
         self.parts.live.begin_term(u64::MAX);
         self.collect();
         let leases = self.parts.shard.running_leases();
-        self.end_all(leases.iter().map(|(id, token)| (*id, *token, Outcome::Released)));
         let has_begun = |(id, token): &(JobId, LeaseToken)| self.parts.live.queue(*id, *token).is_some();
-        leases.into_iter().filter(has_begun).map(|(id, _)| id).collect()
+        let begun: Vec<_> = leases.iter().copied().filter(has_begun).collect();
+        for (id, token) in &begun {
+            // Whoever would stop or drop it later looks into the table, which it leaves with this wave.
+            self.parts.live.stop(*id, *token, StopReason::Stopping);
+            self.parts.live.abort(*id, *token);
+        }
+        self.end_all(leases.into_iter().map(|(id, token)| (id, token, Outcome::Released)));
+        begun.into_iter().map(|(id, _)| id).collect()
     }
 
     /// Whether the attempt is one of a `Memory` job.

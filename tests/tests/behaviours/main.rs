@@ -10,6 +10,7 @@ mod delay;
 mod drain;
 mod follow_ups;
 mod gate;
+mod kinds;
 mod lease;
 mod lifecycle;
 mod limits;

@@ -372,3 +372,21 @@ async fn a_panic_in_the_supervisor_closes_the_engine_and_keeps_nobody_waiting() 
     assert!(matches!(engine.health().state, HealthState::Stopped(_)));
     assert!(matches!(engine.shutdown(SEC).await, Err(ShutdownError::Stopped(_))));
 }
+
+/// The writer has nothing to mark while no journal is open: on a paused clock a busy one would stop the time.
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_does_not_open_after_a_panic_leaves_the_writer_at_rest() {
+    let clock = Broken::default();
+    let journal = FaultJournal::new(MemoryJournal::new());
+    let faults = journal.faults();
+    let builder = builder(&Script::new(), journal).clock(clock.clone()).queue(work());
+    let engine = builder.start().await.unwrap();
+    for name in ["a", "b"] {
+        engine.enqueue(step(name)).and_wait().await.unwrap();
+    }
+    (0..5).for_each(|_| faults.on_open(Fault::Error));
+    clock.panics.store(1, Ordering::SeqCst);
+    engine.stats().await.unwrap_err();
+    tokio::time::timeout(MIN, engine.stats()).await.expect("it gives up").unwrap_err();
+    assert!(matches!(engine.health().state, HealthState::Unhealthy(_)));
+}

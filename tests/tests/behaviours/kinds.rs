@@ -1,0 +1,85 @@
+//! Settings of a kind: before its queue's, after the job's own.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use windlass::{
+    ConfigError, EngineBuilder, FailureKind, KindConfig, MIN, MemoryJournal, QueueConfig, RetryPolicy, SEC, StartError,
+    WaitError, Why,
+};
+use windlass_tests::script::{Play, Script, step};
+use windlass_tests::world::{builder, took, work};
+
+fn with(script: &Script, kind: KindConfig) -> EngineBuilder<Script> {
+    let queue = work().attempt_timeout(MIN * 10).retry(RetryPolicy::never());
+    builder(script, MemoryJournal::new()).queue(queue).queue(QueueConfig::new("other")).kind(kind)
+}
+
+/// I3: what may not go stands in a lane of its own, over all queues, and nobody waits behind it.
+#[tokio::test(start_paused = true)]
+async fn so_many_attempts_of_a_kind_run_at_once_over_all_queues() {
+    let script = Script::new();
+    let engine = with(&script, KindConfig::new("step").concurrency(2)).start().await.unwrap();
+    for name in ["a", "b", "c"] {
+        script.plan(name, [Play::Hold]);
+    }
+    engine.enqueue(step("a")).await.unwrap();
+    engine.enqueue(step("b")).queue("other").await.unwrap();
+    let c = engine.enqueue(step("c")).await.unwrap();
+    script.started("b", 1).await;
+    let passes = engine.enqueue(windlass_tests::script::block("passes")).and_wait();
+    assert_eq!(passes.await.unwrap(), "passes");
+    assert_eq!(c.status().await.unwrap().why, Some(Why::KindInUse { running: 2, slots: 2 }));
+    script.tell("b", Play::Succeed);
+    script.started("c", 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_has_its_own_patience_and_its_own_retries() {
+    let script = Script::new();
+    let kind = KindConfig::new("step").attempt_timeout(SEC * 5).retry(RetryPolicy::fixed(SEC).attempts(2));
+    let engine = with(&script, kind).start().await.unwrap();
+    script.plan("a", [Play::until_cancelled(Play::Fail)]);
+    let before = Instant::now();
+    let Err(WaitError::Dead { failure, .. }) = engine.enqueue(step("a")).and_wait().await else { panic!("it is dead") };
+    assert_eq!((failure.kind, script.attempts("a")), (FailureKind::TimedOut, vec![1, 2]));
+    assert!(before.elapsed() > SEC * 10 && before.elapsed() < SEC * 12, "{:?}", before.elapsed());
+    // What the job says goes before.
+    let before = Instant::now();
+    let own = engine.enqueue(step("a")).attempt_timeout(SEC).retry(RetryPolicy::never());
+    own.and_wait().await.unwrap_err();
+    assert!(took(before, Instant::now(), SEC));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_goes_to_its_configured_queue_unless_the_job_says_otherwise() {
+    let script = Script::new();
+    let engine = with(&script, KindConfig::new("step").queue("other")).start().await.unwrap();
+    let job = engine.enqueue(step("a")).await.unwrap();
+    assert_eq!(job.status().await.unwrap().queue.as_str(), "other");
+    let job = engine.enqueue(step("b")).queue("work").await.unwrap();
+    assert_eq!(job.status().await.unwrap().queue.as_str(), "work");
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_of_a_kind_that_cannot_be_are_refused_with_what_to_do() {
+    let script = Script::new();
+    let refused = async |kind: KindConfig| match with(&script, kind).start().await {
+        Err(StartError::Config(error)) => error,
+        other => panic!("{other:?}"),
+    };
+    let error = refused(KindConfig::new("step").concurrency(0)).await;
+    assert_eq!(error.to_string(), "kind `step`: concurrency is 0, allowed are 1 to 100000");
+    assert!(matches!(
+        refused(KindConfig::new("step").attempt_timeout(Duration::ZERO)).await,
+        ConfigError::Range { .. }
+    ));
+    assert!(matches!(refused(KindConfig::new("")).await, ConfigError::Name { what: "kind", .. }));
+    assert!(
+        matches!(refused(KindConfig::new("stepp")).await, ConfigError::KindWithoutHandler(kind) if kind == "stepp")
+    );
+    let nowhere = refused(KindConfig::new("step").queue("nowhere")).await;
+    assert!(matches!(nowhere, ConfigError::HandlerQueue { queue, .. } if queue == "nowhere"));
+    let twice = with(&script, KindConfig::new("step")).kind(KindConfig::new("step")).start().await;
+    assert!(matches!(twice, Err(StartError::Config(ConfigError::KindTwice(kind))) if kind == "step"));
+}
