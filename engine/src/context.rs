@@ -180,7 +180,7 @@ impl<A> Context<A> {
             let (what, value, max) = ("follow-up jobs", follow_ups.len() + 1, FOLLOW_UPS_MAX);
             return Err(EnqueueError::Label { what, value, max });
         }
-        let bytes = follow_ups.iter().map(|job| job.body.bytes()).sum::<usize>() + job.body.bytes();
+        let bytes = NewJob::bytes_of(follow_ups) + job.body.bytes();
         if bytes > FOLLOW_UPS_BYTES_MAX {
             let (what, max) = ("bytes of follow-up jobs", FOLLOW_UPS_BYTES_MAX);
             return Err(EnqueueError::Label { what, value: bytes, max });

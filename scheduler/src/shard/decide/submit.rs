@@ -76,7 +76,7 @@ pub(crate) fn follow_ups(state: &State, jobs: Vec<NewJob>, now: Now, decision: &
 
 fn check_bulk(state: &State, jobs: &[NewJob]) -> Result<(), Refusal> {
     let (jobs_max, bytes_max) = (state.settings.bulk_jobs_max, state.settings.bulk_bytes_max);
-    let bytes: usize = jobs.iter().map(|job| job.body.bytes()).sum();
+    let bytes = NewJob::bytes_of(jobs);
     if jobs.len() > jobs_max || bytes > bytes_max {
         return Err(Refusal::BulkTooLarge { jobs: jobs.len(), jobs_max, bytes, bytes_max });
     }
