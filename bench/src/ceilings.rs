@@ -237,6 +237,7 @@ fn life(n: u64, body: &Arc<Body>) -> Vec<Change> {
         at: Timestamp(1_700_000_000_000 + n),
         started: Some(Timestamp(1_700_000_000_000 + n)),
         attempt_recorded: 0,
+        edits: 0,
         bytes: PAYLOAD_BYTES as u64,
         output: Output::None,
         failure: None,

@@ -1,4 +1,6 @@
-//! Find and steer: what operators ask of jobs and queues.
+//! Find and steer: what operators ask of jobs and queues. Here: looking at jobs, and whole queues; `steer` has the verbs.
+
+mod steer;
 
 use windlass_scheduler::change::{EndedKey, Key, Record};
 use windlass_scheduler::effect::{Answer, Found};
@@ -40,18 +42,6 @@ impl Engine {
         match self.door().ask(Question::Look(id)).await? {
             Answer::Found(found) => Ok(found),
             other => unreachable!("a look was answered with {other:?}"),
-        }
-    }
-
-    /// Calls a job off. A waiting one is cancelled now. A running one is asked to end: the request is recorded before `Ok`,
-    /// and afterwards its success makes it done, and anything else cancelled. Tells the state it is in now.
-    ///
-    /// # Errors
-    /// [`ControlError::Refused`] with `AlreadyEnded` or `Forgotten`.
-    pub async fn cancel(&self, id: JobId) -> Result<State, ControlError> {
-        match self.door().ask(Question::Cancel(id)).await? {
-            Answer::Cancelled { state } => Ok(state),
-            other => unreachable!("a cancellation was answered with {other:?}"),
         }
     }
 
@@ -104,7 +94,7 @@ impl Engine {
     /// A dead letter with its payload and its attempts' errors.
     ///
     /// # Errors
-    /// [`ControlError::Refused`] with `NotDead` or `Forgotten`.
+    /// [`ControlError::Refused`] with `Forbidden` or `Forgotten`.
     pub async fn dead_letter(&self, id: JobId) -> Result<DeadLetterDetail, ControlError> {
         let key = self.dead_key(id).await?;
         self.read(key.queue.clone(), move |reader| {
@@ -135,33 +125,12 @@ impl Engine {
     async fn dead_key(&self, id: JobId) -> Result<EndedKey, ControlError> {
         match self.look(id).await? {
             Found::Ended(key) if key.state == EndState::Dead => Ok(key),
-            Found::Ended(key) => Err(Refusal::NotDead { id, state: key.state.into() }.into()),
-            Found::Live(view) => Err(Refusal::NotDead { id, state: view.state }.into()),
+            Found::Ended(key) => Err(not_dead(id, key.state.into())),
+            Found::Live(view) => Err(not_dead(id, view.state)),
         }
     }
+}
 
-    /// Brings a dead letter back into its queue, with all its retries before it and no expiry.
-    ///
-    /// # Errors
-    /// [`ControlError::Refused`] with `NotDead`, `Forgotten`, `Changed` (it moved meanwhile: look again) or `QueueFull`.
-    pub async fn requeue(&self, id: JobId) -> Result<(), ControlError> {
-        let key = self.dead_key(id).await?;
-        let read = self.read(key.queue.clone(), move |reader| {
-            let ended = ended_record(reader, &key, id)?;
-            match reader.get(&Key::Job(id))? {
-                Some(Record::Job(job)) => Ok((Box::new(ended), job.body)),
-                _ => Err(Refusal::Forgotten { id }.into()),
-            }
-        });
-        let (ended, body) = read.await?;
-        self.door().ask(Question::Requeue { ended, body }).await.map(|_| ())
-    }
-
-    /// Forgets a dead letter, payload and all.
-    ///
-    /// # Errors
-    /// [`ControlError::Refused`] with `NotDead` or `Forgotten`.
-    pub async fn discard(&self, id: JobId) -> Result<(), ControlError> {
-        self.door().ask(Question::Discard(id)).await.map(|_| ())
-    }
+fn not_dead(id: JobId, state: State) -> ControlError {
+    Refusal::Forbidden { id, state, verb: "shown as a dead letter" }.into()
 }

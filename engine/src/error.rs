@@ -239,6 +239,24 @@ pub enum ControlError {
     /// A clear no: nothing has changed.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The payload could not be encoded. Nothing has changed.
+    #[error("the payload of kind `{kind}` could not be encoded: {reason}")]
+    Encode {
+        /// The kind.
+        kind: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// The job is of another kind. Nothing has changed.
+    #[error("job {id} is of kind `{kind}`, and the payload of kind `{asked}`: edit it as what it is")]
+    OtherKind {
+        /// The job.
+        id: JobId,
+        /// Its kind.
+        kind: String,
+        /// The kind of the new payload.
+        asked: &'static str,
+    },
     /// The record could not be read.
     #[error(transparent)]
     Storage(#[from] StorageError),

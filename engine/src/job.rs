@@ -102,9 +102,7 @@ pub struct Draft {
 impl Draft {
     /// A job with no options yet. The payload is encoded here; a failure is reported when it is enqueued.
     pub fn new<J: Job>(job: &J) -> Self {
-        let encoded = catch_unwind(AssertUnwindSafe(|| job.encode().map_err(|error| error.to_string())));
-        let encoded = encoded.unwrap_or_else(|panic| Err(panic_text(panic.as_ref())));
-        let payload = encoded.map_err(|reason| EnqueueError::Encode { kind: J::KIND, reason });
+        let payload = encode(job).map_err(|reason| EnqueueError::Encode { kind: J::KIND, reason });
         let options = Options::default();
         Self { payload, kind: J::KIND, version: J::VERSION, default_queue: J::QUEUE, options }
     }
@@ -141,7 +139,13 @@ impl Draft {
     }
 }
 
-fn at(time: SystemTime) -> When {
+/// A payload's bytes, or why there are none. A panic of the encoder is such a reason.
+pub(crate) fn encode<J: Job>(job: &J) -> Result<Vec<u8>, String> {
+    let encoded = catch_unwind(AssertUnwindSafe(|| job.encode().map_err(|error| error.to_string())));
+    encoded.unwrap_or_else(|panic| Err(panic_text(panic.as_ref())))
+}
+
+pub(crate) fn at(time: SystemTime) -> When {
     When::At(Timestamp(ms(time.duration_since(UNIX_EPOCH).unwrap_or_default())))
 }
 

@@ -22,16 +22,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use windlass_scheduler::attempt::Outcome;
-use windlass_scheduler::change::EndedRecord;
 use windlass_scheduler::command::{QueueNo, Request, TimerClass};
 use windlass_scheduler::effect::{Answer, Deadline, Wave};
-use windlass_scheduler::job::{Body, JobId, Name, NewJob};
+use windlass_scheduler::job::{JobId, Name, NewJob};
 use windlass_scheduler::lease::{Lease, LeaseToken, StopReason};
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::settings::ShardSettings;
 use windlass_scheduler::shard::Shard;
+use windlass_scheduler::verb::{Read, Verb};
 use windlass_storage::{LoadError, OpenError, Reader, StorageError};
 
 use crate::error::ShutdownError;
@@ -51,11 +52,10 @@ pub(crate) struct Ticket {
 #[derive(Debug)]
 pub(crate) enum Question {
     Extend { id: JobId, token: LeaseToken, by_ms: u64 },
-    Cancel(JobId),
+    Steer { id: JobId, verb: Verb, read: Read },
+    Edit { id: JobId, payload: Bytes, version: u32, read: Read },
     Pause(Name),
     Resume(Name),
-    Requeue { ended: Box<EndedRecord>, body: Arc<Body> },
-    Discard(JobId),
     Watch(JobId),
     Look(JobId),
     Stats,

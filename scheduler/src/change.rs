@@ -3,12 +3,14 @@
 //! The journal keeps records of what is alive and what is retained, not a history. These types say *what* stands there;
 //! how it looks in bytes is the storage crate's own affair, with types of its own.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::attempt::{Failure, Output};
 use crate::job::{Body, JobId, Name, Priority};
 use crate::lease::LeaseToken;
+use crate::order::{Order, OrderId};
 use crate::retry::RetryPolicy;
 use crate::state::EndState;
 use crate::time::Timestamp;
@@ -45,6 +47,8 @@ pub enum Key {
     Head(JobId),
     /// What one wave of claims handed out.
     Claims(ClaimsNo),
+    /// An order of an operator.
+    Order(OrderId),
     /// How one attempt of a job ended.
     Attempt(JobId, u32),
     /// What a job's success left.
@@ -68,6 +72,8 @@ pub enum Record {
     Head(JobId, Head),
     /// See [`Key::Claims`].
     Claims(Claims),
+    /// See [`Key::Order`].
+    Order(Box<Order>),
     /// See [`Key::Attempt`].
     Attempt(AttemptRecord),
     /// See [`Key::Result`].
@@ -213,6 +219,8 @@ pub struct EndedRecord {
     pub attempt_recorded: u32,
     /// Bytes that it takes: body, output and error.
     pub bytes: u64,
+    /// How often its body was edited since its end: what was read before that is no longer it.
+    pub edits: u32,
     /// What its success left; the bytes of [`Output::Bytes`] stand under [`Key::Result`] and are empty here.
     pub output: Output,
     /// Why it is dead, cancelled or expired.
@@ -240,8 +248,12 @@ pub struct Counters {
     pub purged: u64,
     /// Jobs ever lost to a record that could not be read.
     pub quarantined: u64,
-    /// Dead letters ever brought back.
+    /// Retained jobs ever brought back.
     pub requeued: u64,
+    /// Jobs that ever came from other queues.
+    pub moved_in: u64,
+    /// Jobs that ever went to other queues.
+    pub moved_out: u64,
     /// Attempts ever started.
     pub attempts: u64,
     /// Failures ever, of all kinds but lost.
@@ -267,11 +279,25 @@ impl Counters {
             purged: 0,
             quarantined: 0,
             requeued: 0,
+            moved_in: 0,
+            moved_out: 0,
             attempts: 0,
             failures: 0,
             retries: 0,
             lost: 0,
         }
+    }
+
+    /// Jobs that ever came into the queue.
+    #[must_use]
+    pub const fn came(&self) -> u64 {
+        self.enqueued.saturating_add(self.moved_in)
+    }
+
+    /// Jobs that were in the queue and are not any more.
+    #[must_use]
+    pub const fn left(&self) -> u64 {
+        self.purged.saturating_add(self.quarantined).saturating_add(self.moved_out)
     }
 }
 
@@ -298,6 +324,7 @@ impl Record {
             Self::Job(job) => Key::Job(job.id),
             Self::Head(id, _) => Key::Head(*id),
             Self::Claims(claims) => Key::Claims(claims.no),
+            Self::Order(order) => Key::Order(order.id),
             Self::Attempt(attempt) => Key::Attempt(attempt.id, attempt.attempt),
             Self::Result(id, _) => Key::Result(*id),
         }

@@ -1,13 +1,17 @@
 //! What may be asked of a shard. Every command is one step.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use crate::attempt::Outcome;
-use crate::change::{Claim, EndedRecord};
-use crate::job::{Body, JobId, Name, NewJob};
+use crate::change::Claim;
+use crate::filter::Filter;
+use crate::job::{JobId, Name, NewJob};
 use crate::lease::LeaseToken;
+use crate::order::OrderCommand;
+use crate::verb::{Read, Verb};
 
 /// The driver's own number for someone who waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,12 +99,29 @@ pub enum Command {
     },
     /// The driver has forgotten its timers, or the clock jumped: arm everything again.
     Rearm,
-    /// Call this job off.
-    Cancel {
+    /// Do this to a job.
+    Steer {
         /// Who waits.
         request: Request,
         /// The job.
         id: JobId,
+        /// What.
+        verb: Verb,
+        /// What [`Verb::Requeue`] needs; the others need nothing.
+        read: Read,
+    },
+    /// Give this job, which waits or is retained, another payload.
+    Edit {
+        /// Who waits.
+        request: Request,
+        /// The job.
+        id: JobId,
+        /// The payload.
+        payload: Bytes,
+        /// Its schema version.
+        version: u32,
+        /// The job as read, where it is retained.
+        read: Read,
     },
     /// Hand out nothing of this queue, until resumed.
     Pause {
@@ -115,22 +136,6 @@ pub enum Command {
         request: Request,
         /// The queue.
         queue: Name,
-    },
-    /// Bring this dead letter back. The driver has read it from the journal.
-    Requeue {
-        /// Who waits.
-        request: Request,
-        /// Its record as read; the core refuses `Changed` if it is no longer that.
-        ended: Box<EndedRecord>,
-        /// Its body as read.
-        body: Arc<Body>,
-    },
-    /// Forget this dead letter.
-    Discard {
-        /// Who waits.
-        request: Request,
-        /// The job.
-        id: JobId,
     },
     /// Answer when this job has ended.
     Watch {
@@ -152,6 +157,27 @@ pub enum Command {
         request: Request,
         /// The job.
         id: JobId,
+    },
+    /// Tell of the live jobs that this filter means, from this place on. It stands while the process and its core live: a
+    /// job keeps its place through all its moves.
+    List {
+        /// Who waits.
+        request: Request,
+        /// Which jobs. What of it the core cannot know is not looked at.
+        filter: Box<Filter>,
+        /// The place of the first one to look at.
+        from: u32,
+        /// Jobs that the answer has at most.
+        limit: usize,
+        /// Jobs that are looked at, at most.
+        scan_max: usize,
+    },
+    /// About orders.
+    Order {
+        /// Who waits.
+        request: Request,
+        /// What.
+        command: OrderCommand,
     },
     /// Tell the numbers of all queues.
     Stats {

@@ -1,5 +1,6 @@
 //! What a shard asks of its driver, once the step it depends on is durable enough, and the waves that make it so.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::attempt::{Failure, Output};
@@ -7,10 +8,11 @@ use crate::change::{Change, EndedKey};
 use crate::command::{QueueNo, Request, TimerClass};
 use crate::job::JobId;
 use crate::lease::{Lease, LeaseToken, StopReason};
+use crate::order::{Order, OrderProgress};
 use crate::refusal::Refusal;
 use crate::state::{EndState, State};
 use crate::time::{Mono, Timestamp};
-use crate::view::{JobView, QueueStats};
+use crate::view::{JobView, Page, QueueStats};
 
 /// The changes of some steps in a row, written together or not at all.
 #[derive(Clone, Debug, Default)]
@@ -113,15 +115,21 @@ pub enum Found {
 pub enum Answer {
     /// To [`Submit`](crate::command::Submit): in the order of its jobs.
     Enqueued(Vec<Receipt>),
-    /// To Cancel: the job is cancelled, or (where it was running) will be when its attempt has ended.
-    Cancelled {
-        /// The state it is in now.
+    /// To Steer and Edit. A cancelled job that runs will be cancelled when its attempt has ended.
+    Steered {
+        /// The state it is in now; a discarded one, the state it was in last.
         state: State,
     },
     /// To Watch: it ended while someone waited.
     Ending(Ending),
     /// To Look, and to Watch where the job had ended before.
     Found(Found),
+    /// To List.
+    Page(Page),
+    /// To `Order`: the one that is placed or called off, or all.
+    Orders(Vec<Order>),
+    /// To a step of an order.
+    OrderProgress(Box<OrderProgress>),
     /// To Stats.
     Stats(Vec<QueueStats>),
     /// To everything else: it is so.

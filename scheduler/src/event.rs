@@ -7,13 +7,15 @@ use alloc::vec::Vec;
 use crate::attempt::{Failure, Output};
 use crate::change::{Claims, ClaimsNo, Counters, EndedRecord, JobRecord, PolicyNo, Setting};
 use crate::command::{QueueNo, Request};
-use crate::job::{Body, JobId, NewJob};
+use crate::job::{Body, JobId, NewJob, Priority, When};
 use crate::lease::LeaseToken;
+use crate::order::{Order, OrderId};
 use crate::retry::RetryPolicy;
 use crate::settings::Level;
 use crate::shard::slab::Slot;
 use crate::state::EndState;
 use crate::time::{Mono, Now, Timestamp};
+use crate::verb::Retained;
 
 /// Something that happened to a shard.
 #[derive(Debug)]
@@ -42,8 +44,22 @@ pub(crate) enum Event {
     CancelRequested { slot: Slot },
     /// A retained job was forgotten.
     Purged { stub: Slot },
-    /// A dead letter came back.
-    Requeued { stub: Slot, ended: Box<EndedRecord>, body: Arc<Body>, arrival: i64, now: Now },
+    /// A retained job came back.
+    Requeued { stub: Slot, read: Box<Retained>, arrival: i64, now: Now },
+    /// A job got another priority; where it stands in line, another place, too.
+    Reprioritised { slot: Slot, priority: Priority, arrival: i64, now: Now },
+    /// A job that waits got another time.
+    Rescheduled { slot: Slot, when: When, arrival: i64, now: Now },
+    /// A job that waits went to another queue.
+    Moved { slot: Slot, queue: QueueNo, arrival: i64, now: Now },
+    /// A job that waits got another body.
+    Edited { slot: Slot, body: Arc<Body> },
+    /// A retained job got another body.
+    RetainedEdited { stub: Slot, read: Box<Retained> },
+    /// An order was placed, came on, or ended.
+    OrderMoved(Box<Order>),
+    /// An order that ended long ago was forgotten.
+    OrderForgotten(OrderId),
     /// A queue was paused or resumed.
     Paused { queue: QueueNo, paused: bool },
     /// A worker said how much it can run at once.
@@ -89,4 +105,5 @@ pub(crate) enum LoadedRecord {
     Ended(EndedRecord),
     Job(JobRecord),
     Claims(Claims),
+    Order(Box<Order>),
 }

@@ -15,7 +15,7 @@
 //!       +--> PARKED               +---------------------+---------------------------+
 //!                                                       | requeue                   | ok: DONE
 //!    DELAYED, READY, PARKED: cancelled, expired         +---------- DEAD <----------+ gave up
-//!                                                                                   | called off: CANCELLED
+//!    (both can be requeued like DEAD)                                                | called off: CANCELLED
 //! ```
 //!
 //! # The loop of a driver
@@ -35,7 +35,7 @@
 //! - I3 A job is in exactly one place; live counters equal a recount.
 //! - I4 Lease tokens rise; one live lease a job; any other token changes nothing.
 //! - I5 Time is an argument, and it is the current time, not the deadline that fired.
-//! - I11 Enqueued = live + retained + purged + quarantined, by queue and in total.
+//! - I11 Enqueued + moved in = live + retained + purged + quarantined + moved out, by queue; in total the moves cancel out.
 #![no_std]
 // Counts and places are far below the widths they are cast to; each cast stands where that is plain.
 #![allow(clippy::cast_possible_truncation)]
@@ -47,12 +47,15 @@ pub mod change;
 pub mod command;
 pub mod effect;
 mod event;
+pub mod filter;
 pub mod job;
 pub mod lease;
+pub mod order;
 pub mod refusal;
 pub mod retry;
 pub mod settings;
 pub mod shard;
 pub mod state;
 pub mod time;
+pub mod verb;
 pub mod view;

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::job::{JobId, Name};
+use crate::order::{OrderEnd, OrderId};
 use crate::state::State;
 
 /// Why a command was refused.
@@ -73,24 +74,43 @@ pub enum Refusal {
         /// The id.
         id: JobId,
     },
-    /// The job ended before the command came.
-    AlreadyEnded {
-        /// The job.
-        id: JobId,
-        /// How it ended.
-        state: State,
-    },
-    /// Only a dead letter can be requeued or discarded.
-    NotDead {
+    /// A job in this state does not allow that.
+    Forbidden {
         /// The job.
         id: JobId,
         /// What it is.
         state: State,
+        /// What was asked, as a participle: "it cannot be *requeued*".
+        verb: &'static str,
+    },
+    /// One of the two queues is at level `Memory`, and no job moves between memory and journal.
+    OtherStore {
+        /// The queue that the job is in.
+        from: Name,
+        /// The queue that it was to move to.
+        to: Name,
     },
     /// The job moved between the reading of its record and the command.
     Changed {
         /// The job.
         id: JobId,
+    },
+    /// Too many orders are under way.
+    TooManyOrders {
+        /// How many may be.
+        orders_max: usize,
+    },
+    /// No order has this id, or it ended long ago.
+    NoOrder {
+        /// The id.
+        id: OrderId,
+    },
+    /// The order has ended.
+    OrderEnded {
+        /// The order.
+        id: OrderId,
+        /// How.
+        end: OrderEnd,
     },
     /// The lease is not, or no longer, the job's current one.
     StaleLease {
@@ -133,12 +153,35 @@ impl fmt::Display for Refusal {
                 )
             }
             Self::Forgotten { id } => write!(f, "no live or retained job has the id {id}"),
-            Self::AlreadyEnded { id, state } => write!(f, "job {id} has ended already: it is {state}"),
-            Self::NotDead { id, state } => write!(f, "job {id} is no dead letter: it is {state}"),
+            Self::Forbidden { id, state, verb } => {
+                write!(f, "job {id} is {state} and cannot be {verb}: {}", what_to_do(*state))
+            }
+            Self::OtherStore { from, to } => write!(
+                f,
+                "only one of the queues `{from}` and `{to}` is at level `Memory`, and no job moves between memory and \
+                 journal: cancel it and enqueue it anew"
+            ),
             Self::Changed { id } => write!(f, "job {id} moved meanwhile: look again"),
+            Self::TooManyOrders { orders_max } => {
+                write!(f, "{orders_max} orders, as many as may, are under way: wait for one, or call one off")
+            }
+            Self::NoOrder { id } => write!(f, "no order has the id {id}, or it ended long ago"),
+            Self::OrderEnded { id, end: OrderEnd::Finished } => write!(f, "order {id} is finished"),
+            Self::OrderEnded { id, end: OrderEnd::Cancelled } => write!(f, "order {id} was called off"),
             Self::StaleLease { id } => write!(f, "the lease on job {id} is not its current one"),
             Self::Stopping => f.write_str("the engine is stopping"),
         }
+    }
+}
+
+/// What makes a job in this state one that more can be done to.
+const fn what_to_do(state: State) -> &'static str {
+    match state {
+        State::Running => "cancel it, or wait for its end",
+        State::Parked => "start an engine with its handler, or move it to a queue that there is",
+        State::Done => "enqueue it anew",
+        State::Dead | State::Cancelled | State::Expired => "requeue it first",
+        State::Delayed | State::Ready => "cancel it first",
     }
 }
 

@@ -9,6 +9,7 @@ pub mod audit;
 mod decide;
 mod door;
 mod ended;
+mod orders;
 mod outbox;
 mod pace;
 mod ready;
@@ -21,7 +22,7 @@ use alloc::vec::Vec;
 pub use decide::admit::Misfit;
 
 use self::decide::Decision;
-use self::decide::{admit, claim, due, end, load, look, retain, steer, submit};
+use self::decide::{admit, claim, due, end, load, look, retain, steer, submit, watch};
 use self::door::Door;
 use self::outbox::{Mark, Outbox};
 use self::state::State;
@@ -125,26 +126,34 @@ impl Shard {
                 self.take(due::due(&self.state, queue, class, now));
             }
             Command::Rearm => self.armed.clear(),
-            Command::Cancel { request, id } => self.answer(request, steer::cancel(&self.state, request, id, now)),
-            Command::Pause { request, queue } => self.answer(request, steer::pause(state, request, &queue, true)),
-            Command::Resume { request, queue } => self.answer(request, steer::pause(state, request, &queue, false)),
-            Command::Requeue { request, ended, body } => {
-                self.answer(request, steer::requeue(&self.state, request, ended, body, now));
+            Command::Steer { request, id, verb, read } => {
+                let steered = steer::steer(state, id, &verb, read, now);
+                self.answer(request, steered.map(|steered| steered.reply(request)));
             }
-            Command::Discard { request, id } => self.answer(request, steer::discard(&self.state, request, id)),
-            Command::Watch { request, id } => self.answer(request, steer::watch(&self.state, request, id)),
+            Command::Edit { request, id, payload, version, read } => {
+                let edited = steer::edit(state, id, payload, version, read, now);
+                self.answer(request, edited.map(|edited| edited.reply(request)));
+            }
+            Command::Pause { request, queue } => self.answer(request, watch::pause(state, request, &queue, true)),
+            Command::Resume { request, queue } => self.answer(request, watch::pause(state, request, &queue, false)),
+            Command::Watch { request, id } => self.answer(request, watch::watch(&self.state, request, id)),
             Command::Unwatch { request, id } => self.take(Decision::default().event(Event::Unwatched { id, request })),
             Command::Look { request, id } => match look::look(&self.state, request, id) {
                 Ok(decision) => self.take(decision),
                 // It may show what is not yet durable.
                 Err(refusal) => self.reply(request, Mark::Sealed, Err(refusal)),
             },
+            Command::List { request, filter, from, limit, scan_max } => {
+                let page = look::list(state, &filter, from, limit, scan_max);
+                self.reply(request, Mark::Sealed, Ok(Answer::Page(page)));
+            }
+            Command::Order { request, command } => self.order(request, command, now),
             Command::Stats { request } => {
                 let stats = look::stats(&self.state, |no| self.door.waiting(no), now);
                 self.reply(request, Mark::Sealed, Ok(Answer::Stats(stats)));
             }
             Command::Drain => self.drain(),
-            Command::StopAttempts => self.take(steer::stop_attempts(&self.state)),
+            Command::StopAttempts => self.take(watch::stop_attempts(&self.state)),
             Command::LoadEnd { live } => {
                 self.tape.is_on = true;
                 self.state.apply(Event::AllLoaded { now }, &mut self.tape);
@@ -385,10 +394,7 @@ impl Shard {
         let id = match refusal {
             // Which queue it was forgotten in, nobody knows any more.
             Refusal::Forgotten { .. } => return self.strongest_mark(),
-            Refusal::IdTaken { id, .. }
-            | Refusal::AlreadyEnded { id, .. }
-            | Refusal::NotDead { id, .. }
-            | Refusal::Changed { id } => *id,
+            Refusal::IdTaken { id, .. } | Refusal::Forbidden { id, .. } | Refusal::Changed { id } => *id,
             _ => return Mark::Sealed,
         };
         let live = self.state.live(id).map(|(_, live)| live.queue);

@@ -57,17 +57,18 @@ impl State {
     pub const fn may_become(self, next: Self) -> bool {
         use State::{Cancelled, Dead, Delayed, Done, Expired, Parked, Ready, Running};
         match self {
-            // Fell due (with a handler or without one), called off, too late.
+            // Fell due or told to run (with a handler or without one), called off, too late.
             Delayed => matches!(next, Ready | Parked | Cancelled | Expired),
-            // Claimed, called off, too late.
-            Ready => matches!(next, Running | Cancelled | Expired),
+            // Claimed, rescheduled, called off, too late.
+            Ready => matches!(next, Running | Delayed | Cancelled | Expired),
             // Succeeded, gave up, called off, retried or snoozed, released or lost, too late to be lost once more.
             Running => matches!(next, Done | Dead | Cancelled | Delayed | Ready | Parked),
-            // Only a start with the handler (a load) unparks, and a load is not a move.
-            Parked => matches!(next, Cancelled | Expired),
+            // Moved to a queue that there is, rescheduled, called off, too late. (A start with the handler unparks, too, but a
+            // load is not a move.)
+            Parked => matches!(next, Ready | Delayed | Cancelled | Expired),
             // Requeued (which may find no handler); discarding is not a state.
-            Dead => matches!(next, Ready | Parked),
-            Done | Cancelled | Expired => false,
+            Dead | Cancelled | Expired => matches!(next, Ready | Parked),
+            Done => false,
         }
     }
 

@@ -1,7 +1,10 @@
 //! What the core tells about jobs and queues to those who look.
 
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
 use crate::change::Counters;
-use crate::job::{JobId, Name, Priority};
+use crate::job::{Body, JobId, Name, Priority};
 use crate::state::State;
 use crate::time::Timestamp;
 
@@ -34,6 +37,17 @@ pub struct JobView {
     pub cancel_requested: bool,
     /// Why it is not running, or that it is.
     pub why: Why,
+}
+
+/// A part of a list of live jobs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The jobs, each with its body.
+    pub jobs: Vec<(JobView, Arc<Body>)>,
+    /// The term of the core that gave it: places mean nothing to another one.
+    pub term: u64,
+    /// Where to go on, if there may be more.
+    pub next: Option<u32>,
 }
 
 /// Why a live job is not running.

@@ -15,6 +15,7 @@ use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
 use windlass_scheduler::settings::{QueueSettings, ShardSettings};
 use windlass_scheduler::time::{Mono, Now, Timestamp};
+use windlass_scheduler::verb::Verb;
 
 use self::common::{Driver, id};
 
@@ -29,6 +30,10 @@ fn driver_keeping(count_max: u64) -> Driver {
     queue.retention.dropped.count_max = count_max;
     let settings = ShardSettings::new(1, 7, vec![queue], vec!["work".into()]);
     Driver::new(settings, Now { mono: Mono(0), wall: Timestamp(1_000_000) })
+}
+
+fn cancel(n: u64) -> Command {
+    Command::Steer { request: Request(n), id: id(n), verb: Verb::Cancel, read: None }
 }
 
 fn job(n: u64, policy: Option<u64>) -> NewJob {
@@ -80,7 +85,7 @@ fn a_policy_that_no_job_has_any_more_makes_room_at_the_next_start() {
     let mut driver = driver_keeping(0);
     submit(&mut driver, (1..=4_096).map(|n| job(n, Some(n))).collect()).unwrap();
     for n in (1..=4_096).filter(|n| *n != 7) {
-        driver.handle(Command::Cancel { request: Request(n), id: id(n) });
+        driver.handle(cancel(n));
     }
     driver.settle();
     assert!(submit(&mut driver, vec![job(5_000, Some(5_000))]).is_err(), "what a number means changes at a start only");
@@ -101,7 +106,7 @@ fn a_policy_of_a_retained_job_is_kept_for_its_requeue() {
     let mut driver = driver_keeping(10);
     submit(&mut driver, (1..=4_096).map(|n| job(n, Some(n))).collect()).unwrap();
     for n in 1..=4_096 {
-        driver.handle(Command::Cancel { request: Request(n), id: id(n) });
+        driver.handle(cancel(n));
     }
     driver.settle();
     driver.crash(None);

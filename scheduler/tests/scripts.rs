@@ -11,6 +11,8 @@
 mod common;
 #[path = "scripts/show.rs"]
 mod show;
+#[path = "scripts/steer.rs"]
+mod steer;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -154,7 +156,11 @@ impl Script {
             "end" => self.end(&words, false),
             "late" => self.end(&words, true),
             "extend" => self.extend(line, &words),
-            "cancel" | "discard" | "watch" | "unwatch" | "look" | "requeue" => self.ask(line, &words),
+            "watch" | "unwatch" | "look" => self.ask(line, &words),
+            // Verbs: cancel, discard, run, requeue ID; reprioritise ID N; reschedule ID after=|at=; move ID QUEUE; edit ID bytes=
+            "cancel" | "discard" | "run" | "requeue" | "reprioritise" | "reschedule" | "move" | "edit" => {
+                self.ask(line, &words);
+            }
             "pause" | "resume" => {
                 let (request, queue) = (self.request(line), Name::from(words.word(1)));
                 let is_pause = words.word(0) == "pause";
@@ -307,8 +313,6 @@ impl Script {
         let id = self.id(words.word(1));
         let request = self.request(line);
         let command = match words.word(0) {
-            "cancel" => Command::Cancel { request, id },
-            "discard" => Command::Discard { request, id },
             "watch" => Command::Watch { request, id },
             "unwatch" => {
                 let label = format!("watch {}", words.word(1));
@@ -316,14 +320,7 @@ impl Script {
                 Command::Unwatch { request: *request, id }
             }
             "look" => Command::Look { request, id },
-            _ => {
-                let driver = self.driver();
-                let stores = [&driver.journal, &driver.twin];
-                let read =
-                    stores.into_iter().find_map(|store| Some((store.ended(id)?.clone(), store.job(id)?.clone())));
-                let (ended, job) = read.unwrap_or_else(|| panic!("{line}: there is nothing to read"));
-                Command::Requeue { request, ended: Box::new(ended), body: job.body }
-            }
+            _ => self.verb(request, id, words),
         };
         self.driver().handle(command);
     }

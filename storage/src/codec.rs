@@ -19,7 +19,7 @@ use crate::error::StorageError;
 use crate::journal::CommitNo;
 use crate::keys::{self, Family, hex};
 use crate::record::{
-    AttemptV1, ClaimV1, ClaimsV1, CommitV1, CountersV1, EndedV1, FailureV1, HeadV1, JobV1, List, PolicyV1,
+    AttemptV1, ClaimV1, ClaimsV1, CommitV1, CountersV1, EndedV1, FailureV1, HeadV1, JobV1, List, OrderV1, PolicyV1,
     QuarantineV1, SettingV1, TermV1, TermsV1, Texts,
 };
 
@@ -51,6 +51,8 @@ mod kind {
     pub(super) const COMMIT: u8 = 10;
     pub(super) const TERMS: u8 = 11;
     pub(super) const QUARANTINE: u8 = 12;
+    /// 13 is a checkpoint.
+    pub(super) const ORDER: u8 = 14;
 }
 
 /// Why bytes are not a record. The words go into quarantine and into messages.
@@ -177,6 +179,10 @@ impl Encoder {
             Record::Claims(claims) => {
                 let family = keys::claims(claims.no, out);
                 self.finish(family, kind::CLAIMS, &claims_v1(claims))
+            }
+            Record::Order(order) => {
+                let family = keys::order(order.id, out);
+                self.finish(family, kind::ORDER, &OrderV1::new(order))
             }
             Record::Attempt(attempt) => {
                 let family = keys::attempt(attempt.id, attempt.attempt, out);
@@ -332,6 +338,10 @@ pub fn decode(family: Family, key: &[u8], value: &[u8], names: &mut Names) -> Re
             let entries = claims.entries.0.into_iter().map(entry).collect();
             Record::Claims(Claims { no, at: Timestamp(claims.at), entries })
         }
+        (Key::Order(id), kind::ORDER) => {
+            let order = read::<OrderV1<'_, Texts<'_>>>(body)?.domain(id, &mut intern).ok_or_else(unknown_state)?;
+            Record::Order(Box::new(order))
+        }
         (Key::Attempt(id, attempt), kind::ATTEMPT) => {
             let body: AttemptV1<'_> = read(body)?;
             let (started, ended) = (Timestamp(body.started), Timestamp(body.ended));
@@ -407,6 +417,10 @@ pub(crate) fn fuzz_decode(bytes: &[u8]) {
         let _ = decode_terms(&value);
     }
     let _ = hex(bytes);
+}
+
+fn unknown_state() -> CodecError {
+    CodecError::Body { reason: "an unknown state of a job".to_owned() }
 }
 
 fn unknown_failure() -> CodecError {

@@ -191,6 +191,7 @@ fn records_are_streamed_in_the_promised_order(journal: &mut dyn Journal) {
         Record::Ended(_) => 3,
         Record::Job(_) => 4,
         Record::Claims(_) => 5,
+        Record::Order(_) => 6,
         Record::Head(..) | Record::Attempt(_) | Record::Result(..) => panic!("must not be streamed: {record:?}"),
     };
     let loaded = load(journal);

@@ -7,6 +7,7 @@
 use uuid::Uuid;
 use windlass_scheduler::change::{ClaimsNo, EndedKey, Key, PolicyNo, SettingKey};
 use windlass_scheduler::job::{JobId, Name};
+use windlass_scheduler::order::OrderId;
 use windlass_scheduler::state::EndState;
 
 use crate::error::StorageError;
@@ -68,6 +69,8 @@ pub mod meta {
     pub const COUNTERS: u8 = 3;
     /// Claims.
     pub const CLAIMS: u8 = 4;
+    /// Orders.
+    pub const ORDER: u8 = 5;
 }
 
 /// First bytes in [`Family::History`].
@@ -109,6 +112,7 @@ pub fn encode(key: &Key, out: &mut Vec<u8>) -> Result<Family, StorageError> {
         Key::Job(id) => Ok(job(*id, out)),
         Key::Head(id) => Ok(head(*id, out)),
         Key::Claims(no) => Ok(claims(*no, out)),
+        Key::Order(id) => Ok(order(*id, out)),
         Key::Attempt(id, no) => Ok(attempt(*id, *no, out)),
         Key::Result(id) => Ok(result(*id, out)),
     }
@@ -142,6 +146,12 @@ pub(crate) fn claims(no: ClaimsNo, out: &mut Vec<u8>) -> Family {
     out.push(meta::CLAIMS);
     out.extend_from_slice(&no.term.to_be_bytes());
     out.extend_from_slice(&no.n.to_be_bytes());
+    Family::Meta
+}
+
+pub(crate) fn order(id: OrderId, out: &mut Vec<u8>) -> Family {
+    out.push(meta::ORDER);
+    out.extend_from_slice(id.0.as_bytes());
     Family::Meta
 }
 
@@ -197,7 +207,7 @@ fn name(name: &Name, out: &mut Vec<u8>) -> Result<(), StorageError> {
 }
 
 /// Not the domain's index: what stands on disk must not move with an enum.
-const fn state_no(state: EndState) -> u8 {
+pub(crate) const fn state_no(state: EndState) -> u8 {
     match state {
         EndState::Done => 1,
         EndState::Dead => 2,
@@ -206,7 +216,7 @@ const fn state_no(state: EndState) -> u8 {
     }
 }
 
-const fn state_of(no: u8) -> Option<EndState> {
+pub(crate) const fn state_of(no: u8) -> Option<EndState> {
     match no {
         1 => Some(EndState::Done),
         2 => Some(EndState::Dead),
@@ -235,6 +245,7 @@ pub fn decode(family: Family, key: &[u8], intern: &mut dyn FnMut(&str) -> Name) 
                     let n = u64::from_be_bytes(n.try_into().ok()?);
                     Some(Key::Claims(ClaimsNo { term: u64::from_be_bytes(*term), n }))
                 }
+                meta::ORDER => Some(Key::Order(OrderId(Uuid::from_bytes(rest.try_into().ok()?)))),
                 _ => None,
             }
         }

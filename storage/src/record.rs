@@ -4,6 +4,8 @@
 //! name never changes once the format binds; a successor is a new type under a new record version. All borrow, so that
 //! payloads are copied once when writing (into the batch) and once when reading (out of the database's own memory).
 
+mod order;
+
 use bincode::de::{BorrowDecode, BorrowDecoder, Decode};
 use bincode::error::DecodeError;
 use bincode::{BorrowDecode as BorrowDecodeDerive, Encode};
@@ -12,6 +14,8 @@ use windlass_scheduler::change::{Counters, EndedRecord, Head, JobRecord, PolicyN
 use windlass_scheduler::job::{Body, JobId, Name, Priority};
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
 use windlass_scheduler::time::Timestamp;
+
+pub(crate) use self::order::OrderV1;
 
 /// A list that is read item by item: its claimed length reserves nothing, so that damaged or hostile bytes cannot ask
 /// for more memory than they can fill.
@@ -98,6 +102,7 @@ pub(crate) struct EndedV1<'a> {
     started: Option<u64>,
     attempt_recorded: u32,
     bytes: u64,
+    edits: u32,
     output: OutputV1<'a>,
     failure: Option<FailureV1<'a>>,
 }
@@ -140,6 +145,8 @@ pub(crate) struct CountersV1 {
     failures: u64,
     retries: u64,
     lost: u64,
+    moved_in: u64,
+    moved_out: u64,
 }
 
 #[derive(Encode, BorrowDecodeDerive)]
@@ -297,6 +304,7 @@ impl<'a> EndedV1<'a> {
             started: ended.started.map(|t| t.0),
             attempt_recorded: ended.attempt_recorded,
             bytes: ended.bytes,
+            edits: ended.edits,
             output,
             failure: ended.failure.as_ref().map(FailureV1::new),
         }
@@ -326,6 +334,7 @@ impl<'a> EndedV1<'a> {
             started: self.started.map(Timestamp),
             attempt_recorded: self.attempt_recorded,
             bytes: self.bytes,
+            edits: self.edits,
             output,
             failure,
         })
@@ -370,6 +379,8 @@ impl CountersV1 {
             failures: counters.failures,
             retries: counters.retries,
             lost: counters.lost,
+            moved_in: counters.moved_in,
+            moved_out: counters.moved_out,
         }
     }
 
@@ -389,6 +400,8 @@ impl CountersV1 {
             failures: self.failures,
             retries: self.retries,
             lost: self.lost,
+            moved_in: self.moved_in,
+            moved_out: self.moved_out,
         }
     }
 }

@@ -401,11 +401,10 @@ impl QueueState {
 fn as_command(request: Request, question: Question) -> Command {
     match question {
         Question::Extend { id, token, by_ms } => Command::Extend { request, id, token, by_ms },
-        Question::Cancel(id) => Command::Cancel { request, id },
+        Question::Steer { id, verb, read } => Command::Steer { request, id, verb, read },
+        Question::Edit { id, payload, version, read } => Command::Edit { request, id, payload, version, read },
         Question::Pause(queue) => Command::Pause { request, queue },
         Question::Resume(queue) => Command::Resume { request, queue },
-        Question::Requeue { ended, body } => Command::Requeue { request, ended, body },
-        Question::Discard(id) => Command::Discard { request, id },
         Question::Watch(id) => Command::Watch { request, id },
         Question::Look(id) => Command::Look { request, id },
         Question::Stats => Command::Stats { request },

@@ -4,6 +4,7 @@
 mod attempts;
 mod ends;
 mod load;
+mod steered;
 
 use super::slab::{NONE, Slot};
 use super::state::{KindEntry, Live, Place, Queue, Spot, State, lane};
@@ -42,9 +43,16 @@ impl State {
                 tape.touch_job(self, slot);
             }
             Event::Purged { stub } => self.purged(stub, tape),
-            Event::Requeued { stub, ended, body, arrival, now } => {
-                self.requeued(stub, &ended, body, arrival, now, tape);
+            Event::Requeued { stub, read, arrival, now } => self.requeued(stub, *read, arrival, now, tape),
+            Event::Reprioritised { slot, priority, arrival, now } => {
+                self.reprioritised(slot, priority, arrival, now, tape);
             }
+            Event::Rescheduled { slot, when, arrival, now } => self.rescheduled(slot, when, arrival, now, tape),
+            Event::Moved { slot, queue, arrival, now } => self.moved(slot, queue, arrival, now, tape),
+            Event::Edited { slot, body } => self.edited(slot, body, tape),
+            Event::RetainedEdited { stub, read } => self.retained_edited(stub, *read, tape),
+            Event::OrderMoved(order) => self.order_moved(order, tape),
+            Event::OrderForgotten(id) => self.order_forgotten(id, tape),
             Event::Paused { queue, paused } => self.paused(queue, paused, tape),
             Event::SlotsSet { queue, slots } => self.queues[queue.0 as usize].slots = slots,
             Event::SuspectsMaxSet { max } => self.suspects_max_set(max, tape),
@@ -69,12 +77,7 @@ impl State {
         self.disown_claims(job.id, tape);
         let kind = self.intern_kind(&job.kind);
         let policy = job.retry.map(|policy| self.intern_policy(policy, tape));
-        let (due, by_wall, clock_ms) = match job.due {
-            None => (None, false, 0),
-            Some(When::After(ms)) => (Some(now.wall.plus_ms(ms)), false, as_key(now.mono.plus_ms(ms).0)),
-            Some(When::At(at)) => (Some(at), true, as_key(at.0)),
-        };
-        let due = due.filter(|due| *due > now.wall);
+        let (due, due_by_wall, clock_ms) = steered::moment(job.due, now);
         let settings = &self.queue(queue).settings;
         let slot = self.jobs.insert(Live {
             id: job.id,
@@ -86,7 +89,7 @@ impl State {
             arrival,
             created: now.wall,
             due,
-            due_by_wall: by_wall,
+            due_by_wall,
             clock_ms,
             expires: job.expires.map(|when| match when {
                 When::After(ms) => now.wall.plus_ms(ms),
@@ -110,13 +113,18 @@ impl State {
         self.next_arrival = self.next_arrival.max(arrival + 1);
         self.index.insert(job.id, Place::Live(slot));
         self.queues[queue.0 as usize].counters.enqueued += 1;
-        if due.is_some() {
+        self.place(slot, now);
+        tape.touch_job(self, slot);
+        tape.touch_counters(queue);
+    }
+
+    /// Puts a job where it belongs by its `due`.
+    fn place(&mut self, slot: Slot, now: Now) {
+        if self.jobs[slot].due.is_some() {
             self.place_delayed(slot);
         } else {
             self.place_ready(slot, now);
         }
-        tape.touch_job(self, slot);
-        tape.touch_counters(queue);
     }
 
     /// After a delay, a snooze without one, a release: in line, or parked where nobody can run it.

@@ -13,6 +13,7 @@ use super::state::{Place, Queue, Spot, State};
 use crate::change::{Counters, Head};
 use crate::job::{JobId, Name};
 use crate::lease::LeaseToken;
+use crate::order::{Order, OrderId};
 use crate::state::EndState;
 
 /// What two shards have to have in common to be in the same state. Leaves out what only one process can know.
@@ -28,6 +29,8 @@ pub struct Portrait {
     pub counters: BTreeMap<Name, (bool, Counters)>,
     /// How many suspects may run.
     pub suspects_max: u32,
+    /// Orders that are remembered.
+    pub orders: BTreeMap<OrderId, Order>,
 }
 
 impl Shard {
@@ -56,10 +59,11 @@ impl Shard {
             counters: state
                 .queues
                 .iter()
-                .filter(|queue| queue.counters.enqueued > 0 || queue.paused)
+                .filter(|queue| queue.counters.came() > 0 || queue.paused)
                 .map(|queue| (name(queue), (queue.paused, queue.counters.clone())))
                 .collect(),
             suspects_max: state.suspects_max,
+            orders: state.orders.clone(),
         }
     }
 
@@ -146,9 +150,9 @@ fn check_ended(state: &State, queue: &Queue) -> Result<(), String> {
         }
     }
     let counters = &queue.counters;
-    let here = queue.depth() + queue.running + queue.retained() + counters.purged + counters.quarantined;
-    if counters.enqueued != here {
-        return Err(format!("{} jobs were enqueued, and {here} are accounted for", counters.enqueued));
+    let here = queue.depth() + queue.running + queue.retained() + counters.left();
+    if counters.came() != here {
+        return Err(format!("{} jobs came in, and {here} are accounted for", counters.came()));
     }
     Ok(())
 }

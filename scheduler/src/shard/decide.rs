@@ -6,15 +6,17 @@ pub(crate) mod due;
 pub(crate) mod end;
 pub(crate) mod load;
 pub(crate) mod look;
+pub(crate) mod orders;
 pub(crate) mod retain;
 pub(crate) mod steer;
 pub(crate) mod submit;
+pub(crate) mod watch;
 
 use alloc::vec::Vec;
 
 use super::outbox::Mark;
 use super::slab::Slot;
-use super::state::State;
+use super::state::{Live, State};
 use crate::attempt::{Failure, Output};
 use crate::command::{QueueNo, Request};
 use crate::effect::{Answer, Effect, Ending};
@@ -57,16 +59,29 @@ fn end_job(
     let live = &state.jobs[slot];
     let queue = state.queue(live.queue);
     let keep = retain::is_kept(live, &queue.settings.retention, end, &output, failure.as_ref());
-    if let Some(watchers) = state.watchers.get(&live.id) {
-        let mark = Mark::from(queue.level());
-        for request in watchers {
-            let ending = Ending { id: live.id, state: end, output: output.clone(), failure: failure.clone() };
-            let answer = Ok(Answer::Ending(ending));
-            decision.effects.push((mark, Effect::Reply { request: *request, answer }));
-        }
-    }
+    tell_watchers(
+        state,
+        live,
+        || Ending { id: live.id, state: end, output: output.clone(), failure: failure.clone() },
+        decision,
+    );
     decision.events.push(Event::Ended { slot, state: end, now, output, failure, keep });
     if keep && decision.ended.last() != Some(&(live.queue, now.wall)) {
         decision.ended.push((live.queue, now.wall));
+    }
+}
+
+/// A job that waits is called off and not retained.
+fn drop_job(state: &State, slot: Slot, now: Now, decision: &mut Decision) {
+    let (end, live) = (EndState::Cancelled, &state.jobs[slot]);
+    tell_watchers(state, live, || Ending { id: live.id, state: end, output: Output::None, failure: None }, decision);
+    decision.events.push(Event::Ended { slot, state: end, now, output: Output::None, failure: None, keep: false });
+}
+
+fn tell_watchers(state: &State, live: &Live, ending: impl Fn() -> Ending, decision: &mut Decision) {
+    let mark = Mark::from(state.queue(live.queue).level());
+    for request in state.watchers.get(&live.id).into_iter().flatten() {
+        let answer = Ok(Answer::Ending(ending()));
+        decision.effects.push((mark, Effect::Reply { request: *request, answer }));
     }
 }

@@ -18,6 +18,7 @@ pub(crate) struct Stub {
     pub(crate) end_no: u64,
     pub(crate) at: Timestamp,
     pub(crate) bytes: u64,
+    pub(crate) edits: u32,
     /// The last attempt that has a record; its keys and those of its forerunners follow from it.
     pub(crate) attempt_recorded: u32,
     pub(crate) has_result: bool,

@@ -69,8 +69,14 @@ impl<T> Slab<T> {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Slot, &T)> {
-        let places = self.pages.iter().flatten().enumerate();
-        places.filter_map(|(n, place)| place.as_ref().map(|value| (n as Slot, value)))
+        self.places_from(0).filter_map(|(slot, place)| Some((slot, place?)))
+    }
+
+    /// All places from this one on, also the empty ones.
+    pub(crate) fn places_from(&self, from: Slot) -> impl Iterator<Item = (Slot, Option<&T>)> {
+        let (page, place) = (from as usize / PAGE, from as usize % PAGE);
+        let places = self.pages.iter().skip(page).flatten().skip(place).map(Option::as_ref);
+        (from..).zip(places)
     }
 }
 

@@ -18,6 +18,7 @@ use crate::change::{Claims, ClaimsNo, Counters, Head, PolicyNo};
 use crate::command::{QueueNo, Request};
 use crate::job::{Body, JobId, Name, Priority};
 use crate::lease::LeaseToken;
+use crate::order::{Order, OrderId};
 use crate::retry::RetryPolicy;
 use crate::settings::{Level, QueueSettings, ShardSettings};
 use crate::state::State as JobState;
@@ -196,6 +197,8 @@ pub(crate) struct State {
     pub(crate) suspects_max: u32,
     pub(crate) suspects_running: u32,
     pub(crate) draining: bool,
+    /// Orders that are under way, or ended not long ago.
+    pub(crate) orders: BTreeMap<OrderId, Order>,
     /// Records of claims that were loaded and not yet judged.
     pub(crate) loaded_claims: Vec<Claims>,
     /// Acknowledgements refused since the start for a token that was not current.
@@ -227,6 +230,7 @@ impl State {
             suspects_max: u32::MAX,
             suspects_running: 0,
             draining: false,
+            orders: BTreeMap::new(),
             loaded_claims: Vec::new(),
             stale_acks: 0,
             settings,

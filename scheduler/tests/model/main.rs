@@ -1,7 +1,7 @@
 //! The model test: random moves, clocks, progress and crashes, on a shard and on a naive oracle, compared after each.
 //!
 //! Guards I1, I2, I3, I4, I5 and I11: see the parts. `world` is the oracle, `reload` what a crash leaves of it and all
-//! comparisons, `play` and `verbs` the moves.
+//! comparisons, `play`, `verbs` and `steer` the moves.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 // Small numbers all over: ids, milliseconds from a small origin, counts.
 #![allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)]
@@ -10,6 +10,7 @@
 mod common;
 mod play;
 mod reload;
+mod steer;
 mod verbs;
 mod world;
 
@@ -31,6 +32,7 @@ use windlass_scheduler::settings::{
 };
 use windlass_scheduler::state::State;
 use windlass_scheduler::time::{Mono, Now, Timestamp};
+use windlass_scheduler::verb::Verb;
 
 use self::common::id;
 use self::play::{Death, Play};
@@ -47,9 +49,11 @@ enum Move {
     End { pick: u8, how: How },
     EndStale { pick: u8, how: How },
     Extend { pick: u8, ms: u64 },
-    Cancel(usize, u8),
-    Requeue(usize, u8),
-    Discard(usize, u8),
+    Steer(usize, u8, Do),
+    Edit(usize, u8, u8),
+    PlaceOrder(u8, Do),
+    CancelOrder(u8),
+    OrderStep(u8, Vec<(usize, u8)>, bool),
     Watch(usize, u8),
     Unwatch(usize, u8),
     Look(usize, u8),
@@ -69,6 +73,24 @@ enum Move {
     PowerLoss(usize),
     Rebuild { finish: bool },
     Drain,
+}
+
+/// What an operator does to jobs.
+#[derive(Clone, Debug)]
+enum Do {
+    Verb(Verb),
+    Reschedule((bool, u64)),
+    MoveTo(usize),
+}
+
+impl Do {
+    fn verb(&self, now: Now) -> Verb {
+        match self {
+            Self::Verb(verb) => verb.clone(),
+            Self::Reschedule(when) => Verb::Reschedule(moment(*when, now)),
+            Self::MoveTo(queue) => Verb::Move(Name::from(QUEUES[*queue])),
+        }
+    }
 }
 
 /// How an attempt ends.
@@ -102,14 +124,15 @@ fn job_of(queue: usize, n: u8) -> JobId {
     id(queue as u64 * 100 + u64::from(n))
 }
 
-fn queue_of(id: JobId) -> usize {
-    (id.0.as_u128() / 100) as usize
-}
-
 /// What a job of this id carries, always.
 fn payload(id: JobId) -> Bytes {
     let n = id.0.as_u128() as u8;
     Bytes::from(vec![n; usize::from(n % 7) * 4])
+}
+
+/// By the wall clock, where it may be past, or after a time.
+fn moment((at, ms): (bool, u64), now: Now) -> When {
+    if at { When::At(Timestamp(now.wall.0 + ms - 20)) } else { When::After(ms) }
 }
 
 /// The word that a refusal's debug text starts with.
@@ -122,9 +145,11 @@ fn word(refusal: &Refusal) -> &'static str {
         "BulkTooLarge",
         "IdTaken",
         "Forgotten",
-        "AlreadyEnded",
-        "NotDead",
+        "Forbidden",
+        "OtherStore",
         "Changed",
+        "NoOrder",
+        "OrderEnded",
         "StaleLease",
         "Stopping",
     ];
@@ -134,7 +159,7 @@ fn word(refusal: &Refusal) -> &'static str {
 impl Spec {
     fn job(&self, now: Now) -> NewJob {
         let id = job_of(self.queue, self.n);
-        let when = |(at, ms): (bool, u64)| if at { When::At(Timestamp(now.wall.0 + ms - 20)) } else { When::After(ms) };
+        let when = |when| moment(when, now);
         let payload = if self.is_big { Bytes::from(vec![0; 100]) } else { payload(id) };
         NewJob {
             id,
@@ -257,6 +282,18 @@ fn submit(jobs: Range<usize>) -> impl Strategy<Value = Move> {
     (prop::collection::vec(spec(), jobs), any::<bool>()).prop_map(|(jobs, watch)| Move::Submit { jobs, watch })
 }
 
+fn verb() -> impl Strategy<Value = Do> {
+    prop_oneof![
+        6 => Just(Do::Verb(Verb::Cancel)),
+        6 => Just(Do::Verb(Verb::Requeue)),
+        2 => Just(Do::Verb(Verb::Discard)),
+        3 => Just(Do::Verb(Verb::RunNow)),
+        3 => select(vec![0_u8, 128, 255]).prop_map(|to| Do::Verb(Verb::Reprioritise(Priority(to)))),
+        3 => (any::<bool>(), 0..150_u64).prop_map(Do::Reschedule),
+        4 => (0..3_usize).prop_map(Do::MoveTo),
+    ]
+}
+
 fn one_move() -> impl Strategy<Value = Move> {
     let job = || (0..3_usize, 0..IDS);
     let progress = prop_oneof![
@@ -278,9 +315,12 @@ fn one_move() -> impl Strategy<Value = Move> {
         1 => Just(Move::Rearm),
     ];
     let steer = prop_oneof![
-        6 => job().prop_map(|(queue, n)| Move::Cancel(queue, n)),
-        6 => job().prop_map(|(queue, n)| Move::Requeue(queue, n)),
-        2 => job().prop_map(|(queue, n)| Move::Discard(queue, n)),
+        30 => (job(), verb()).prop_map(|((queue, n), verb)| Move::Steer(queue, n, verb)),
+        3 => (job(), 0..70_u8).prop_map(|((queue, n), bytes)| Move::Edit(queue, n, bytes)),
+        3 => (0..5_u8, verb()).prop_map(|(n, verb)| Move::PlaceOrder(n, verb)),
+        1 => (0..5_u8).prop_map(Move::CancelOrder),
+        6 => (0..5_u8, prop::collection::vec(job(), 0..5), prop::bool::weighted(0.2))
+            .prop_map(|(n, jobs, is_last)| Move::OrderStep(n, jobs, is_last)),
         5 => job().prop_map(|(queue, n)| Move::Watch(queue, n)),
         1 => job().prop_map(|(queue, n)| Move::Unwatch(queue, n)),
         2 => job().prop_map(|(queue, n)| Move::Look(queue, n)),
@@ -295,7 +335,7 @@ fn one_move() -> impl Strategy<Value = Move> {
         4 => (any::<u8>(), 0..100_u64).prop_map(|(pick, ms)| Move::Extend { pick, ms }),
         50 => progress,
         25 => time,
-        22 => steer,
+        28 => steer,
         1 => prop::bool::weighted(0.3).prop_map(|drain| if drain { Move::Drain } else { Move::Fire }),
     ]
 }
@@ -307,9 +347,14 @@ fn make(play: &mut Play, one: &Move) {
         Move::End { pick, how } => play.end(*pick, how.outcome(now)),
         Move::EndStale { pick, how } => play.end_stale(*pick, how.outcome(now)),
         Move::Extend { pick, ms } => play.extend(*pick, *ms),
-        Move::Cancel(queue, n) => play.cancel(job_of(*queue, *n)),
-        Move::Requeue(queue, n) => play.requeue(job_of(*queue, *n)),
-        Move::Discard(queue, n) => play.discard(job_of(*queue, *n)),
+        Move::Steer(queue, n, verb) => play.steer(job_of(*queue, *n), verb.verb(now)),
+        Move::Edit(queue, n, bytes) => play.edit(job_of(*queue, *n), *bytes),
+        Move::PlaceOrder(n, verb) => play.place_order(*n, verb.verb(now)),
+        Move::CancelOrder(n) => play.cancel_order(*n),
+        Move::OrderStep(n, jobs, is_last) => {
+            let ids: Vec<_> = jobs.iter().map(|(queue, n)| job_of(*queue, *n)).collect();
+            play.order_step(*n, &ids, *is_last);
+        }
         Move::Watch(queue, n) => play.watch(job_of(*queue, *n)),
         Move::Unwatch(queue, n) => play.unwatch(job_of(*queue, *n)),
         Move::Look(queue, n) => play.look(job_of(*queue, *n)),
@@ -371,7 +416,7 @@ fn come_to_rest(play: &mut Play) {
         // No timer brings a parked job back, but a caller can call it off.
         let parked = play.world.jobs.iter().find(|(_, job)| job.state == State::Parked).map(|(id, _)| *id);
         if let Some(id) = parked {
-            play.cancel(id);
+            play.steer(id, Verb::Cancel);
         }
         make(play, &Move::Advance(until_next(play)));
         make(play, &Move::Fire);
@@ -382,7 +427,7 @@ fn come_to_rest(play: &mut Play) {
     make(play, &Move::Advance(10_000_000));
     make(play, &Move::Fire);
     make(play, &Move::Law);
-    let stays = |key: &&Key| !matches!(key, Key::Setting(_) | Key::Policy(_) | Key::Counters(_));
+    let stays = |key: &&Key| !matches!(key, Key::Setting(_) | Key::Policy(_) | Key::Counters(_) | Key::Order(_));
     let left: Vec<_> = play.driver.journal.0.keys().chain(play.driver.twin.0.keys()).filter(stays).collect();
     assert!(left.is_empty(), "nobody needs these records any more: {left:?}");
 }

@@ -10,6 +10,7 @@ use windlass_scheduler::change::Claim;
 use windlass_scheduler::command::{Command, Request, Submit};
 use windlass_scheduler::effect::{Answer, Effect, Found};
 use windlass_scheduler::job::{JobId, NewJob};
+use windlass_scheduler::order::Order;
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::settings::{ShardSettings, WhenFull};
 use windlass_scheduler::state::{EndState, State};
@@ -27,7 +28,10 @@ pub(crate) enum What {
     Ending(JobId, EndState, Output),
     Ended(EndState, u64),
     Live(State),
-    Cancelled(State),
+    Steered(State),
+    Order(Order),
+    /// How far it came, jobs that the step met, and whether it was held up.
+    Progress(Order, usize, bool),
     Ok,
     /// A refusal, by the word that starts its debug text.
     No(&'static str),
@@ -254,8 +258,7 @@ impl Play {
 
     /// Those who watch jobs that ended in this step are to be told.
     pub(crate) fn announce(&mut self) {
-        for (id, end, output) in std::mem::take(&mut self.world.endings) {
-            let queue = (0..3).find(|queue| super::queue_of(id) == *queue).unwrap();
+        for (id, queue, end, output) in std::mem::take(&mut self.world.endings) {
             for request in self.watchers.remove(&id).unwrap_or_default() {
                 self.expect(request, What::Ending(id, end, output.clone()), self.mark(queue));
             }
@@ -381,7 +384,7 @@ impl Play {
             if let Effect::Run { leases, .. } = &effect {
                 assert!(leases.is_sorted_by_key(|lease| lease.token), "I4");
                 for lease in leases {
-                    assert_eq!(lease.body.payload, super::payload(lease.id), "payload of {}", lease.id);
+                    assert_eq!(lease.body.payload, self.world.jobs[&lease.id].payload, "payload of {}", lease.id);
                 }
             }
             let Effect::Reply { request, answer } = effect else { continue };
@@ -399,11 +402,13 @@ impl Play {
 fn said(answer: Result<Answer, Refusal>) -> What {
     match answer {
         Ok(Answer::Enqueued(receipts)) => What::Enqueued(receipts.iter().map(|one| (one.id, one.fresh)).collect()),
-        Ok(Answer::Cancelled { state }) => What::Cancelled(state),
+        Ok(Answer::Steered { state }) => What::Steered(state),
         Ok(Answer::Ending(ending)) => What::Ending(ending.id, ending.state, ending.output),
         Ok(Answer::Found(Found::Ended(key))) => What::Ended(key.state, key.end_no),
         Ok(Answer::Found(Found::Live(view))) => What::Live(view.state),
-        Ok(Answer::Stats(_) | Answer::Ok) => What::Ok,
+        Ok(Answer::Orders(orders)) => What::Order(orders[0].clone()),
+        Ok(Answer::OrderProgress(come)) => What::Progress(come.order, come.met, come.held_up.is_some()),
+        Ok(Answer::Stats(_) | Answer::Page(_) | Answer::Ok) => What::Ok,
         Err(refusal) => What::No(super::word(&refusal)),
     }
 }

@@ -128,6 +128,7 @@ impl World {
             |(id, one): (&JobId, &Ended)| (*id, (self.settings.queues[one.queue].name.clone(), one.state, one.end_no));
         assert_eq!(portrait.retained, self.ended.iter().map(kept).collect(), "retained jobs");
         assert_eq!(portrait.suspects_max, self.suspects_max);
+        assert_eq!(portrait.orders, self.orders, "orders");
         for (no, queue) in self.settings.queues.iter().enumerate() {
             let mut line: Vec<_> =
                 self.jobs.iter().filter(|(_, job)| job.queue == no && job.state == State::Ready).collect();
@@ -137,12 +138,13 @@ impl World {
             if let Some((paused, counters)) = portrait.counters.get(&queue.name) {
                 assert_eq!((*paused, counters), (self.paused.contains(&no), &self.counters[no]), "I11");
             } else {
-                assert!(self.counters[no].enqueued == 0 && !self.paused.contains(&no), "counters of {}", queue.name);
+                assert!(self.counters[no].came() == 0 && !self.paused.contains(&no), "counters of {}", queue.name);
             }
             let counters = &self.counters[no];
             let here = self.jobs.values().filter(|job| job.queue == no).count()
                 + self.ended.values().filter(|one| one.queue == no).count();
-            assert_eq!(counters.enqueued, here as u64 + counters.purged, "I11: enqueued = live + retained + purged");
+            let (came, left) = (counters.enqueued + counters.moved_in, counters.purged + counters.moved_out);
+            assert_eq!(came, here as u64 + left, "I11: enqueued + moved in = live + retained + purged + moved out");
         }
     }
 
@@ -211,6 +213,7 @@ impl World {
                 Record::Head(id, _) => jobs.contains_key(id),
                 Record::Ended(one) => ended.get(&one.id).is_some_and(|kept| kept.end_no == one.key.end_no),
                 Record::Claims(claims) => claims.entries.iter().any(is_open),
+                Record::Order(order) => !is_volatile && self.orders.get(&order.id) == Some(&**order),
                 Record::Attempt(one) => match jobs.get(&one.id) {
                     Some(job) => {
                         let is_recent = one.attempt + 20 > job.attempts_ended;

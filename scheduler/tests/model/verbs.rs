@@ -3,14 +3,13 @@
 //! Guards I4 (only the current token ends or extends an attempt) and I5 (a timer that fires early does nothing, and one
 //! that fires late does all that is due).
 
-use windlass_scheduler::attempt::{Outcome, Output};
+use windlass_scheduler::attempt::Outcome;
 use windlass_scheduler::command::{Command, QueueNo, TimerClass};
 use windlass_scheduler::job::JobId;
 use windlass_scheduler::lease::LeaseToken;
 use windlass_scheduler::settings::Level;
-use windlass_scheduler::state::{EndState, State};
 
-use super::play::{No, Play, What};
+use super::play::{Play, What};
 
 impl Play {
     /// A started attempt that has not ended, by number.
@@ -51,70 +50,6 @@ impl Play {
             job.deadline = Some(self.driver.now.mono.0 + by_ms);
         }
         self.expect(request, What::Ok, 0);
-    }
-
-    pub(crate) fn cancel(&mut self, id: JobId) {
-        let request = self.request();
-        self.driver.handle(Command::Cancel { request, id });
-        if let Some(ended) = self.world.ended.get(&id) {
-            return self.expect_no(request, ("AlreadyEnded", Some(ended.queue)));
-        }
-        let Some(job) = self.world.jobs.get_mut(&id) else { return self.expect_no(request, ("Forgotten", None)) };
-        let (queue, is_running) = (job.queue, job.state == State::Running);
-        job.cancel |= is_running;
-        if !is_running {
-            self.world.close(id, EndState::Cancelled, Output::None, None, self.driver.now);
-            self.world.trim_if_ended(id, queue, self.driver.now);
-            self.announce();
-        }
-        let state = if is_running { State::Running } else { State::Cancelled };
-        self.expect(request, What::Cancelled(state), self.mark(queue));
-    }
-
-    /// Why this is no dead letter, if it is none.
-    fn not_dead(&self, id: JobId) -> Option<No> {
-        match (self.world.jobs.get(&id), self.world.ended.get(&id)) {
-            (Some(job), _) => Some(("NotDead", Some(job.queue))),
-            (_, Some(ended)) if ended.state == EndState::Dead => None,
-            (_, Some(ended)) => Some(("NotDead", Some(ended.queue))),
-            (None, None) => Some(("Forgotten", None)),
-        }
-    }
-
-    pub(crate) fn discard(&mut self, id: JobId) {
-        let request = self.request();
-        self.driver.handle(Command::Discard { request, id });
-        if let Some(no) = self.not_dead(id) {
-            return self.expect_no(request, no);
-        }
-        let mark = self.mark(self.world.ended[&id].queue);
-        self.world.forget(id);
-        self.expect(request, What::Ok, mark);
-    }
-
-    /// The driver reads what is written, which may be behind.
-    pub(crate) fn requeue(&mut self, id: JobId) {
-        let stores = [&self.driver.journal, &self.driver.twin];
-        let read = stores.into_iter().find_map(|store| Some((store.ended(id)?.clone(), store.job(id)?.body.clone())));
-        let Some((ended, body)) = read else { return };
-        let request = self.request();
-        let end_no = ended.key.end_no;
-        self.driver.handle(Command::Requeue { request, ended: Box::new(ended), body });
-        if self.world.draining {
-            return self.expect_no(request, ("Stopping", None));
-        }
-        if let Some(no) = self.not_dead(id) {
-            return self.expect_no(request, no);
-        }
-        let queue = self.world.ended[&id].queue;
-        if self.world.ended[&id].end_no != end_no {
-            return self.expect_no(request, ("Changed", Some(queue)));
-        }
-        if self.world.depth(queue) >= self.world.settings.queues[queue].depth_max {
-            return self.expect_no(request, ("QueueFull", None));
-        }
-        self.world.requeue(id);
-        self.expect(request, What::Ok, self.mark(queue));
     }
 
     pub(crate) fn pause(&mut self, queue: usize, paused: bool) {

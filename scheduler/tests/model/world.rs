@@ -9,6 +9,7 @@ use bytes::Bytes;
 use windlass_scheduler::attempt::{Failure, FailureKind, Outcome, Output, Retry};
 use windlass_scheduler::change::Counters;
 use windlass_scheduler::job::{JobId, Name, NewJob, When};
+use windlass_scheduler::order::{Order, OrderId};
 use windlass_scheduler::retry::RetryPolicy;
 use windlass_scheduler::settings::{KeepDone, KindSettings, Level, ShardSettings};
 use windlass_scheduler::state::{EndState, State};
@@ -51,6 +52,7 @@ pub(crate) struct Ended {
     pub(crate) end_no: u64,
     pub(crate) at: u64,
     pub(crate) bytes: u64,
+    pub(crate) edits: u32,
     pub(crate) output: Output,
     pub(crate) job: Job,
 }
@@ -66,9 +68,10 @@ pub(crate) struct World {
     pub(crate) slots: Vec<u32>,
     pub(crate) suspects_max: u32,
     pub(crate) draining: bool,
+    pub(crate) orders: BTreeMap<OrderId, Order>,
     pub(crate) next_turn: i64,
     /// How jobs ended in the step at hand, for those who watch.
-    pub(crate) endings: Vec<(JobId, EndState, Output)>,
+    pub(crate) endings: Vec<(JobId, usize, EndState, Output)>,
 }
 
 impl Job {
@@ -100,6 +103,7 @@ impl World {
             paused: BTreeSet::new(),
             suspects_max: u32::MAX,
             draining: false,
+            orders: BTreeMap::new(),
             next_turn: 1,
             endings: Vec::new(),
             settings,
@@ -232,7 +236,7 @@ impl World {
             EndState::Cancelled => counters.cancelled_total += 1,
             EndState::Expired => counters.expired_total += 1,
         }
-        self.endings.push((id, end, output.clone()));
+        self.endings.push((id, job.queue, end, output.clone()));
         if !is_wanted || limits.count_max == 0 || bytes > limits.bytes_max {
             counters.purged += 1;
             return;
@@ -246,6 +250,7 @@ impl World {
             end_no: counters.ends,
             at: now.wall.0,
             bytes,
+            edits: 0,
             output,
             job,
         };
@@ -275,11 +280,25 @@ impl World {
         self.counters[ended.queue].purged += 1;
     }
 
-    /// A dead letter comes back, with a fresh budget.
-    pub(crate) fn requeue(&mut self, id: JobId) {
+    /// One that waits is called off, and nothing is kept of it.
+    pub(crate) fn drop_job(&mut self, id: JobId) {
+        let mut job = self.jobs.remove(&id).unwrap();
+        job.moves_to(State::Cancelled);
+        self.counters[job.queue].cancelled_total += 1;
+        self.counters[job.queue].purged += 1;
+        self.endings.push((id, job.queue, EndState::Cancelled, Output::None));
+    }
+
+    pub(crate) fn new_turn(&mut self, id: JobId) {
+        let turn = self.turn();
+        self.jobs.get_mut(&id).unwrap().turn = turn;
+    }
+
+    /// A retained job comes back, with a fresh budget and the payload that was read.
+    pub(crate) fn requeue(&mut self, id: JobId, payload: Bytes) {
         let Ended { job, queue, .. } = self.ended.remove(&id).unwrap();
         let turn = self.turn();
-        let back = Job { turn, expires: None, failures: 0, lost: 0, cancel: false, was_suspect: false, ..job };
+        let back = Job { turn, payload, expires: None, failures: 0, lost: 0, cancel: false, was_suspect: false, ..job };
         self.jobs.insert(id, back);
         self.counters[queue].requeued += 1;
         self.stand(id);

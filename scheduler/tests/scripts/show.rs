@@ -4,8 +4,14 @@ use windlass_scheduler::attempt::Output;
 use windlass_scheduler::change::{Change, Key};
 use windlass_scheduler::command::Request;
 use windlass_scheduler::effect::{Answer, Effect, Found};
+use windlass_scheduler::order::Order;
 
 use super::Script;
+
+fn shown(order: &Order) -> String {
+    let end = order.ended.map_or(String::from("open"), |(_, end)| format!("{end:?}"));
+    format!("{} changed, {} skipped, {:?}, {end}", order.changed, order.skipped, order.place)
+}
 
 impl Script {
     fn say(&mut self, text: &str) {
@@ -41,7 +47,7 @@ impl Script {
                 let all: Vec<_> = receipts.iter().map(|receipt| one(receipt.fresh)).collect();
                 format!("{asked}: {}", all.join(", "))
             }
-            Answer::Cancelled { state } => format!("{asked}: yes, it is {state}"),
+            Answer::Steered { state } => format!("{asked}: yes, it is {state}"),
             Answer::Ending(ending) => {
                 let failure = ending.failure.map_or(String::new(), |failure| format!(", {failure}"));
                 let output = match ending.output {
@@ -68,6 +74,18 @@ impl Script {
                      {enqueued} enqueued, {purged} purged, {} wait{paused}",
                     stats.waiting_callers
                 )
+            }
+            Answer::Page(page) => {
+                let jobs: Vec<_> = page.jobs.iter().map(|(view, _)| self.name(view.id)).collect();
+                format!("{asked}: {}{}", jobs.join(", "), page.next.map_or("", |_| ", and more"))
+            }
+            Answer::Orders(orders) => {
+                let orders: Vec<_> = orders.iter().map(shown).collect();
+                format!("{asked}: {}", orders.join("; "))
+            }
+            Answer::OrderProgress(come) => {
+                let held_up = come.held_up.map_or(String::new(), |no| format!(", held up after {}: {no}", come.met));
+                format!("{asked}: {}{held_up}", shown(&come.order))
             }
             Answer::Ok => format!("{asked}: yes"),
         }

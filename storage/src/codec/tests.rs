@@ -219,7 +219,8 @@ prop_compose! {
     fn ended()(
         (queue, end_no, id, kind, head) in (name(), any::<u64>(), id(), name(), head()),
         state in proptest::sample::select(EndState::ALL.to_vec()),
-        (at, started, attempt_recorded, bytes) in (time(), proptest::option::of(time()), any::<u32>(), any::<u64>()),
+        (at, started) in (time(), proptest::option::of(time())),
+        (attempt_recorded, bytes, edits) in any::<(u32, u64, u32)>(),
         output in prop_oneof![
             Just(Output::None),
             payload().prop_map(Output::Bytes),
@@ -228,7 +229,7 @@ prop_compose! {
         failure in proptest::option::of(failure()),
     ) -> Record {
         let key = EndedKey { queue, state, end_no };
-        Record::Ended(EndedRecord { key, id, kind, head, at, started, attempt_recorded, bytes, output, failure })
+        Record::Ended(EndedRecord { key, id, kind, head, at, started, attempt_recorded, bytes, edits, output, failure })
     }
 }
 
@@ -283,7 +284,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0_u8..14) {
+    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0_u8..16) {
         let mut bytes = bytes;
         if let Some(byte) = bytes.get_mut(18) {
             *byte = kind;

@@ -11,11 +11,14 @@ use windlass_scheduler::change::{
     AttemptRecord, Claim, Claims, ClaimsNo, Counters, EndedKey, EndedRecord, Head, JobRecord, PolicyNo, Record,
     Setting, SettingKey,
 };
-use windlass_scheduler::job::{Body, JobId, Name, Priority};
+use windlass_scheduler::filter::{Filter, Span};
+use windlass_scheduler::job::{Body, JobId, Name, Priority, When};
 use windlass_scheduler::lease::LeaseToken;
+use windlass_scheduler::order::{Order, OrderEnd, OrderId, OrderPlace};
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
-use windlass_scheduler::state::EndState;
+use windlass_scheduler::state::{EndState, State};
 use windlass_scheduler::time::Timestamp;
+use windlass_scheduler::verb::Verb;
 
 /// The id of sample job `n`.
 #[must_use]
@@ -89,6 +92,7 @@ pub fn ended(queue: &str, state: EndState, end_no: u64, n: u64) -> Record {
         started: Some(Timestamp(1_700_000_199_000)),
         attempt_recorded: 2,
         bytes: 300,
+        edits: 2,
         output: match state {
             EndState::Done => Output::Bytes(Bytes::new()),
             EndState::Dead => Output::TooLarge { bytes: 5_000_000, bytes_max: 1_000_000 },
@@ -147,12 +151,38 @@ pub fn counters(queue: &str) -> Record {
         purged: 7,
         quarantined: 8,
         requeued: 9,
+        moved_in: 14,
+        moved_out: 15,
         attempts: 10,
         failures: 11,
         retries: 12,
         lost: 13,
         ..Counters::new(name(queue))
     })
+}
+
+/// An order's number `n`, with every part set.
+#[must_use]
+pub fn order(n: u64, verb: Verb) -> Record {
+    let span = |n: u64| Span { from: Some(Timestamp(n)), until: Some(Timestamp(n + 1)) };
+    let filter = Filter {
+        queues: vec![name("q"), name("bulk/eu-1")],
+        kinds: vec![name("mail")],
+        states: State::ALL.to_vec(),
+        tag: Some("red".to_owned()),
+        correlation_id: Some("story-1".to_owned()),
+        error: Some("refused".to_owned()),
+        created: span(1),
+        due: span(3),
+        ended: span(5),
+    };
+    let mut order = Order::new(OrderId(job_id(900 + n).0), verb, filter, Some(50));
+    order.placed = Timestamp(1_700_000_000_000 + n);
+    order.place = OrderPlace::Retained { queue: name("q"), state: EndState::Dead, before: 17 };
+    (order.changed, order.skipped) = (300, 20);
+    let end = if n.is_multiple_of(2) { OrderEnd::Finished } else { OrderEnd::Cancelled };
+    order.ended = Some((Timestamp(1_700_000_300_000), end));
+    Record::Order(Box::new(order))
 }
 
 /// One record of every kind, and of every form that a kind has. No two have one key, and none needs another.
@@ -178,6 +208,14 @@ pub fn one_of_each() -> Vec<Record> {
         ended("q", EndState::Expired, u64::MAX - 1, 104),
         job(1),
         Record::Claims(Claims { no: ClaimsNo { term: 5, n: 6 }, at: Timestamp(9), entries: vec![claim(1), claim(2)] }),
+        Record::Order(Box::new(Order::new(OrderId(job_id(900).0), Verb::Requeue, Filter::default(), None))),
+        order(1, Verb::Cancel),
+        order(2, Verb::Discard),
+        order(3, Verb::RunNow),
+        order(4, Verb::Reprioritise(Priority(3))),
+        order(5, Verb::Reschedule(When::After(60_000))),
+        order(6, Verb::Reschedule(When::At(Timestamp(1_800_000_000_000)))),
+        order(7, Verb::Move(name("bulk/eu-1"))),
         attempt(1, FailureKind::Error),
         attempt(2, FailureKind::Permanent),
         attempt(3, FailureKind::Panic),

@@ -121,7 +121,7 @@ async fn what_has_ended_or_never_was_cannot_be_cancelled() {
     job.wait().await.unwrap();
     let refused = job.cancel().await.unwrap_err();
     assert!(
-        matches!(refused, ControlError::Refused(Refusal::AlreadyEnded { id, state: JobState::Done }) if id == job.id())
+        matches!(refused, ControlError::Refused(Refusal::Forbidden { id, state: JobState::Done, .. }) if id == job.id())
     );
     let refused = engine.cancel(new_job_id()).await.unwrap_err();
     assert!(matches!(refused, ControlError::Refused(Refusal::Forgotten { .. })));

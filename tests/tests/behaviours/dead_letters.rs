@@ -81,7 +81,8 @@ async fn a_discarded_dead_letter_is_forgotten() {
     let job = engine.enqueue(step("a")).await.unwrap();
     job.wait().await.unwrap_err();
     engine.discard(job.id()).await.unwrap();
-    for result in [engine.discard(job.id()).await, engine.requeue(job.id()).await, job.status().await.map(|_| ())] {
+    let requeued = engine.requeue(job.id()).await.map(|_| ());
+    for result in [engine.discard(job.id()).await, requeued, job.status().await.map(|_| ())] {
         assert!(matches!(result, Err(ControlError::Refused(Refusal::Forgotten { .. }))), "{result:?}");
     }
     let stats = &engine.stats().await.unwrap()[0];
@@ -89,17 +90,15 @@ async fn a_discarded_dead_letter_is_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_dead_letters_are_requeued_discarded_and_inspected() {
+async fn what_succeeded_or_waits_cannot_be_requeued() {
     let script = Script::new();
     let engine = start(&script, work()).await;
     let done = engine.enqueue(step("done")).await.unwrap();
     done.wait().await.unwrap();
     let delayed = engine.enqueue(step("delayed")).delay(SEC).await.unwrap();
     for (id, is) in [(done.id(), JobState::Done), (delayed.id(), JobState::Delayed)] {
-        let results = [engine.requeue(id).await, engine.discard(id).await, engine.dead_letter(id).await.map(|_| ())];
-        for result in results {
-            assert!(matches!(result, Err(ControlError::Refused(Refusal::NotDead { state, .. })) if state == is));
-        }
+        let refused = engine.requeue(id).await;
+        assert!(matches!(refused, Err(ControlError::Refused(Refusal::Forbidden { state, .. })) if state == is));
     }
     assert!(engine.requeue(new_job_id()).await.is_err());
 }

@@ -58,9 +58,7 @@ impl From<Refusal> for Problem {
             Refusal::QueueFull { .. } | Refusal::TooManyWaiters { .. } | Refusal::Stopping => Self::later(2, message),
             Refusal::PayloadTooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, message),
             Refusal::Forgotten { .. } => Self::new(StatusCode::NOT_FOUND, message),
-            Refusal::NotDead { .. } | Refusal::AlreadyEnded { .. } | Refusal::Changed { .. } => {
-                Self::new(StatusCode::CONFLICT, message)
-            }
+            Refusal::Forbidden { .. } | Refusal::Changed { .. } => Self::new(StatusCode::CONFLICT, message),
             _ => Self::internal(message),
         }
     }

@@ -1,7 +1,5 @@
 //! What events about ended jobs do to the state: retained, forgotten, brought back.
 
-use alloc::sync::Arc;
-
 use super::super::decide::retain;
 use super::super::ended::Stub;
 use super::super::slab::{NONE, Slot};
@@ -10,10 +8,11 @@ use super::super::tape::Tape;
 use super::attempts::recorded;
 use crate::attempt::{Failure, Output};
 use crate::change::{EndedKey, EndedRecord, Key, Record};
-use crate::job::{Body, JobId};
+use crate::job::JobId;
 use crate::settings::Level;
 use crate::state::{EndState, State as JobState};
 use crate::time::{Now, Timestamp};
+use crate::verb::Retained;
 
 /// What an ended job leaves.
 pub(super) struct Left {
@@ -75,6 +74,7 @@ impl State {
             started: live.started,
             attempt_recorded: live.attempt_recorded,
             bytes,
+            edits: 0,
             output,
             failure: left.failure,
         };
@@ -106,6 +106,7 @@ impl State {
             end_no: record.key.end_no,
             at: record.at,
             bytes: record.bytes,
+            edits: record.edits,
             attempt_recorded: record.attempt_recorded,
             has_result,
             prev: NONE,
@@ -150,15 +151,8 @@ impl State {
         stub
     }
 
-    pub(super) fn requeued(
-        &mut self,
-        stub: Slot,
-        ended: &EndedRecord,
-        body: Arc<Body>,
-        arrival: i64,
-        now: Now,
-        tape: &mut Tape,
-    ) {
+    pub(super) fn requeued(&mut self, stub: Slot, read: Retained, arrival: i64, now: Now, tape: &mut Tape) {
+        let Retained { ended, body } = read;
         let stub = self.unhold(stub, tape);
         let head = &ended.head;
         let slot = self.jobs.insert(Live {

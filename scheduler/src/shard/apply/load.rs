@@ -37,6 +37,7 @@ impl State {
             LoadedRecord::Ended(record) => self.loaded_ended(&record),
             LoadedRecord::Job(record) => self.loaded_job(record),
             LoadedRecord::Claims(claims) => self.loaded_claims.push(claims),
+            LoadedRecord::Order(order) => drop(self.orders.insert(order.id, *order)),
         }
     }
 
@@ -130,10 +131,10 @@ impl State {
             let queue = &mut self.queues[no];
             let here = queue.depth() + queue.running + queue.retained();
             let counters = &mut queue.counters;
-            let accounted = here.saturating_add(counters.purged).saturating_add(counters.quarantined);
-            if counters.enqueued != accounted {
-                counters.quarantined += counters.enqueued.saturating_sub(accounted);
-                counters.enqueued = counters.enqueued.max(accounted);
+            let (came, accounted) = (counters.came(), here.saturating_add(counters.left()));
+            if came != accounted {
+                counters.quarantined += came.saturating_sub(accounted);
+                counters.enqueued += accounted.saturating_sub(came);
                 tape.touch_counters(QueueNo(no as u32));
             }
         }

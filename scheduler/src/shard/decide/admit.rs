@@ -63,6 +63,7 @@ pub(crate) fn admit(state: &State, record: Record) -> Result<Option<Event>, Misf
             None => LoadedRecord::Job(in_range(job)?),
         },
         Record::Claims(claims) => LoadedRecord::Claims(claims),
+        Record::Order(order) => LoadedRecord::Order(order),
         Record::Head(..) | Record::Attempt(_) | Record::Result(..) => return Err(Misfit::NotLoaded),
     };
     Ok(Some(Event::Loaded(Box::new(loaded))))

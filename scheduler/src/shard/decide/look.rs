@@ -10,11 +10,12 @@ use super::Decision;
 use crate::change::EndedKey;
 use crate::command::Request;
 use crate::effect::{Answer, Found};
+use crate::filter::{Facts, Filter};
 use crate::job::JobId;
 use crate::refusal::Refusal;
 use crate::settings::Level;
 use crate::time::Now;
-use crate::view::{JobView, QueueStats, Why};
+use crate::view::{JobView, Page, QueueStats, Why};
 
 /// Tells what is known of a job: from memory, or where its record stands.
 pub(crate) fn look(state: &State, request: Request, id: JobId) -> Result<Decision, Refusal> {
@@ -75,6 +76,34 @@ fn why(state: &State, live: &Live) -> Why {
             full.map_or(in_line, |limit| Why::KindInUse { running: limit.running, slots: limit.slots })
         }
     }
+}
+
+/// Live jobs that a filter means, from a place on. What is not in memory (an error) is not looked at.
+pub(crate) fn list(state: &State, filter: &Filter, from: u32, limit: usize, scan_max: usize) -> Page {
+    let mut page = Page { jobs: Vec::new(), term: state.settings.term, next: None };
+    for (slot, live) in state.jobs.places_from(from) {
+        if page.jobs.len() >= limit || (slot - from) as usize >= scan_max {
+            page.next = Some(slot);
+            break;
+        }
+        if let Some(live) = live.filter(|live| is_meant(state, filter, live)) {
+            page.jobs.push((view(state, live), live.body.clone()));
+        }
+    }
+    page
+}
+
+fn is_meant(state: &State, filter: &Filter, live: &Live) -> bool {
+    let facts = Facts {
+        queue: &state.queue(live.queue).settings.name,
+        kind: &state.kinds[live.kind as usize].name,
+        state: State::state_of(live),
+        created: live.created,
+        due: live.due,
+        ended: None,
+    };
+    let may_have_failed = filter.error.is_none() || live.attempt_recorded > 0;
+    filter.is_met_by(&facts) && may_have_failed && filter.is_met_by_labels(&live.body)
 }
 
 /// The numbers of one queue.

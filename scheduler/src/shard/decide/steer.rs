@@ -1,127 +1,218 @@
-//! What operators and callers ask of single jobs and queues: cancel, requeue, discard, pause, watch, stop.
+//! What operators and callers ask of single jobs: the verbs, and another payload. Each is one step.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
+use bytes::Bytes;
+
 use super::super::outbox::Mark;
 use super::super::slab::Slot;
-use super::super::state::{Place, State};
-use super::{Decision, end_job, look};
+use super::super::state::{Live, Place, Spot, State};
+use super::{Decision, drop_job, end_job};
 use crate::attempt::Output;
-use crate::change::EndedRecord;
-use crate::command::Request;
+use crate::command::{QueueNo, Request};
 use crate::effect::{Answer, Effect};
 use crate::event::Event;
-use crate::job::{Body, JobId, Name};
+use crate::job::{Body, JobId, Name, When};
 use crate::lease::StopReason;
 use crate::refusal::Refusal;
 use crate::settings::Level;
 use crate::state::{EndState, State as JobState};
 use crate::time::Now;
+use crate::verb::{Read, Retained, Verb};
 
-/// Calls a job off: at once where it waits, by asking its attempt where it runs.
-pub(crate) fn cancel(state: &State, request: Request, id: JobId, now: Now) -> Result<Decision, Refusal> {
-    let slot = match state.index.get(&id) {
-        Some(Place::Live(slot)) => *slot,
-        Some(Place::Ended(slot)) => {
-            return Err(Refusal::AlreadyEnded { id, state: state.stubs[*slot].state.into() });
-        }
-        None => return Err(Refusal::Forgotten { id }),
-    };
-    let live = &state.jobs[slot];
-    let level = state.queue(live.queue).level();
-    let mut decision = Decision::default();
-    let state_after = if let Some(run) = &live.run {
-        if !live.cancel_requested {
-            decision.events.push(Event::CancelRequested { slot });
-        }
-        let stop = Effect::Stop { queue: live.queue, id: live.id, token: run.token, reason: StopReason::Cancelled };
-        decision.effects.push((Mark::to_run(level), stop));
-        JobState::Running
-    } else {
-        end_job(state, slot, EndState::Cancelled, now, Output::None, None, &mut decision);
-        JobState::Cancelled
-    };
-    Ok(decision.reply(Mark::from(level), request, Ok(Answer::Cancelled { state: state_after })))
+/// What a verb does to a job.
+pub(crate) struct Steered {
+    pub(crate) decision: Decision,
+    /// The queue's, or the stronger one of two queues.
+    pub(crate) level: Level,
+    /// What the job is then.
+    pub(crate) state: JobState,
 }
 
-/// The stub of a dead letter, or why it is none.
-fn dead_letter(state: &State, id: JobId) -> Result<Slot, Refusal> {
+impl Steered {
+    pub(crate) fn reply(self, request: Request) -> Decision {
+        self.decision.reply(Mark::from(self.level), request, Ok(Answer::Steered { state: self.state }))
+    }
+}
+
+/// Does a verb to a job, or says why not.
+pub(crate) fn steer(state: &State, id: JobId, verb: &Verb, read: Read, now: Now) -> Result<Steered, Refusal> {
+    let (place, is) = place_of(state, id)?;
+    if !verb.acts_on(is) {
+        return Err(Refusal::Forbidden { id, state: is, verb: verb.as_str() });
+    }
+    match place {
+        Place::Live(slot) => steer_live(state, slot, is, verb, now),
+        Place::Ended(stub) if *verb == Verb::Requeue => requeue(state, stub, read, now),
+        // The table lets nothing else through.
+        Place::Ended(stub) => {
+            let level = state.queue(state.stubs[stub].queue).level();
+            let decision = Decision::default().event(Event::Purged { stub });
+            Ok(Steered { decision, level, state: is })
+        }
+    }
+}
+
+fn place_of(state: &State, id: JobId) -> Result<(Place, JobState), Refusal> {
     match state.index.get(&id) {
-        Some(Place::Live(slot)) => Err(Refusal::NotDead { id, state: State::state_of(&state.jobs[*slot]) }),
-        Some(Place::Ended(slot)) if state.stubs[*slot].state == EndState::Dead => Ok(*slot),
-        Some(Place::Ended(slot)) => Err(Refusal::NotDead { id, state: state.stubs[*slot].state.into() }),
+        Some(place @ Place::Live(slot)) => Ok((*place, State::state_of(&state.jobs[*slot]))),
+        Some(place @ Place::Ended(stub)) => Ok((*place, state.stubs[*stub].state.into())),
         None => Err(Refusal::Forgotten { id }),
     }
 }
 
-/// Brings a dead letter back, with a fresh budget of retries.
-pub(crate) fn requeue(
-    state: &State,
-    request: Request,
-    ended: Box<EndedRecord>,
-    body: Arc<Body>,
-    now: Now,
-) -> Result<Decision, Refusal> {
+fn steer_live(state: &State, slot: Slot, is: JobState, verb: &Verb, now: Now) -> Result<Steered, Refusal> {
+    let live = &state.jobs[slot];
+    let level = state.queue(live.queue).level();
+    let arrival = state.next_arrival;
+    let mut decision = Decision::default();
+    let state_after = match verb {
+        Verb::Cancel => cancel(state, slot, level, now, &mut decision),
+        Verb::Discard => {
+            drop_job(state, slot, now, &mut decision);
+            is
+        }
+        Verb::RunNow if live.spot == Spot::Delayed => {
+            decision.events.push(Event::FellDue { slot, arrival, now });
+            in_line(state, live.queue, live)
+        }
+        Verb::Reprioritise(priority) => {
+            if live.priority != *priority {
+                decision.events.push(Event::Reprioritised { slot, priority: *priority, arrival, now });
+            }
+            is
+        }
+        Verb::Reschedule(when) => {
+            decision.events.push(Event::Rescheduled { slot, when: *when, arrival, now });
+            let is_later = match when {
+                When::After(ms) => *ms > 0,
+                When::At(at) => *at > now.wall,
+            };
+            if is_later { JobState::Delayed } else { in_line(state, live.queue, live) }
+        }
+        Verb::Move(to) => return move_to(state, slot, is, to, now),
+        // One that runs, or stands in line, is told nothing new; the table lets nothing else through.
+        Verb::RunNow | Verb::Requeue => is,
+    };
+    Ok(Steered { decision, level, state: state_after })
+}
+
+fn in_line(state: &State, queue: QueueNo, live: &Live) -> JobState {
+    if state.can_run(queue, live.kind) { JobState::Ready } else { JobState::Parked }
+}
+
+/// Calls a job off: at once where it waits, by asking its attempt where it runs.
+fn cancel(state: &State, slot: Slot, level: Level, now: Now, decision: &mut Decision) -> JobState {
+    let live = &state.jobs[slot];
+    let Some(run) = &live.run else {
+        end_job(state, slot, EndState::Cancelled, now, Output::None, None, decision);
+        return JobState::Cancelled;
+    };
+    if !live.cancel_requested {
+        decision.events.push(Event::CancelRequested { slot });
+    }
+    let stop = Effect::Stop { queue: live.queue, id: live.id, token: run.token, reason: StopReason::Cancelled };
+    decision.effects.push((Mark::to_run(level), stop));
+    JobState::Running
+}
+
+fn move_to(state: &State, slot: Slot, is: JobState, to: &Name, now: Now) -> Result<Steered, Refusal> {
+    let live = &state.jobs[slot];
+    let from = state.queue(live.queue);
+    let no = state.queue_no(to).filter(|no| state.queue(*no).is_configured);
+    let no = no.ok_or_else(|| Refusal::NoQueue { queue: to.clone() })?;
+    let mut decision = Decision::default();
+    if no == live.queue {
+        return Ok(Steered { decision, level: from.level(), state: is });
+    }
+    let queue = state.queue(no);
+    if (from.level() == Level::Memory) != (queue.level() == Level::Memory) {
+        return Err(Refusal::OtherStore { from: from.settings.name.clone(), to: to.clone() });
+    }
+    let (bytes, bytes_max) = (live.body.bytes(), queue.settings.payload_bytes_max);
+    if bytes > bytes_max {
+        return Err(Refusal::PayloadTooLarge { queue: to.clone(), bytes, bytes_max });
+    }
+    check_depth(state, no)?;
+    decision.events.push(Event::Moved { slot, queue: no, arrival: state.next_arrival, now });
+    let state_after = if is == JobState::Delayed { is } else { in_line(state, no, live) };
+    Ok(Steered { decision, level: from.level().max(queue.level()), state: state_after })
+}
+
+/// Whether one more job may wait in this queue.
+fn check_depth(state: &State, no: QueueNo) -> Result<(), Refusal> {
+    let queue = state.queue(no);
+    let (depth, depth_max) = (queue.depth(), queue.settings.depth_max);
+    if depth < depth_max {
+        return Ok(());
+    }
+    Err(Refusal::QueueFull { queue: queue.settings.name.clone(), depth, depth_max, jobs: 1 })
+}
+
+/// Brings a retained job back, with a fresh budget of retries.
+fn requeue(state: &State, stub: Slot, read: Read, now: Now) -> Result<Steered, Refusal> {
     if state.draining {
         return Err(Refusal::Stopping);
     }
-    let id = ended.id;
-    let stub = dead_letter(state, id)?;
-    if state.stubs[stub].end_no != ended.key.end_no {
-        return Err(Refusal::Changed { id });
-    }
-    let queue = state.queue(state.stubs[stub].queue);
-    let (depth, depth_max) = (queue.depth(), queue.settings.depth_max);
-    if depth >= depth_max {
-        return Err(Refusal::QueueFull { queue: queue.settings.name.clone(), depth, depth_max, jobs: 1 });
-    }
-    let mark = Mark::from(queue.level());
-    let event = Event::Requeued { stub, ended, body, arrival: state.next_arrival, now };
-    Ok(Decision::default().event(event).reply(mark, request, Ok(Answer::Ok)))
+    let read = as_read(state, stub, read)?;
+    let no = state.stubs[stub].queue;
+    check_depth(state, no)?;
+    let level = state.queue(no).level();
+    let can_run = state.can_run(no, state.stubs[stub].kind);
+    let decision = Decision::default().event(Event::Requeued { stub, read, arrival: state.next_arrival, now });
+    Ok(Steered { decision, level, state: if can_run { JobState::Ready } else { JobState::Parked } })
 }
 
-/// Forgets a dead letter.
-pub(crate) fn discard(state: &State, request: Request, id: JobId) -> Result<Decision, Refusal> {
-    let stub = dead_letter(state, id)?;
-    let mark = Mark::from(state.queue(state.stubs[stub].queue).level());
-    Ok(Decision::default().event(Event::Purged { stub }).reply(mark, request, Ok(Answer::Ok)))
+/// What the driver read, if it still is so.
+fn as_read(state: &State, stub: Slot, read: Read) -> Result<Box<Retained>, Refusal> {
+    let stub = &state.stubs[stub];
+    let is_same = |read: &Retained| {
+        let (ended, key) = (&read.ended, &read.ended.key);
+        (ended.id, ended.edits, key.end_no, key.state) == (stub.id, stub.edits, stub.end_no, stub.state)
+            && key.queue == state.queue(stub.queue).settings.name
+    };
+    read.filter(|read| is_same(read)).ok_or(Refusal::Changed { id: stub.id })
 }
 
-/// Pauses or resumes a queue; remembered whatever the queue's level.
-pub(crate) fn pause(state: &State, request: Request, queue: &Name, paused: bool) -> Result<Decision, Refusal> {
-    let no = state.queue_no(queue).ok_or_else(|| Refusal::NoQueue { queue: queue.clone() })?;
-    let mut decision = Decision::default();
-    if state.queue(no).paused != paused {
-        decision.events.push(Event::Paused { queue: no, paused });
+/// Gives a job that waits, or that did not succeed, another payload. Its labels stay.
+pub(crate) fn edit(
+    state: &State,
+    id: JobId,
+    payload: Bytes,
+    version: u32,
+    read: Read,
+    now: Now,
+) -> Result<Steered, Refusal> {
+    let (place, is) = place_of(state, id)?;
+    if matches!(is, JobState::Running | JobState::Done) {
+        return Err(Refusal::Forbidden { id, state: is, verb: "edited" });
     }
-    Ok(decision.reply(Mark::from(Level::Durable), request, Ok(Answer::Ok)))
-}
-
-/// Answers at the job's end, or with where its record stands if it has ended.
-pub(crate) fn watch(state: &State, request: Request, id: JobId) -> Result<Decision, Refusal> {
-    match state.index.get(&id) {
-        Some(Place::Live(_)) => Ok(Decision::default().event(Event::Watched { id, request })),
-        Some(Place::Ended(slot)) => {
-            let stub = &state.stubs[*slot];
-            // It waits like the original's end would have, and the driver reads it from where it is written.
-            let mark = Mark::from(state.queue(stub.queue).level());
-            let found = Answer::Found(look::ended(state, stub));
-            Ok(Decision::default().reply(mark, request, Ok(found)))
+    let (no, old, stub) = match place {
+        Place::Live(slot) => (state.jobs[slot].queue, state.jobs[slot].body.clone(), None),
+        Place::Ended(stub) => {
+            let read = as_read(state, stub, read)?;
+            (state.stubs[stub].queue, read.body.clone(), Some((stub, read)))
         }
-        None => Err(Refusal::Forgotten { id }),
+    };
+    let queue = state.queue(no);
+    let body = Body { payload, version, ..(*old).clone() };
+    let (bytes, bytes_max) = (body.bytes(), queue.settings.payload_bytes_max);
+    if bytes > bytes_max {
+        return Err(Refusal::PayloadTooLarge { queue: queue.settings.name.clone(), bytes, bytes_max });
     }
-}
-
-/// Asks every live attempt to end.
-pub(crate) fn stop_attempts(state: &State) -> Decision {
+    let body = Arc::new(body);
     let mut decision = Decision::default();
-    for (_, live) in state.jobs.iter() {
-        if let Some(run) = &live.run {
-            let stop = Effect::Stop { queue: live.queue, id: live.id, token: run.token, reason: StopReason::Stopping };
-            // Like the start that it follows, which it must not overtake.
-            decision.effects.push((Mark::to_run(state.queue(live.queue).level()), stop));
+    decision.events.push(match (stub, place) {
+        (Some((stub, mut read)), _) => {
+            read.ended.bytes = read.ended.bytes.saturating_sub(old.bytes() as u64) + bytes as u64;
+            read.ended.edits = read.ended.edits.saturating_add(1);
+            read.body = body;
+            // It may take more room now, and older ones have to go.
+            decision.ended.push((no, now.wall));
+            Event::RetainedEdited { stub, read }
         }
-    }
-    decision
+        (None, Place::Live(slot) | Place::Ended(slot)) => Event::Edited { slot, body },
+    });
+    Ok(Steered { decision, level: queue.level(), state: is })
 }
