@@ -195,8 +195,17 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
         let (started, outcome) = oneshot::channel();
         let clock = self.clock;
         let parts = {
-            let door = door.clone();
-            move || SupervisorParts { settings, twin, clocks: Clocks::new(clock), door, workers, writer, started }
+            let (door, handlers) = (door.clone(), handlers.clone());
+            move || SupervisorParts {
+                settings,
+                twin,
+                clocks: Clocks::new(clock),
+                door,
+                handlers,
+                workers,
+                writer,
+                started,
+            }
         };
         let mut supervisor = if single_runtime { spawn_here(parts()).await? } else { spawn_apart(parts).await? };
         outcome.await.map_err(|_| StartError::Thread("the supervisor ended while starting".to_owned()))??;

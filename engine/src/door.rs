@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
+use dashmap::DashSet;
 use ractor::{ActorRef, ActorStatus};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use windlass_scheduler::command::Request;
 use windlass_scheduler::effect::Answer;
 use windlass_scheduler::job::{JobId, Name, NewJob};
+use windlass_scheduler::order::OrderId;
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::settings::{Level, ShardSettings};
 use windlass_storage::{Reader, StorageError};
@@ -94,6 +96,10 @@ pub(crate) struct Door {
     kind_queues: BTreeMap<Name, String>,
     unknown_kinds: bool,
     pub(crate) live: Arc<LiveTable>,
+    /// Orders that a task of this process carries out.
+    pub(crate) orders: DashSet<OrderId>,
+    /// Some order came on, or ended.
+    pub(crate) orders_moved: watch::Sender<()>,
 }
 
 impl Door {
@@ -123,6 +129,8 @@ impl Door {
             kind_queues,
             unknown_kinds: settings.unknown_kinds,
             live: Arc::new(LiveTable::default()),
+            orders: DashSet::new(),
+            orders_moved: watch::Sender::new(()),
         }
     }
 
@@ -226,6 +234,15 @@ impl Door {
             Ok(Gate::Open(queue)) => Ok(queue.clone()),
             Ok(Gate::Closed(reason)) => Err(reason.clone()),
             Ok(Gate::Recovering) | Err(_) => Err("it is gone".to_owned()),
+        }
+    }
+
+    /// Waits until there is no queue actor any more, for good: why.
+    pub(crate) async fn closed(&self) -> String {
+        let mut gate = self.gate.subscribe();
+        match gate.wait_for(|gate| matches!(gate, Gate::Closed(_))).await.as_deref() {
+            Ok(Gate::Closed(reason)) => reason.clone(),
+            _ => "it is gone".to_owned(),
         }
     }
 

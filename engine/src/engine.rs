@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use windlass_scheduler::attempt::Output;
 use windlass_scheduler::change::{EndedKey, EndedRecord, Key, Record};
 use windlass_scheduler::effect::{Answer, Ending, Found, Receipt};
-use windlass_scheduler::job::{JobId, Name, NewJob};
+use windlass_scheduler::job::{JobId, NewJob};
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::state::EndState;
 use windlass_storage::{Reader, StorageError};
@@ -61,6 +61,14 @@ impl Engine {
 
     pub(crate) fn door(&self) -> &Arc<Door> {
         &self.inner.door
+    }
+
+    pub(crate) fn handlers(&self) -> &Handle {
+        &self.inner.handlers
+    }
+
+    pub(crate) fn supervisor(&self) -> &ActorRef<SupervisorMsg> {
+        &self.inner.supervisor
     }
 
     /// Hands in a job. Nothing happens until the returned value is awaited; then `Ok` means that the job has reached its
@@ -170,7 +178,8 @@ impl Engine {
     }
 
     async fn read_ending(&self, id: JobId, key: EndedKey) -> Result<Ending, ControlError> {
-        self.read(key.queue.clone(), move |reader| {
+        let queue = key.queue.clone();
+        let read = move |reader: &dyn Reader| {
             let record = ended_record(reader, &key, id)?;
             let output = match record.output {
                 Output::Bytes(_) => match reader.get(&Key::Result(id))? {
@@ -181,19 +190,8 @@ impl Engine {
                 other => other,
             };
             Ok(Ending { id, state: key.state, output, failure: record.failure })
-        })
-        .await
-    }
-
-    /// Reads records of this queue on a thread where blocking is allowed.
-    pub(crate) async fn read<T: Send + 'static>(
-        &self,
-        queue: Name,
-        read: impl FnOnce(&dyn Reader) -> Result<T, ControlError> + Send + 'static,
-    ) -> Result<T, ControlError> {
-        let door = self.door().clone();
-        let task = self.inner.handlers.spawn_blocking(move || read(door.reader(&queue)?.as_ref()));
-        task.await.map_err(|_| ControlError::Unavailable("the handlers' runtime is gone".to_owned()))?
+        };
+        self.desk().read(queue, read).await
     }
 
     /// Whether the engine serves, and if not, why and since when.

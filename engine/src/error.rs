@@ -257,6 +257,19 @@ pub enum ControlError {
         /// The kind of the new payload.
         asked: &'static str,
     },
+    /// Over a limit of the question. Nothing has changed.
+    #[error("{what}: {value} given, {max} allowed")]
+    Limit {
+        /// What has the limit.
+        what: &'static str,
+        /// What was given.
+        value: usize,
+        /// What is allowed.
+        max: usize,
+    },
+    /// The list was begun before the engine was started or rebuilt, among the live jobs.
+    #[error("the cursor is of a list that was begun before the engine was started or rebuilt: begin the list anew")]
+    CursorExpired,
     /// The record could not be read.
     #[error(transparent)]
     Storage(#[from] StorageError),

@@ -15,7 +15,7 @@
 //! | scheduler | `Look` (to itself, after a sleep) | scheduler |
 //! | queue | `Wave` | writer |
 //! | supervisor | `Open`, `Attach`, `Close` | writer |
-//! | writer, attempts, callers | `JournalBroken`, `RuntimeGone`, `Shutdown` | supervisor |
+//! | writer, attempts, callers | `JournalBroken`, `RuntimeGone`, `Shutdown`, `Order` | supervisor |
 //! | queue | `JournalBroken`, `Idle`, `Sealed`, `Halted` | supervisor |
 //! | supervisor | `Rebuild`, `DeadlineOver`, `GraceOver`, `Closed` (to itself) | supervisor |
 
@@ -27,8 +27,10 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use windlass_scheduler::attempt::Outcome;
 use windlass_scheduler::command::{QueueNo, Request, TimerClass};
 use windlass_scheduler::effect::{Answer, Deadline, Wave};
+use windlass_scheduler::filter::Filter;
 use windlass_scheduler::job::{JobId, Name, NewJob};
 use windlass_scheduler::lease::{Lease, LeaseToken, StopReason};
+use windlass_scheduler::order::{OrderCommand, OrderId};
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::settings::ShardSettings;
 use windlass_scheduler::shard::Shard;
@@ -58,6 +60,8 @@ pub(crate) enum Question {
     Resume(Name),
     Watch(JobId),
     Look(JobId),
+    List { filter: Box<Filter>, from: u32, limit: usize, scan_max: usize },
+    Order(OrderCommand),
     Stats,
 }
 
@@ -165,6 +169,8 @@ pub(crate) enum SupervisorMsg {
     RuntimeGone,
     /// Drain, then stop, until this deadline.
     Shutdown { deadline: Duration, reply: Option<oneshot::Sender<Result<(), ShutdownError>>> },
+    /// Carry out this order, which was just placed.
+    Order(OrderId),
     /// Nothing runs any more (while draining).
     Idle,
     /// The deadline of the drain is over.

@@ -4,12 +4,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use serde_json::Value;
-use windlass_scheduler::attempt::Failure;
+use windlass_scheduler::attempt::{Failure, Output};
 use windlass_scheduler::change::{AttemptRecord, EndedRecord};
-use windlass_scheduler::job::{JobId, Priority};
+use windlass_scheduler::job::{Body, JobId, Priority};
 use windlass_scheduler::state::State;
 use windlass_scheduler::time::Timestamp;
 use windlass_scheduler::view::{JobView, Why};
+
+use crate::filter::Cursor;
 
 /// One job, live or retained. It may show what is not yet durable.
 #[derive(Clone, Debug)]
@@ -49,35 +51,23 @@ pub struct JobStatus {
     pub why: Option<Why>,
 }
 
-/// A dead letter in a list.
+/// A part of a list of jobs.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct DeadLetter {
-    /// The job.
-    pub id: JobId,
-    /// Its kind.
-    pub kind: String,
-    /// Its queue.
-    pub queue: String,
-    /// Attempts started.
-    pub attempts: u32,
-    /// When it was accepted.
-    pub created: SystemTime,
-    /// When it died.
-    pub died: SystemTime,
-    /// What it died of.
-    pub failure: Option<Failure>,
-    /// Its place in the list: pass it on as the cursor for what comes after.
-    pub cursor: u64,
+pub struct JobPage {
+    /// The jobs.
+    pub jobs: Vec<JobStatus>,
+    /// Where to go on: `None` at the end.
+    pub next: Option<Cursor>,
 }
 
-/// A dead letter with everything that is kept of it.
+/// A job with all that is kept of it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct DeadLetterDetail {
-    /// The dead letter.
-    pub letter: DeadLetter,
-    /// Its payload as it was enqueued.
+pub struct JobDetail {
+    /// What a list shows.
+    pub status: JobStatus,
+    /// Its payload as it was enqueued, or edited since.
     pub payload: Bytes,
     /// Its payload's schema version.
     pub version: u32,
@@ -85,8 +75,27 @@ pub struct DeadLetterDetail {
     pub tags: Vec<String>,
     /// Its correlation id.
     pub correlation_id: Option<String>,
-    /// How its attempts ended: the first and the last 20.
+    /// Its W3C trace context.
+    pub trace_context: Option<String>,
+    /// How its attempts ended that did not succeed: the first and the last 20.
     pub attempts: Vec<AttemptEnd>,
+    /// What its success left, as JSON.
+    pub output: Option<Bytes>,
+}
+
+impl JobDetail {
+    pub(crate) fn new(status: JobStatus, body: &Body, attempts: Vec<AttemptEnd>, output: Output) -> Self {
+        Self {
+            status,
+            payload: body.payload.clone(),
+            version: body.version,
+            tags: body.tags.clone(),
+            correlation_id: body.correlation_id.clone(),
+            trace_context: body.trace.clone(),
+            attempts,
+            output: if let Output::Bytes(bytes) = output { Some(bytes) } else { None },
+        }
+    }
 }
 
 /// How one attempt ended without success.
@@ -148,21 +157,6 @@ impl JobStatus {
             progress: None,
             cancel_requested: record.head.cancel_requested,
             why: None,
-        }
-    }
-}
-
-impl From<EndedRecord> for DeadLetter {
-    fn from(record: EndedRecord) -> Self {
-        Self {
-            id: record.id,
-            kind: record.kind.to_string(),
-            queue: record.key.queue.to_string(),
-            attempts: record.head.attempts_ended,
-            created: time(record.head.created),
-            died: time(record.at),
-            failure: record.failure,
-            cursor: record.key.end_no,
         }
     }
 }

@@ -407,6 +407,8 @@ fn as_command(request: Request, question: Question) -> Command {
         Question::Resume(queue) => Command::Resume { request, queue },
         Question::Watch(id) => Command::Watch { request, id },
         Question::Look(id) => Command::Look { request, id },
+        Question::List { filter, from, limit, scan_max } => Command::List { request, filter, from, limit, scan_max },
+        Question::Order(command) => Command::Order { request, command },
         Question::Stats => Command::Stats { request },
     }
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -20,6 +21,7 @@ use self::stop::{Phase, Stopping};
 use super::queue::{QueueActor, QueueParts};
 use super::scheduler::{SchedulerActor, SchedulerParts};
 use super::worker::{WorkerActor, WorkerParts};
+use crate::admin::{Desk, carry_out, resume};
 use crate::clock::Clocks;
 use crate::door::{Door, Gate, HealthState};
 use crate::error::StartError;
@@ -39,6 +41,8 @@ pub(crate) struct SupervisorParts {
     pub(crate) twin: Arc<Mutex<MemoryJournal>>,
     pub(crate) clocks: Clocks,
     pub(crate) door: Arc<Door>,
+    /// Where those who carry out orders read.
+    pub(crate) handlers: Handle,
     /// Without the supervisor's own address, which is not known before.
     pub(crate) workers: Vec<WorkerPlan>,
     /// Starts the writer, once there is someone to report to.
@@ -54,6 +58,7 @@ pub(crate) struct SupervisorState {
     twin: Arc<Mutex<MemoryJournal>>,
     clocks: Clocks,
     door: Arc<Door>,
+    handlers: Handle,
     plans: Vec<WorkerPlan>,
     writer: WriterHandle,
     workers: Vec<ActorRef<WorkerMsg>>,
@@ -94,6 +99,7 @@ impl Actor for Supervisor {
             twin: parts.twin,
             clocks: parts.clocks,
             door: parts.door,
+            handlers: parts.handlers,
             plans: parts.workers,
             writer,
             workers: Vec::new(),
@@ -107,6 +113,7 @@ impl Actor for Supervisor {
         };
         match state.start(&myself).await {
             Ok(()) => {
+                tokio::spawn(resume(state.desk()));
                 let _ = parts.started.send(Ok(()));
                 Ok(state)
             }
@@ -131,6 +138,7 @@ impl Actor for Supervisor {
                 }
             }
             SupervisorMsg::Shutdown { deadline, reply } => state.begin_stop(&myself, deadline, reply, "it was stopped"),
+            SupervisorMsg::Order(id) => drop(tokio::spawn(carry_out(state.desk(), id))),
             SupervisorMsg::DeadlineOver => state.stop_attempts(&myself),
             SupervisorMsg::Idle | SupervisorMsg::GraceOver => state.advance(&myself, Phase::Draining),
             SupervisorMsg::Sealed { given_back } => {
@@ -205,6 +213,10 @@ impl SupervisorState {
             self.workers.push(worker);
         }
         self.start_queue(myself, opening).await.map_err(thread)
+    }
+
+    fn desk(&self) -> Desk {
+        Desk { door: self.door.clone(), handlers: self.handlers.clone() }
     }
 
     async fn open(&self) -> Result<Opening, StartError> {

@@ -145,7 +145,8 @@ impl Engine {
     async fn read_found(&self, id: JobId, found: &Found) -> Result<Read, ControlError> {
         let Found::Ended(key) = found else { return Ok(None) };
         let key = key.clone();
-        let read = self.read(key.queue.clone(), move |reader| {
+        let desk = self.desk();
+        let read = desk.read(key.queue.clone(), move |reader| {
             let ended = ended_record(reader, &key, id)?;
             match reader.get(&Key::Job(id))? {
                 Some(Record::Job(job)) => Ok(Retained { ended, body: job.body }),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
-use windlass::{Context, Engine, Job, JobError, MemoryJournal, QueueConfig, RetryPolicy, SEC};
+use windlass::{Context, Engine, Filter, Job, JobError, JobState, MemoryJournal, QueueConfig, RetryPolicy, SEC};
 
 #[derive(Serialize, Deserialize)]
 struct Charge {
@@ -57,8 +57,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 
     println!("\nThe dead letters, the latest first:");
-    for letter in engine.dead_letters("payments", None, 100).await? {
-        let detail = engine.dead_letter(letter.id).await?;
+    let dead = Filter::new().queue("payments").state(JobState::Dead);
+    for letter in engine.jobs(dead.clone()).await?.jobs {
+        let detail = engine.inspect(letter.id).await?;
         println!("{} {}", letter.kind, String::from_utf8_lossy(&detail.payload));
         for end in detail.attempts {
             println!("    attempt {}: {}", end.attempt, end.failure);
@@ -70,7 +71,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     engine.requeue(ada.id()).await?; // with all its retries before it
     ada.wait().await?;
     engine.discard(bob.id()).await?;
-    println!("{} dead letters are left", engine.dead_letters("payments", None, 100).await?.len());
+    println!("{} dead letters are left", engine.count(dead).await?);
 
     engine.shutdown(SEC * 5).await?;
     Ok(())

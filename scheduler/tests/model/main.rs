@@ -347,7 +347,7 @@ fn make(play: &mut Play, one: &Move) {
         Move::End { pick, how } => play.end(*pick, how.outcome(now)),
         Move::EndStale { pick, how } => play.end_stale(*pick, how.outcome(now)),
         Move::Extend { pick, ms } => play.extend(*pick, *ms),
-        Move::Steer(queue, n, verb) => play.steer(job_of(*queue, *n), verb.verb(now)),
+        Move::Steer(queue, n, verb) => play.steer(job_of(*queue, *n), &verb.verb(now)),
         Move::Edit(queue, n, bytes) => play.edit(job_of(*queue, *n), *bytes),
         Move::PlaceOrder(n, verb) => play.place_order(*n, verb.verb(now)),
         Move::CancelOrder(n) => play.cancel_order(*n),
@@ -416,7 +416,7 @@ fn come_to_rest(play: &mut Play) {
         // No timer brings a parked job back, but a caller can call it off.
         let parked = play.world.jobs.iter().find(|(_, job)| job.state == State::Parked).map(|(id, _)| *id);
         if let Some(id) = parked {
-            play.steer(id, Verb::Cancel);
+            play.steer(id, &Verb::Cancel);
         }
         make(play, &Move::Advance(until_next(play)));
         make(play, &Move::Fire);

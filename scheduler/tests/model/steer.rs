@@ -58,11 +58,11 @@ impl Play {
         }
     }
 
-    pub(crate) fn steer(&mut self, id: JobId, verb: Verb) {
+    pub(crate) fn steer(&mut self, id: JobId, verb: &Verb) {
         let request = self.request();
-        let read = if verb == Verb::Requeue { self.read(id) } else { None };
+        let read = if *verb == Verb::Requeue { self.read(id) } else { None };
         self.driver.handle(Command::Steer { request, id, verb: verb.clone(), read: read.clone() });
-        match self.done(id, &verb, &read) {
+        match self.done(id, verb, &read) {
             Ok((state, mark, _)) => self.expect(request, What::Steered(state), mark),
             Err(no) => self.expect_no(request, no),
         }

@@ -1,8 +1,12 @@
 //! Dead letters: found page by page, looked into, brought back, thrown away.
 
-use windlass::{ControlError, FailureKind, JobState, Refusal, RetryPolicy, SEC, new_job_id};
+use windlass::{ControlError, FailureKind, Filter, JobState, Refusal, RetryPolicy, SEC, new_job_id};
 use windlass_tests::script::{Play, Script, Step, step};
 use windlass_tests::world::{World, start, work};
+
+fn dead() -> Filter {
+    Filter::new().queue("work").state(JobState::Dead)
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_list_is_read_page_by_page_the_latest_first() {
@@ -16,19 +20,19 @@ async fn a_list_is_read_page_by_page_the_latest_first() {
         ids.insert(0, job.id());
     }
     let mut found = Vec::new();
-    let mut before = None;
+    let mut list = engine.jobs(dead()).limit(10);
     loop {
-        let page = engine.dead_letters("work", before, 10).await.unwrap();
-        let Some(last) = page.last() else { break };
-        assert!(page.len() <= 10);
-        before = Some(last.cursor);
+        let page = list.await.unwrap();
+        assert!(page.jobs.len() <= 10);
         // What moves between two pages leaves the cursor where it is.
-        engine.discard(page[0].id).await.unwrap();
-        found.extend(page.into_iter().map(|letter| letter.id));
+        engine.discard(page.jobs[0].id).await.unwrap();
+        found.extend(page.jobs.into_iter().map(|letter| letter.id));
+        let Some(next) = page.next else { break };
+        list = engine.jobs(dead()).limit(10).after(next);
     }
     assert_eq!(found, ids);
-    assert_eq!(engine.dead_letters("work", None, 100).await.unwrap().len(), 22);
-    assert!(engine.dead_letters("nowhere", None, 10).await.unwrap().is_empty());
+    assert_eq!(engine.count(dead()).await.unwrap(), 22);
+    assert_eq!(engine.count(Filter::new().queue("nowhere")).await.unwrap(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -38,10 +42,10 @@ async fn a_dead_letter_has_its_payload_and_every_attempt_s_error() {
     script.plan("a", [Play::Panic, Play::Fail, Play::Permanent]);
     let job = engine.enqueue(step("a")).tag("red").correlation_id("story").await.unwrap();
     job.wait().await.unwrap_err();
-    let detail = engine.dead_letter(job.id()).await.unwrap();
+    let detail = engine.inspect(job.id()).await.unwrap();
     assert_eq!(serde_json::from_slice::<Step>(&detail.payload).unwrap(), step("a"));
     assert_eq!((detail.tags, detail.correlation_id), (vec!["red".to_owned()], Some("story".to_owned())));
-    assert_eq!((detail.letter.attempts, detail.letter.kind.as_str(), detail.version), (3, "step", 1));
+    assert_eq!((detail.status.attempts, detail.status.kind.as_str(), detail.version), (3, "step", 1));
     let ends: Vec<_> = detail.attempts.iter().map(|end| (end.attempt, end.failure.kind)).collect();
     assert_eq!(ends, [(1, FailureKind::Panic), (2, FailureKind::Error), (3, FailureKind::Permanent)]);
     assert!(detail.attempts.iter().all(|end| end.failure.message == "as the script says"));
@@ -54,7 +58,7 @@ async fn of_many_attempts_the_first_and_the_last_twenty_are_kept() {
     script.plan("a", [Play::Fail]);
     let job = engine.enqueue(step("a")).await.unwrap();
     job.wait().await.unwrap_err();
-    let detail = engine.dead_letter(job.id()).await.unwrap();
+    let detail = engine.inspect(job.id()).await.unwrap();
     let kept: Vec<_> = detail.attempts.iter().map(|end| end.attempt).collect();
     assert_eq!(kept, [1].into_iter().chain(31..=50).collect::<Vec<_>>());
 }
@@ -70,7 +74,7 @@ async fn a_requeued_dead_letter_runs_again_with_all_its_retries() {
     assert_eq!(job.wait().await.unwrap(), "a");
     assert_eq!(script.attempts("a"), [1, 2, 3, 4]);
     assert_eq!(engine.stats().await.unwrap()[0].dead, 0);
-    assert!(engine.dead_letters("work", None, 10).await.unwrap().is_empty());
+    assert_eq!(engine.count(dead()).await.unwrap(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,8 +119,8 @@ fn dead_letters_and_their_errors_survive_a_restart() {
     });
     world.life(async |life| {
         let engine = life.start(work()).await;
-        assert_eq!(engine.dead_letters("work", None, 10).await.unwrap()[0].id, id);
-        let detail = engine.dead_letter(id).await.unwrap();
+        assert_eq!(engine.jobs(dead()).await.unwrap().jobs[0].id, id);
+        let detail = engine.inspect(id).await.unwrap();
         assert_eq!(detail.attempts.iter().map(|end| end.attempt).collect::<Vec<_>>(), [1, 2]);
         engine.requeue(id).await.unwrap();
         engine.handle::<Step>(id).wait().await.unwrap();

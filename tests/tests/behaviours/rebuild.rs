@@ -168,7 +168,7 @@ async fn memory_queues_live_through_a_rebuild() {
     faults.on_append(AppendFault::UnknownAbsent);
     engine.enqueue(step("durable")).await.unwrap_err();
     assert_eq!(running.status().await.unwrap().state, JobState::Running);
-    assert_eq!(engine.dead_letter(dead.id()).await.unwrap().letter.attempts, 1);
+    assert_eq!(engine.inspect(dead.id()).await.unwrap().status.attempts, 1);
     script.tell("running", Play::Succeed);
     for job in [running, waiting, delayed] {
         job.wait().await.unwrap();

@@ -150,7 +150,7 @@ async fn a_payload_that_cannot_be_decoded_is_dead_with_its_bytes() {
     let odd = engine.enqueue(Odd(7)).await.unwrap();
     let Err(WaitError::Dead { failure, .. }) = odd.wait().await else { panic!("it is dead") };
     assert_eq!(failure.kind, FailureKind::Decode);
-    assert_eq!(engine.dead_letter(odd.id()).await.unwrap().payload, "7");
+    assert_eq!(engine.inspect(odd.id()).await.unwrap().payload, "7");
     assert!(script.order().is_empty());
 }
 

@@ -62,7 +62,7 @@ async fn only_the_killer_is_dead(life: &Life, engine: &Engine, killer: JobId) {
     assert_eq!((stats.done, stats.dead, stats.running), (LONG as u64, 1, 0));
     let status = engine.job(killer).await.unwrap();
     assert_eq!(status.state, JobState::Dead);
-    let letter = engine.dead_letter(killer).await.unwrap();
+    let letter = engine.inspect(killer).await.unwrap();
     assert!(letter.attempts.len() >= 3);
     assert!(letter.attempts.iter().all(|end| end.failure.kind == FailureKind::Lost));
     // The first process died before the first attempt's code began.

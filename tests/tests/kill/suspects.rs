@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, Write as _};
 
 use tokio::sync::watch;
-use windlass::{Context, Draft, Engine, JobError, MIN, QueueConfig, RetryPolicy};
+use windlass::{Context, Draft, Engine, Filter, JobError, JobState, MIN, QueueConfig, RetryPolicy};
 
 use crate::child::small;
 use crate::jobs::{No, Queue, Work, hash};
@@ -69,7 +69,8 @@ pub(crate) async fn run_crowd(orders: &Orders) {
             break;
         }
     }
-    for letter in engine.dead_letters(Queue::Fast.name(), None, 10).await.expect("the dead letters can be read") {
+    let dead = Filter::new().queue(Queue::Fast.name()).state(JobState::Dead);
+    for letter in engine.jobs(dead).await.expect("the dead letters can be read").jobs {
         Line::Note(format!("dead {} {}", No::of(letter.id), letter.failure.expect("it has a reason"))).tell();
     }
     engine.shutdown(MIN).await.expect("the engine stops");

@@ -5,56 +5,48 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use windlass::DeadLetter;
+use windlass::{Cursor, Filter, JobState};
 
 use crate::app::Shop;
 use crate::jobs::{parse_id, status_json, unix_ms};
 use crate::problem::Problem;
-use crate::queues;
 
-/// Dead letters of one queue on one page, unless asked otherwise.
+/// Dead letters on one page, unless asked otherwise.
 const PAGE: usize = 100;
 
 #[derive(Deserialize)]
 pub(crate) struct Page {
     /// Only this queue's.
     queue: Option<String>,
-    /// Only those before this `cursor`; goes with `queue`.
-    before: Option<u64>,
-    /// Of each queue.
+    /// Only those whose last error has this text.
+    error: Option<String>,
+    /// The page after the one that gave this `next`.
+    after: Option<String>,
     limit: Option<usize>,
 }
 
-/// `GET /dead?queue=&before=&limit=`: the latest first.
-pub(crate) async fn list(State(shop): State<Shop>, Query(page): Query<Page>) -> Result<Json<Vec<Value>>, Problem> {
-    if page.before.is_some() && page.queue.is_none() {
-        return Err(Problem::bad_request("`before` is a place in one queue's list: say which `queue`"));
+/// `GET /dead?queue=&error=&after=&limit=`: queue by queue, the latest first.
+pub(crate) async fn list(State(shop): State<Shop>, Query(page): Query<Page>) -> Result<Json<Value>, Problem> {
+    let mut filter = Filter::new().state(JobState::Dead);
+    if let Some(queue) = &page.queue {
+        filter = filter.queue(queue);
     }
-    let mut letters = Vec::new();
-    for queue in queues::ALL.into_iter().filter(|name| page.queue.as_deref().is_none_or(|queue| queue == *name)) {
-        letters.extend(shop.engine.dead_letters(queue, page.before, page.limit.unwrap_or(PAGE)).await?);
+    if let Some(error) = &page.error {
+        filter = filter.error(error);
     }
-    letters.sort_by_key(|letter| std::cmp::Reverse(letter.died));
-    Ok(Json(letters.iter().map(letter_json).collect()))
-}
-
-fn letter_json(letter: &DeadLetter) -> Value {
-    json!({
-        "id": letter.id.to_string(),
-        "kind": letter.kind,
-        "queue": letter.queue,
-        "attempts": letter.attempts,
-        "created_ms": unix_ms(letter.created),
-        "died_ms": unix_ms(letter.died),
-        "error": letter.failure.as_ref().map(ToString::to_string),
-        "cursor": letter.cursor,
-    })
+    let mut list = shop.engine.jobs(filter).limit(page.limit.unwrap_or(PAGE));
+    if let Some(after) = &page.after {
+        list = list.after(after.parse::<Cursor>().map_err(|error| Problem::bad_request(error.to_string()))?);
+    }
+    let page = list.await?;
+    let jobs: Vec<Value> = page.jobs.iter().map(status_json).collect();
+    Ok(Json(json!({ "jobs": jobs, "next": page.next.map(|next| next.to_string()) })))
 }
 
 /// `GET /dead/{id}`: with what went wrong in each attempt, and with the payload.
 pub(crate) async fn inspect(State(shop): State<Shop>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    let detail = shop.engine.dead_letter(parse_id(&id)?).await?;
-    let mut letter = letter_json(&detail.letter);
+    let detail = shop.engine.inspect(parse_id(&id)?).await?;
+    let mut letter = status_json(&detail.status);
     letter["payload"] = serde_json::from_slice(&detail.payload).unwrap_or_default();
     letter["ends"] = detail
         .attempts

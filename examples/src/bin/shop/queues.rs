@@ -14,8 +14,6 @@ pub(crate) const CRITICAL_EMAIL: &str = "critical-email";
 pub(crate) const PHOTOS: &str = "photos";
 /// Calls to other people's services.
 pub(crate) const WEBHOOKS: &str = "webhooks";
-/// All of them.
-pub(crate) const ALL: [&str; 3] = [CRITICAL_EMAIL, PHOTOS, WEBHOOKS];
 
 pub(crate) async fn start(args: &Args, app: Arc<App>) -> Result<Engine, StartError> {
     // A person waits: quick at first, and never more than 10 s apart, for about as long as the mail is of use: 15
