@@ -102,9 +102,12 @@ impl Registry {
 fn decode<J: Job>(core: &AttemptCore) -> Result<J, Outcome> {
     let body = &core.lease.body;
     J::decode(&body.payload, body.version).map_err(|error| {
-        let message =
-            format!("the payload ({} bytes, version {}) is no {}: {error}", body.payload.len(), body.version, J::KIND);
-        Outcome::Failed { failure: Failure::new(FailureKind::Decode, message), retry: Retry::Never }
+        let (bytes, version, kind) = (body.payload.len(), body.version, J::KIND);
+        // A newer build wrote it, and may come back.
+        let is_newer = version > J::VERSION;
+        let (than, retry) = if is_newer { (", newer than this build's", Retry::ByPolicy) } else { ("", Retry::Never) };
+        let message = format!("the payload ({bytes} bytes, version {version}{than}) is no {kind}: {error}");
+        Outcome::Failed { failure: Failure::new(FailureKind::Decode, message), retry }
     })
 }
 

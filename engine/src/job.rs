@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use windlass_scheduler::attempt::Failure;
 use windlass_scheduler::job::{Body, JobId, Name, NewJob, Priority, When};
 use windlass_scheduler::time::Timestamp;
@@ -28,7 +29,8 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
     const KIND: &'static str;
     /// The queue that jobs of this kind go to unless told otherwise.
     const QUEUE: &'static str;
-    /// The payload's schema version, stored with every job.
+    /// The payload's schema version, stored with every job. Raise it when stored payloads no longer fit the type, and say in
+    /// [`upgrade`](Self::upgrade) what becomes of them.
     const VERSION: u32 = 1;
     /// What a success leaves for those who wait; `()` for nothing.
     type Output: Serialize + DeserializeOwned + Send + 'static;
@@ -41,13 +43,59 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
         Ok(serde_json::to_vec(self)?)
     }
 
-    /// The payload from its bytes and the [`VERSION`](Self::VERSION) that it was stored with.
+    /// The payload from its bytes and the [`VERSION`](Self::VERSION) that it was stored with. An earlier version goes through
+    /// [`upgrade`](Self::upgrade) first, once for each version between.
     ///
     /// # Errors
-    /// Whatever the decoder says; the job is then dead with its bytes kept, and its handler does not run.
+    /// Whatever the decoder says; the handler then does not run, and the job is dead with its bytes kept. A payload of a
+    /// *later* version than this build's is no such loss: its failure is retried by the policy, so that what a newer build
+    /// enqueued survives its being rolled back.
     fn decode(bytes: &[u8], version: u32) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let _ = version;
-        Ok(serde_json::from_slice(bytes)?)
+        if version >= Self::VERSION {
+            return Ok(serde_json::from_slice(bytes)?);
+        }
+        let mut payload = serde_json::from_slice(bytes)?;
+        for from in version..Self::VERSION {
+            payload = Self::upgrade(payload, from)?;
+        }
+        Ok(serde_json::from_value(payload)?)
+    }
+
+    /// Turns a stored payload of version `from` into one of version `from + 1`. Asked only for payloads of earlier versions;
+    /// unless said otherwise they stay as they are, which is enough where fields were only added with a `#[serde(default)]`.
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use windlass::Job;
+    /// use serde_json::{Value, json};
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Welcome { first: String, last: String }
+    ///
+    /// impl Job for Welcome {
+    ///     const KIND: &'static str = "welcome";
+    ///     const QUEUE: &'static str = "mail";
+    ///     const VERSION: u32 = 2;
+    ///     type Output = ();
+    ///
+    ///     // Version 1 had one `name`.
+    ///     fn upgrade(payload: Value, from: u32) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
+    ///         let name = payload["name"].as_str().ok_or("no name")?;
+    ///         let (first, last) = name.split_once(' ').unwrap_or((name, ""));
+    ///         assert_eq!(from, 1);
+    ///         Ok(json!({ "first": first, "last": last }))
+    ///     }
+    /// }
+    ///
+    /// let ada = Welcome::decode(br#"{"name":"Ada Lovelace"}"#, 1).unwrap();
+    /// assert_eq!(ada.last, "Lovelace");
+    /// ```
+    ///
+    /// # Errors
+    /// Whatever makes it impossible; the job is dead then, with its bytes kept.
+    fn upgrade(payload: Value, from: u32) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
+        let _ = from;
+        Ok(payload)
     }
 
     /// The kind's own rule for retries, where no policy will do: asked after every failed attempt, also one that panicked

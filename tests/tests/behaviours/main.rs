@@ -8,6 +8,7 @@ mod cancel;
 mod dead_letters;
 mod delay;
 mod drain;
+mod evolution;
 mod find;
 mod follow_ups;
 mod gate;
