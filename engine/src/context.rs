@@ -1,5 +1,6 @@
 //! What a handler gets beside its job.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -26,7 +27,7 @@ const FOLLOW_UPS_BYTES_MAX: usize = 64 << 20;
 /// One attempt, as its handler sees it. Cheap to clone.
 pub struct Context<A> {
     app: Arc<A>,
-    attempt: Arc<AttemptCore>,
+    pub(crate) attempt: Arc<AttemptCore>,
 }
 
 /// The part of a context that knows nothing of the application's type.
@@ -36,6 +37,15 @@ pub(crate) struct AttemptCore {
     pub(crate) door: Arc<Door>,
     /// `None` once the attempt has ended: what comes later would be lost.
     pub(crate) follow_ups: Mutex<Option<Vec<NewJob>>>,
+    /// It has left a checkpoint, or tried to.
+    pub(crate) has_checkpointed: AtomicBool,
+}
+
+impl AttemptCore {
+    pub(crate) fn new(lease: Lease, signals: Arc<Signals>, door: Arc<Door>) -> Self {
+        let follow_ups = Mutex::new(Some(Vec::new()));
+        Self { lease, signals, door, follow_ups, has_checkpointed: AtomicBool::new(false) }
+    }
 }
 
 impl<A> Clone for Context<A> {

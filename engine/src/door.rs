@@ -9,12 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use dashmap::DashSet;
 use ractor::{ActorRef, ActorStatus};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use windlass_scheduler::command::Request;
 use windlass_scheduler::effect::Answer;
 use windlass_scheduler::job::{JobId, Name, NewJob};
+use windlass_scheduler::lease::LeaseToken;
 use windlass_scheduler::order::OrderId;
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::settings::{Level, ShardSettings};
@@ -263,8 +265,8 @@ impl Door {
         let Some(id) = jobs.first().map(|job| job.id) else { return Ok(Answer::Enqueued(Vec::new())) };
         let many = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let ticket = Ticket {
-            _call: call,
-            _jobs: self.jobs.clone().acquire_many_owned(many(jobs.len())).await.map_err(closed)?,
+            _call: Some(call),
+            _jobs: Some(self.jobs.clone().acquire_many_owned(many(jobs.len())).await.map_err(closed)?),
             _bytes: self.bytes.clone().acquire_many_owned(many(NewJob::bytes_of(&jobs))).await.map_err(closed)?,
         };
         let (reply, answer) = oneshot::channel();
@@ -284,11 +286,28 @@ impl Door {
         }
     }
 
-    fn check_room(&self, jobs: &[NewJob]) -> Result<(), EnqueueError> {
+    /// Has this remembered for the job's next attempt. Its bytes wait for room like those of jobs.
+    pub(crate) async fn checkpoint(&self, id: JobId, token: LeaseToken, bytes: Bytes) -> Result<Answer, ControlError> {
+        let room = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let room = self.bytes.clone().acquire_many_owned(room).await;
+        let room = room.map_err(|_| ControlError::Unavailable("it is gone".to_owned()))?;
+        let ticket = Ticket { _call: None, _jobs: None, _bytes: room };
+        let message = |request, reply| QueueMsg::Checkpoint { request, id, token, bytes, reply, ticket };
+        self.say(self.next_request(), message).await
+    }
+
+    /// Whether the disk has room for more than acknowledgements.
+    ///
+    /// # Errors
+    /// The bytes that are free, and those that would have to be.
+    pub(crate) fn disk_room(&self) -> Result<(), (u64, u64)> {
         let free_bytes = self.free_bytes.load(Ordering::Relaxed);
-        if free_bytes < self.free_bytes_min {
-            return Err(EnqueueError::DiskNearlyFull { free_bytes, free_bytes_min: self.free_bytes_min });
-        }
+        if free_bytes < self.free_bytes_min { Err((free_bytes, self.free_bytes_min)) } else { Ok(()) }
+    }
+
+    fn check_room(&self, jobs: &[NewJob]) -> Result<(), EnqueueError> {
+        self.disk_room()
+            .map_err(|(free_bytes, free_bytes_min)| EnqueueError::DiskNearlyFull { free_bytes, free_bytes_min })?;
         let bytes = NewJob::bytes_of(jobs);
         if jobs.len() > self.jobs_max || bytes > self.bytes_max {
             let (jobs, jobs_max, bytes_max) = (jobs.len(), self.jobs_max, self.bytes_max);
@@ -303,9 +322,17 @@ impl Door {
     }
 
     pub(crate) async fn ask_as(&self, request: Request, question: Question) -> Result<Answer, ControlError> {
+        self.say(request, |request, reply| QueueMsg::Ask { request, question, reply }).await
+    }
+
+    async fn say(
+        &self,
+        request: Request,
+        message: impl FnOnce(Request, ReplyTo) -> QueueMsg,
+    ) -> Result<Answer, ControlError> {
         let queue = self.queue().await.map_err(ControlError::Unavailable)?;
         let (reply, answer) = oneshot::channel();
-        let sent = queue.send_message(QueueMsg::Ask { request, question, reply });
+        let sent = queue.send_message(message(request, reply));
         sent.map_err(|_| ControlError::Interrupted)?;
         drop(queue);
         Ok(answer.await.map_err(|_| ControlError::Interrupted)??)

@@ -61,6 +61,7 @@ mod actors;
 mod admin;
 mod attempt;
 mod builder;
+mod checkpoint;
 mod clock;
 mod config;
 mod context;
@@ -79,6 +80,7 @@ mod writer;
 
 pub use admin::{List, OrderDraft, OrderStatus};
 pub use builder::EngineBuilder;
+pub use checkpoint::CheckpointError;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{HOUR, KindConfig, MIN, QueueConfig, Retention, RetryDecision, RetryPolicy, SEC};
 pub use context::Context;

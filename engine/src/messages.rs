@@ -3,7 +3,7 @@
 //!
 //! | from | message | to |
 //! |---|---|---|
-//! | callers | `Submit`, `Withdraw`, `Ask`, `Unwatch` | queue |
+//! | callers | `Submit`, `Withdraw`, `Ask`, `Unwatch`, `Checkpoint` | queue |
 //! | worker | `Ends`, `Slots` | queue |
 //! | scheduler | `Due` | queue |
 //! | writer | `Written`, `Synced` | queue |
@@ -45,8 +45,8 @@ pub(crate) type ReplyTo = oneshot::Sender<Result<Answer, Refusal>>;
 /// What bounds the door: held from the call until its answer, so that the queue's mailbox cannot grow without end.
 #[derive(Debug)]
 pub(crate) struct Ticket {
-    pub(crate) _call: OwnedSemaphorePermit,
-    pub(crate) _jobs: OwnedSemaphorePermit,
+    pub(crate) _call: Option<OwnedSemaphorePermit>,
+    pub(crate) _jobs: Option<OwnedSemaphorePermit>,
     pub(crate) _bytes: OwnedSemaphorePermit,
 }
 
@@ -76,6 +76,8 @@ pub(crate) enum QueueMsg {
     Ask { request: Request, question: Question, reply: ReplyTo },
     /// Whoever waited for the end of this job no longer does.
     Unwatch { request: Request, id: JobId },
+    /// Remember this for the job's next attempt.
+    Checkpoint { request: Request, id: JobId, token: LeaseToken, bytes: Bytes, reply: ReplyTo, ticket: Ticket },
     /// These attempts' code has ended.
     Ends(Vec<(JobId, LeaseToken, Outcome)>),
     /// The worker of this queue runs so many at once.

@@ -11,6 +11,9 @@ use crate::job::NewJob;
 /// The longest failure message that is kept, in bytes: enough for an error chain, too little to fill a disk.
 pub const MESSAGE_BYTES_MAX: usize = 4_096;
 
+/// The largest checkpoint in bytes: where an attempt got to, not what it made.
+pub const CHECKPOINT_BYTES_MAX: usize = 64 * 1_024;
+
 /// What sort of failure ended an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FailureKind {

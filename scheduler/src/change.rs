@@ -53,6 +53,8 @@ pub enum Key {
     Attempt(JobId, u32),
     /// What a job's success left.
     Result(JobId),
+    /// What an attempt of a job left for the next one.
+    Checkpoint(JobId),
 }
 
 /// A record, as the domain says it. [`Record::key`] tells where it stands.
@@ -78,6 +80,8 @@ pub enum Record {
     Attempt(AttemptRecord),
     /// See [`Key::Result`].
     Result(JobId, bytes::Bytes),
+    /// See [`Key::Checkpoint`].
+    Checkpoint(JobId, bytes::Bytes),
 }
 
 /// The key of a [`Setting`].
@@ -327,6 +331,7 @@ impl Record {
             Self::Order(order) => Key::Order(order.id),
             Self::Attempt(attempt) => Key::Attempt(attempt.id, attempt.attempt),
             Self::Result(id, _) => Key::Result(*id),
+            Self::Checkpoint(id, _) => Key::Checkpoint(*id),
         }
     }
 }

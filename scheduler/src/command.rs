@@ -83,6 +83,17 @@ pub enum Command {
         /// Milliseconds from now.
         by_ms: u64,
     },
+    /// Remember this for the job's next attempt, instead of what was remembered before.
+    Checkpoint {
+        /// Who waits.
+        request: Request,
+        /// The job, for the refusal.
+        id: JobId,
+        /// The lease's token.
+        token: LeaseToken,
+        /// What to remember, of at most [`CHECKPOINT_BYTES_MAX`](crate::attempt::CHECKPOINT_BYTES_MAX).
+        bytes: Bytes,
+    },
     /// This queue's worker can run so many attempts at once, from now on.
     Slots {
         /// The queue.

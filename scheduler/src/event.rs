@@ -4,6 +4,8 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use crate::attempt::{Failure, Output};
 use crate::change::{Claims, ClaimsNo, Counters, EndedRecord, JobRecord, PolicyNo, Setting};
 use crate::command::{QueueNo, Request};
@@ -40,6 +42,8 @@ pub(crate) enum Event {
     Overdue { slot: Slot },
     /// A lease got another end.
     Extended { slot: Slot, deadline: Mono },
+    /// A live attempt left word for the next one.
+    Checkpointed { slot: Slot, bytes: Bytes },
     /// A running job was called off.
     CancelRequested { slot: Slot },
     /// A retained job was forgotten.

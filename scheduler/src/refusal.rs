@@ -117,6 +117,15 @@ pub enum Refusal {
         /// The job.
         id: JobId,
     },
+    /// The checkpoint is over the limit.
+    CheckpointTooLarge {
+        /// The job.
+        id: JobId,
+        /// Bytes of the checkpoint.
+        bytes: usize,
+        /// Bytes that one may have.
+        bytes_max: usize,
+    },
     /// The engine is stopping.
     Stopping,
 }
@@ -169,6 +178,9 @@ impl fmt::Display for Refusal {
             Self::OrderEnded { id, end: OrderEnd::Finished } => write!(f, "order {id} is finished"),
             Self::OrderEnded { id, end: OrderEnd::Cancelled } => write!(f, "order {id} was called off"),
             Self::StaleLease { id } => write!(f, "the lease on job {id} is not its current one"),
+            Self::CheckpointTooLarge { id, bytes, bytes_max } => {
+                write!(f, "the checkpoint of job {id} has {bytes} bytes, {bytes_max} are allowed: keep where it got to")
+            }
             Self::Stopping => f.write_str("the engine is stopping"),
         }
     }

@@ -22,7 +22,7 @@ use alloc::vec::Vec;
 pub use decide::admit::Misfit;
 
 use self::decide::Decision;
-use self::decide::{admit, claim, due, end, load, look, retain, steer, submit, watch};
+use self::decide::{admit, checkpoint, claim, due, end, load, look, retain, steer, submit, watch};
 use self::door::Door;
 use self::outbox::{Mark, Outbox};
 use self::state::State;
@@ -116,6 +116,9 @@ impl Shard {
             Command::End { token, outcome } => self.take(end::end(state, token, outcome, now)),
             Command::Extend { request, id, token, by_ms } => {
                 self.answer(request, end::extend(&self.state, request, id, token, by_ms, now));
+            }
+            Command::Checkpoint { request, id, token, bytes } => {
+                self.answer(request, checkpoint::checkpoint(state, request, id, token, bytes));
             }
             Command::Slots { queue, slots } => self.take(Decision::default().event(Event::SlotsSet { queue, slots })),
             Command::Due { queue, class } => {

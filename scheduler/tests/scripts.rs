@@ -156,6 +156,7 @@ impl Script {
             "end" => self.end(&words, false),
             "late" => self.end(&words, true),
             "extend" => self.extend(line, &words),
+            "checkpoint" => self.checkpoint(line, &words),
             "watch" | "unwatch" | "look" => self.ask(line, &words),
             // Verbs: cancel, discard, run, requeue ID; reprioritise ID N; reschedule ID after=|at=; move ID QUEUE; edit ID bytes=
             "cancel" | "discard" | "run" | "requeue" | "reprioritise" | "reschedule" | "move" | "edit" => {
@@ -307,6 +308,16 @@ impl Script {
         let (id, token) = (self.id(words.word(1)), self.token(words.word(1), false));
         let request = self.request(line);
         self.driver().handle(Command::Extend { request, id, token, by_ms: words.number(2) });
+    }
+
+    /// checkpoint ID BYTES [late]
+    fn checkpoint(&mut self, line: &str, words: &Words<'_>) {
+        let (id, is_late) = (self.id(words.word(1)), words.words.contains(&"late"));
+        let token = self.token(words.word(1), is_late);
+        let (request, bytes) = (self.request(line), vec![1; words.number(2) as usize].into());
+        let before = self.driver().shard.portrait();
+        self.driver().handle(Command::Checkpoint { request, id, token, bytes });
+        assert_eq!(before, self.driver().shard.portrait(), "a checkpoint moves no job");
     }
 
     fn ask(&mut self, line: &str, words: &Words<'_>) {

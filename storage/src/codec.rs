@@ -51,7 +51,7 @@ mod kind {
     pub(super) const COMMIT: u8 = 10;
     pub(super) const TERMS: u8 = 11;
     pub(super) const QUARANTINE: u8 = 12;
-    /// 13 is a checkpoint.
+    pub(super) const CHECKPOINT: u8 = 13;
     pub(super) const ORDER: u8 = 14;
 }
 
@@ -193,6 +193,10 @@ impl Encoder {
             Record::Result(id, bytes) => {
                 let family = keys::result(*id, out);
                 self.finish(family, kind::RESULT, &bytes.as_ref())
+            }
+            Record::Checkpoint(id, bytes) => {
+                let family = keys::checkpoint(*id, out);
+                self.finish(family, kind::CHECKPOINT, &bytes.as_ref())
             }
         }
     }
@@ -349,6 +353,9 @@ pub fn decode(family: Family, key: &[u8], value: &[u8], names: &mut Names) -> Re
             Record::Attempt(AttemptRecord { id, attempt, started, ended, failure })
         }
         (Key::Result(id), kind::RESULT) => Record::Result(id, bytes::Bytes::copy_from_slice(read::<&[u8]>(body)?)),
+        (Key::Checkpoint(id), kind::CHECKPOINT) => {
+            Record::Checkpoint(id, bytes::Bytes::copy_from_slice(read::<&[u8]>(body)?))
+        }
         (_, found) => return Err(CodecError::Kind { found }),
     })
 }

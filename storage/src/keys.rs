@@ -81,6 +81,8 @@ pub mod history {
     pub const ATTEMPT: u8 = 2;
     /// Results.
     pub const RESULT: u8 = 3;
+    /// Checkpoints.
+    pub const CHECKPOINT: u8 = 4;
 }
 
 /// Last bytes in [`Family::Jobs`].
@@ -115,6 +117,7 @@ pub fn encode(key: &Key, out: &mut Vec<u8>) -> Result<Family, StorageError> {
         Key::Order(id) => Ok(order(*id, out)),
         Key::Attempt(id, no) => Ok(attempt(*id, *no, out)),
         Key::Result(id) => Ok(result(*id, out)),
+        Key::Checkpoint(id) => Ok(checkpoint(*id, out)),
     }
 }
 
@@ -194,6 +197,12 @@ pub(crate) fn result(id: JobId, out: &mut Vec<u8>) -> Family {
     Family::History
 }
 
+pub(crate) fn checkpoint(id: JobId, out: &mut Vec<u8>) -> Family {
+    out.push(history::CHECKPOINT);
+    out.extend_from_slice(id.0.as_bytes());
+    Family::History
+}
+
 fn name(name: &Name, out: &mut Vec<u8>) -> Result<(), StorageError> {
     let bytes = name.as_str().as_bytes();
     let length = u8::try_from(bytes.len()).map_err(|_| StorageError::TooLong {
@@ -268,6 +277,7 @@ pub fn decode(family: Family, key: &[u8], intern: &mut dyn FnMut(&str) -> Name) 
                     Some(Key::Attempt(id_of(id), u32::from_be_bytes(no.try_into().ok()?)))
                 }
                 history::RESULT => Some(Key::Result(id_of(rest.try_into().ok()?))),
+                history::CHECKPOINT => Some(Key::Checkpoint(id_of(rest.try_into().ok()?))),
                 _ => None,
             }
         }

@@ -153,6 +153,11 @@ impl QueueState {
                 self.pending.remove(&request);
                 self.command(Command::Unwatch { request, id });
             }
+            QueueMsg::Checkpoint { request, id, token, bytes, reply, ticket } => {
+                self.bytes_in_wave += bytes.len();
+                self.pending.insert(request, Pending { reply, ticket: Some(ticket) });
+                self.command(Command::Checkpoint { request, id, token, bytes });
+            }
             QueueMsg::Ends(ends) => self.end_all(ends),
             QueueMsg::Slots { queue, slots } => self.command(Command::Slots { queue, slots }),
             QueueMsg::Due { queue, class } => self.command(Command::Due { queue, class }),

@@ -142,9 +142,7 @@ impl WorkerState {
             failures: lease.failures + 1,
             stage: if needs_thread { Stage::NeedsThread } else { Stage::Waiting },
         };
-        let core =
-            AttemptCore { lease, signals, door: self.parts.door.clone(), follow_ups: Mutex::new(Some(Vec::new())) };
-        let core = Arc::new(core);
+        let core = Arc::new(AttemptCore::new(lease, signals, self.parts.door.clone()));
         match runner {
             Some(Runner::Async(run)) => {
                 return Some(Start { guard, code: run(core).instrument(span) });

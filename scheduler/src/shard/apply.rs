@@ -38,6 +38,7 @@ impl State {
             }
             Event::Overdue { slot } => self.overdue(slot),
             Event::Extended { slot, deadline } => self.extended(slot, deadline),
+            Event::Checkpointed { slot, bytes } => self.checkpointed(slot, bytes, tape),
             Event::CancelRequested { slot } => {
                 self.jobs[slot].cancel_requested = true;
                 tape.touch_job(self, slot);
@@ -108,6 +109,7 @@ impl State {
             next: NONE,
             is_new: true,
             has_head: false,
+            has_checkpoint: false,
             is_dirty: false,
         });
         self.next_arrival = self.next_arrival.max(arrival + 1);

@@ -1,6 +1,7 @@
 //! Decisions: command and state in, events and effects out. Reads only; nothing here changes anything.
 
 pub(crate) mod admit;
+pub(crate) mod checkpoint;
 pub(crate) mod claim;
 pub(crate) mod due;
 pub(crate) mod end;

@@ -22,6 +22,8 @@ pub(crate) struct Stub {
     /// The last attempt that has a record; its keys and those of its forerunners follow from it.
     pub(crate) attempt_recorded: u32,
     pub(crate) has_result: bool,
+    /// A checkpoint may stand in the journal: all but a success keep it, for when they are brought back.
+    pub(crate) has_checkpoint: bool,
     pub(crate) prev: Slot,
     pub(crate) next: Slot,
 }

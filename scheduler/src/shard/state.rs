@@ -84,6 +84,8 @@ pub(crate) struct Live {
     pub(crate) is_new: bool,
     /// A head of its own stands in the journal.
     pub(crate) has_head: bool,
+    /// A checkpoint may stand in the journal.
+    pub(crate) has_checkpoint: bool,
     /// Its head has to be written with this wave.
     pub(crate) is_dirty: bool,
 }

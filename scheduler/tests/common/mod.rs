@@ -41,14 +41,14 @@ impl Store {
         }
     }
 
-    /// What a load streams: every job joined with its head, no attempts, no results.
+    /// What a load streams: every job joined with its head, no attempts, no results, no checkpoints.
     pub(crate) fn stream(&self) -> impl Iterator<Item = Record> + '_ {
         self.0.values().filter_map(|record| match record {
             Record::Job(job) => Some(Record::Job(match self.0.get(&Key::Head(job.id)) {
                 Some(Record::Head(_, head)) => JobRecord { head: head.clone(), ..job.clone() },
                 _ => job.clone(),
             })),
-            Record::Head(..) | Record::Attempt(_) | Record::Result(..) => None,
+            Record::Head(..) | Record::Attempt(_) | Record::Result(..) | Record::Checkpoint(..) => None,
             other => Some(other.clone()),
         })
     }

@@ -202,6 +202,11 @@ impl World {
             let job = jobs.get(&claim.id).filter(|job| job.state == State::Running);
             job.is_some_and(|job| job.attempts_ended + 1 == claim.attempt)
         };
+        // All but a success keep it, for when they are brought back.
+        let checkpoint_of = |id: &JobId| {
+            let of_ended = || ended.get(id).filter(|one| one.state != EndState::Done).map(|one| &one.job);
+            jobs.get(id).copied().or_else(of_ended).and_then(|job| job.checkpoint.as_ref())
+        };
         for record in store.0.values() {
             let is_right = match record {
                 Record::Setting(_) | Record::Policy(..) | Record::Counters(_) => true,
@@ -221,6 +226,7 @@ impl World {
                     }
                     None => ended.contains_key(&one.id),
                 },
+                Record::Checkpoint(id, bytes) => checkpoint_of(id) == Some(bytes),
                 Record::Result(id, bytes) => {
                     ended.get(id).is_some_and(|kept| kept.output == Output::Bytes(bytes.clone()))
                 }
@@ -229,6 +235,8 @@ impl World {
         }
         for id in jobs.keys().chain(ended.keys()) {
             assert!(store.0.contains_key(&Key::Job(**id)), "job {id} has no record");
+            let has_checkpoint = store.0.contains_key(&Key::Checkpoint(**id));
+            assert_eq!(checkpoint_of(id).is_some(), has_checkpoint, "checkpoint of {id}");
         }
         for (id, one) in &ended {
             let queue = self.settings.queues[one.queue].name.clone();

@@ -3,6 +3,7 @@
 //! Guards I4 (only the current token ends or extends an attempt) and I5 (a timer that fires early does nothing, and one
 //! that fires late does all that is due).
 
+use bytes::Bytes;
 use windlass_scheduler::attempt::Outcome;
 use windlass_scheduler::command::{Command, QueueNo, TimerClass};
 use windlass_scheduler::job::JobId;
@@ -26,12 +27,17 @@ impl Play {
         self.announce();
     }
 
+    /// A token that is not, or no longer, current, and the job that it was for.
+    fn stale(&self, pick: u8) -> Option<(LeaseToken, JobId)> {
+        let is_open = |token: &LeaseToken| self.driver.live.get(token).is_some_and(|attempt| attempt.end.is_none());
+        let given = self.driver.tokens.iter().map(|(token, id, _)| (*token, *id));
+        let stale: Vec<_> = given.filter(|(token, _)| !is_open(token)).collect();
+        stale.get(usize::from(pick) % stale.len().max(1)).copied()
+    }
+
     /// A token that is not, or no longer, current: nothing may change but the count of such.
     pub(crate) fn end_stale(&mut self, pick: u8, outcome: Outcome) {
-        let is_open = |token: &LeaseToken| self.driver.live.get(token).is_some_and(|attempt| attempt.end.is_none());
-        let stale: Vec<_> =
-            self.driver.tokens.iter().map(|(token, ..)| *token).filter(|token| !is_open(token)).collect();
-        let Some(token) = stale.get(usize::from(pick) % stale.len().max(1)).copied() else { return };
+        let Some((token, _)) = self.stale(pick) else { return };
         let before = (self.driver.shard.portrait(), self.driver.shard.stale_acks());
         self.driver.handle(Command::End { token, outcome });
         assert_eq!(before.0, self.driver.shard.portrait(), "I4: a stale token changed something");
@@ -50,6 +56,23 @@ impl Play {
             job.deadline = Some(self.driver.now.mono.0 + by_ms);
         }
         self.expect(request, What::Ok, 0);
+    }
+
+    pub(crate) fn checkpoint(&mut self, pick: u8, bytes: Bytes) {
+        let Some((token, id)) = self.started(pick) else { return };
+        let request = self.request();
+        self.driver.handle(Command::Checkpoint { request, id, token, bytes: bytes.clone() });
+        let job = self.world.jobs.get_mut(&id).unwrap();
+        job.checkpoint = Some(bytes);
+        let queue = job.queue;
+        self.expect(request, What::Ok, self.mark(queue));
+    }
+
+    pub(crate) fn checkpoint_stale(&mut self, pick: u8, bytes: Bytes) {
+        let Some((token, id)) = self.stale(pick) else { return };
+        let request = self.request();
+        self.driver.handle(Command::Checkpoint { request, id, token, bytes });
+        self.expect_no(request, ("StaleLease", None));
     }
 
     pub(crate) fn pause(&mut self, queue: usize, paused: bool) {

@@ -40,6 +40,8 @@ pub(crate) struct Job {
     pub(crate) was_suspect: bool,
     pub(crate) deadline: Option<u64>,
     pub(crate) overdue: bool,
+    /// What its attempts left for the next one.
+    pub(crate) checkpoint: Option<Bytes>,
 }
 
 /// A retained one.
@@ -164,6 +166,7 @@ impl World {
             was_suspect: false,
             deadline: None,
             overdue: false,
+            checkpoint: None,
         };
         self.jobs.insert(new.id, job);
         self.counters[queue].enqueued += 1;

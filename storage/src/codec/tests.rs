@@ -254,6 +254,7 @@ fn record() -> impl Strategy<Value = Record> {
         attempt,
         (id(), head()).prop_map(|(id, head)| Record::Head(id, head)),
         (id(), payload()).prop_map(|(id, bytes)| Record::Result(id, bytes)),
+        (id(), payload()).prop_map(|(id, bytes)| Record::Checkpoint(id, bytes)),
         name().prop_map(|queue| Record::Setting(Setting::Paused(queue))),
         any::<u32>().prop_map(|max| Record::Setting(Setting::SuspectsMax(max))),
         proptest::sample::select(samples::one_of_each()),

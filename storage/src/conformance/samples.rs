@@ -223,5 +223,6 @@ pub fn one_of_each() -> Vec<Record> {
         attempt(5, FailureKind::Decode),
         attempt(6, FailureKind::Lost),
         Record::Result(job_id(101), Bytes::from_static(b"\x00\x01output")),
+        Record::Checkpoint(job_id(1), Bytes::from_static(b"{\"row\":7}")),
     ]
 }

@@ -5,6 +5,7 @@
 mod actors;
 mod bulk;
 mod cancel;
+mod checkpoint;
 mod dead_letters;
 mod delay;
 mod drain;

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
 use hashbrown::hash_map::Entry;
 
 use super::super::slab::Slot;
@@ -202,11 +203,20 @@ impl State {
         }
     }
 
+    pub(super) fn checkpointed(&mut self, slot: Slot, bytes: Bytes, tape: &mut Tape) {
+        let live = &mut self.jobs[slot];
+        live.has_checkpoint = true;
+        let (id, queue) = (live.id, live.queue);
+        tape.put(self.queue(queue).level(), Record::Checkpoint(id, bytes));
+    }
+
     pub(super) fn adopted(&mut self, slot: Slot, token: LeaseToken, no: ClaimsNo, now: Now) {
         self.unplace(slot);
         let timeout = self.timeout_ms_of(&self.jobs[slot]);
         self.start(slot, token, no, timeout.map(|ms| now.mono.plus_ms(ms)));
         self.jobs[slot].started = Some(now.wall);
+        // It may have left one before the core that knew of it fell.
+        self.jobs[slot].has_checkpoint = true;
     }
 
     pub(super) fn lost(&mut self, slot: Slot, started: Timestamp, now: Now, tape: &mut Tape) {
@@ -215,6 +225,7 @@ impl State {
         live.attempts_ended += 1;
         live.lost += 1;
         live.started = Some(started);
+        live.has_checkpoint = true;
         let (attempt, queue) = (live.attempts_ended, live.queue);
         self.let_go_of_old_record(slot, tape);
         self.queues[queue.0 as usize].counters.lost += 1;

@@ -22,6 +22,13 @@ pub(super) struct Left {
     pub(super) keep: bool,
 }
 
+/// What may stand beside a retained job.
+#[derive(Clone, Copy)]
+pub(super) struct Beside {
+    pub(super) result: bool,
+    pub(super) checkpoint: bool,
+}
+
 impl State {
     pub(super) fn ended(&mut self, slot: Slot, state: EndState, now: Now, left: Left, tape: &mut Tape) {
         let from = State::state_of(&self.jobs[slot]);
@@ -81,8 +88,13 @@ impl State {
         if live.has_head {
             tape.delete(level, Key::Head(live.id));
         }
+        // All but a success may be brought back.
+        let has_checkpoint = live.has_checkpoint && state != EndState::Done;
+        if live.has_checkpoint && !has_checkpoint {
+            tape.delete(level, Key::Checkpoint(live.id));
+        }
         let (id, kind) = (live.id, live.kind);
-        let stub = self.hold(&record, queue_no, kind, result.is_some());
+        let stub = self.hold(&record, queue_no, kind, Beside { result: result.is_some(), checkpoint: has_checkpoint });
         self.index.insert(id, Place::Ended(stub));
         tape.put(level, Record::Ended(record));
         if let Some(bytes) = result {
@@ -96,7 +108,7 @@ impl State {
         record: &EndedRecord,
         queue: crate::command::QueueNo,
         kind: u32,
-        has_result: bool,
+        beside: Beside,
     ) -> Slot {
         let stub = Stub {
             id: record.id,
@@ -108,7 +120,8 @@ impl State {
             bytes: record.bytes,
             edits: record.edits,
             attempt_recorded: record.attempt_recorded,
-            has_result,
+            has_result: beside.result,
+            has_checkpoint: beside.checkpoint,
             prev: NONE,
             next: NONE,
         };
@@ -123,6 +136,9 @@ impl State {
             if live.has_head {
                 tape.delete(level, Key::Head(live.id));
             }
+        }
+        if live.has_checkpoint {
+            tape.delete(level, Key::Checkpoint(live.id));
         }
         delete_attempts(live.id, live.attempt_recorded, level, tape);
         self.index.remove(&live.id);
@@ -139,6 +155,9 @@ impl State {
         delete_attempts(stub.id, stub.attempt_recorded, level, tape);
         if stub.has_result {
             tape.delete(level, Key::Result(stub.id));
+        }
+        if stub.has_checkpoint {
+            tape.delete(level, Key::Checkpoint(stub.id));
         }
     }
 
@@ -182,6 +201,7 @@ impl State {
             next: NONE,
             is_new: false,
             has_head: false,
+            has_checkpoint: stub.has_checkpoint,
             is_dirty: false,
         });
         self.index.insert(stub.id, Place::Live(slot));

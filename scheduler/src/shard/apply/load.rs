@@ -5,13 +5,14 @@ use alloc::vec::Vec;
 use super::super::slab::{NONE, Slot};
 use super::super::state::{Live, Place, Spot, State};
 use super::super::tape::Tape;
-use super::as_key;
+use super::{as_key, ends};
 use crate::attempt::Output;
 use crate::change::{Change, Counters, EndedRecord, JobRecord, Key, Record, Setting};
 use crate::command::QueueNo;
 use crate::event::LoadedRecord;
 use crate::job::Name;
 use crate::settings::QueueSettings;
+use crate::state::EndState;
 use crate::time::Now;
 
 impl State {
@@ -59,7 +60,12 @@ impl State {
         let counters = &mut self.queues[queue.0 as usize].counters;
         counters.ends = counters.ends.max(record.key.end_no);
         self.policies_used.extend(record.head.policy);
-        let stub = self.hold(record, queue, kind, matches!(record.output, Output::Bytes(_)));
+        let beside = ends::Beside {
+            result: matches!(record.output, Output::Bytes(_)),
+            // Which of them have one is not loaded, either.
+            checkpoint: record.key.state != EndState::Done && record.head.attempts_ended > 0,
+        };
+        let stub = self.hold(record, queue, kind, beside);
         self.index.insert(record.id, Place::Ended(stub));
     }
 
@@ -96,6 +102,8 @@ impl State {
             is_new: false,
             // It may have none of its own; deleting it is no error then.
             has_head: true,
+            // Nor is this: one that was never begun has none.
+            has_checkpoint: head.attempts_ended > 0,
             is_dirty: false,
         });
         self.next_arrival = self.next_arrival.max(head.arrival.saturating_add(1));

@@ -20,7 +20,7 @@ pub enum Misfit {
     PolicyNumber(u16),
     /// The end's number is out of order, or stands twice.
     EndOrder(u64),
-    /// Attempts, results and heads of their own are not loaded.
+    /// Attempts, results, checkpoints and heads of their own are not loaded.
     NotLoaded,
     /// A number in the head is at the end of its range.
     Range(JobId),
@@ -64,7 +64,9 @@ pub(crate) fn admit(state: &State, record: Record) -> Result<Option<Event>, Misf
         },
         Record::Claims(claims) => LoadedRecord::Claims(claims),
         Record::Order(order) => LoadedRecord::Order(order),
-        Record::Head(..) | Record::Attempt(_) | Record::Result(..) => return Err(Misfit::NotLoaded),
+        Record::Head(..) | Record::Attempt(_) | Record::Result(..) | Record::Checkpoint(..) => {
+            return Err(Misfit::NotLoaded);
+        }
     };
     Ok(Some(Event::Loaded(Box::new(loaded))))
 }
