@@ -128,21 +128,8 @@ impl Guard {
         self.tell(self.judged(outcome));
     }
 
-    /// The outcome as those see it who had asked for the end, and as the kind's own rule does.
     fn judged(&self, outcome: Outcome) -> Outcome {
-        let outcome = seen_from_outside(self.signals.reason(), outcome);
-        let Outcome::Failed { failure, retry: Retry::ByPolicy } = outcome else { return outcome };
-        let rule = || self.rule.map_or(RetryDecision::ByPolicy, |rule| rule(self.failures, &failure));
-        let retry = match catch_unwind(AssertUnwindSafe(rule)) {
-            Ok(RetryDecision::ByPolicy) => Retry::ByPolicy,
-            Ok(RetryDecision::After(delay)) => Retry::After(ms(delay)),
-            Ok(RetryDecision::Never) => Retry::Never,
-            Err(panic) => {
-                error!(id = %self.id, panic = panic_text(panic.as_ref()), "the kind's rule for retries panicked");
-                Retry::ByPolicy
-            }
-        };
-        Outcome::Failed { failure, retry }
+        judged(self.signals.reason(), self.rule, self.failures, self.id, outcome)
     }
 
     fn tell(&self, outcome: Outcome) {
@@ -176,10 +163,35 @@ impl Drop for Guard {
     }
 }
 
+/// The outcome as those see it who had asked for the end, and as the kind's own rule does. Seen so twice, it is the same.
+pub(crate) fn judged(
+    reason: Option<StopReason>,
+    rule: Option<RetryRule>,
+    failures: u32,
+    id: JobId,
+    outcome: Outcome,
+) -> Outcome {
+    let outcome = seen_from_outside(reason, outcome);
+    let Outcome::Failed { failure, retry: Retry::ByPolicy } = outcome else { return outcome };
+    let asked = || rule.map_or(RetryDecision::ByPolicy, |rule| rule(failures, &failure));
+    let retry = match catch_unwind(AssertUnwindSafe(asked)) {
+        Ok(RetryDecision::ByPolicy) => Retry::ByPolicy,
+        Ok(RetryDecision::After(delay)) => Retry::After(ms(delay)),
+        Ok(RetryDecision::Never) => Retry::Never,
+        Err(panic) => {
+            error!(%id, panic = panic_text(panic.as_ref()), "the kind's rule for retries panicked");
+            Retry::ByPolicy
+        }
+    };
+    Outcome::Failed { failure, retry }
+}
+
 /// What an outcome means where someone had asked the attempt to end: a success stays one.
 fn seen_from_outside(reason: Option<StopReason>, outcome: Outcome) -> Outcome {
     match (reason, outcome) {
-        (Some(StopReason::TimedOut), Outcome::Failed { failure, .. }) => timed_out(Some(&failure)),
+        (Some(StopReason::TimedOut), Outcome::Failed { failure, .. }) if failure.kind != FailureKind::TimedOut => {
+            timed_out(Some(&failure))
+        }
         (Some(StopReason::TimedOut), Outcome::Released) => timed_out(None),
         (Some(StopReason::Stopping), Outcome::Failed { .. }) => Outcome::Released,
         (_, outcome) => outcome,

@@ -26,6 +26,7 @@ use crate::error::{ConfigError, JobError, StartError};
 use crate::handler::Registry;
 use crate::job::Job;
 use crate::messages::SupervisorMsg;
+use crate::middleware::Layers;
 use crate::writer::{WriterCore, spawn_inline, spawn_thread};
 
 /// Free bytes on the journal's disk below which new jobs are refused, so that what runs can still be acknowledged.
@@ -42,6 +43,7 @@ pub struct EngineBuilder<A> {
     unknown_kinds: bool,
     single_runtime: bool,
     disk_free_bytes_min: u64,
+    pub(crate) layers: Layers,
 }
 
 impl Default for EngineBuilder<()> {
@@ -56,6 +58,7 @@ impl Default for EngineBuilder<()> {
             unknown_kinds: false,
             single_runtime: false,
             disk_free_bytes_min: DISK_FREE_BYTES_MIN,
+            layers: Layers::default(),
         }
     }
 }
@@ -74,6 +77,7 @@ impl EngineBuilder<()> {
             unknown_kinds: self.unknown_kinds,
             single_runtime: self.single_runtime,
             disk_free_bytes_min: self.disk_free_bytes_min,
+            layers: self.layers,
         }
     }
 }
@@ -166,7 +170,7 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
         let kind_queues = self.kinds.iter().filter_map(|kind| Some((kind.settings.name.clone(), kind.queue.clone()?)));
         let door = Arc::new(Door::new(&settings, kind_queues.collect(), self.disk_free_bytes_min));
         let twin = Arc::new(Mutex::new(MemoryJournal::new()));
-        let registry = Arc::new(self.registry);
+        let registry = Arc::new(self.layers.around(self.registry));
         let workers = self.queues.iter().enumerate().map(|(no, queue)| {
             let (slots, abort_after) = (queue.settings.slots, queue.abort_after);
             let (registry, door, handlers) = (registry.clone(), door.clone(), handlers.clone());
@@ -246,6 +250,7 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
         if let Some(kind) = kinds.into_keys().next().filter(|_| !self.unknown_kinds) {
             return Err(ConfigError::KindWithoutHandler(kind.to_string()));
         }
+        self.layers.check(&self.registry)?;
         let journal = self.journal.take().ok_or(ConfigError::NoJournal)?;
         let queues = self.queues.iter().map(|queue| queue.settings.clone()).collect();
         let seed = std::hash::RandomState::new().build_hasher().finish();

@@ -124,6 +124,12 @@ pub enum ConfigError {
     /// Two handlers for one kind.
     #[error("kind `{0}` has two handlers: a kind names one")]
     HandlerTwice(String),
+    /// Middleware that cannot be around blocking handlers, with one under it.
+    #[error(
+        "kind `{0}` has a blocking handler, and some middleware around it is for async ones only (a tower layer is): put that \
+         around single kinds with `.middleware_for`, or make the handler async"
+    )]
+    BlockingUnderAsync(String),
     /// A handler's queue that is not there.
     #[error("kind `{kind}` goes to queue `{queue}`, and there is no such queue: add it, or configure the kind's queue")]
     HandlerQueue {

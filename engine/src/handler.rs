@@ -119,14 +119,7 @@ fn into_outcome<J: Job>(core: &AttemptCore, result: Result<J::Output, JobError>)
     };
     match serde_json::to_vec(&output) {
         Ok(json) => {
-            let result_bytes_max = core.door.result_bytes_max(&core.lease.queue);
-            let output = match json.as_slice() {
-                b"null" => Output::None,
-                _ if json.len() > result_bytes_max => {
-                    Output::TooLarge { bytes: json.len() as u64, bytes_max: result_bytes_max as u64 }
-                }
-                _ => Output::Bytes(Bytes::from(json)),
-            };
+            let output = output_of(json, core.door.result_bytes_max(&core.lease.queue));
             Outcome::Done { output, follow_ups }
         }
         Err(error) => {
@@ -136,7 +129,31 @@ fn into_outcome<J: Job>(core: &AttemptCore, result: Result<J::Output, JobError>)
     }
 }
 
-fn panicked(panic: Box<dyn Any + Send>) -> Outcome {
+/// An encoded output, as far as it is kept.
+pub(crate) fn output_of(json: Vec<u8>, bytes_max: usize) -> Output {
+    match json.as_slice() {
+        b"null" => Output::None,
+        _ if json.len() > bytes_max => Output::TooLarge { bytes: json.len() as u64, bytes_max: bytes_max as u64 },
+        _ => Output::Bytes(Bytes::from(json)),
+    }
+}
+
+/// The outcome with as much of its output as its queue keeps: not every one is a handler's.
+pub(crate) fn kept(core: &AttemptCore, outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Done { output: Output::Bytes(json), follow_ups } => {
+            let bytes_max = core.door.result_bytes_max(&core.lease.queue);
+            let output = match json.len() {
+                bytes if bytes > bytes_max => Output::TooLarge { bytes: bytes as u64, bytes_max: bytes_max as u64 },
+                _ => Output::Bytes(json),
+            };
+            Outcome::Done { output, follow_ups }
+        }
+        outcome => outcome,
+    }
+}
+
+pub(crate) fn panicked(panic: Box<dyn Any + Send>) -> Outcome {
     let failure = Failure::new(FailureKind::Panic, panic_text(panic.as_ref()));
     // What was thrown may itself panic when it is dropped, and must not take the attempt's report along.
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {

@@ -74,6 +74,7 @@ mod handler;
 mod job;
 mod live;
 mod messages;
+pub mod middleware;
 mod status;
 mod telemetry;
 mod writer;
@@ -90,6 +91,7 @@ pub use error::{ConfigError, ControlError, EnqueueError, JobError, ShutdownError
 pub use filter::{Cursor, Filter, NoCursor};
 pub use handle::JobHandle;
 pub use job::{Draft, Enqueue, Job, new_job_id};
+pub use middleware::{Attempt, AttemptOutcome, Middleware};
 pub use status::{AttemptEnd, JobDetail, JobPage, JobStatus};
 pub use windlass_scheduler::attempt::{Failure, FailureKind};
 pub use windlass_scheduler::change::Counters;
