@@ -24,6 +24,7 @@ use crate::door::Door;
 use crate::engine::{Engine, Inner};
 use crate::error::{ConfigError, JobError, StartError};
 use crate::handler::Registry;
+use crate::hooks::Hooks;
 use crate::job::Job;
 use crate::messages::SupervisorMsg;
 use crate::middleware::Layers;
@@ -44,6 +45,7 @@ pub struct EngineBuilder<A> {
     single_runtime: bool,
     disk_free_bytes_min: u64,
     pub(crate) layers: Layers,
+    pub(crate) hooks: Hooks,
 }
 
 impl Default for EngineBuilder<()> {
@@ -59,6 +61,7 @@ impl Default for EngineBuilder<()> {
             single_runtime: false,
             disk_free_bytes_min: DISK_FREE_BYTES_MIN,
             layers: Layers::default(),
+            hooks: Hooks::default(),
         }
     }
 }
@@ -78,6 +81,7 @@ impl EngineBuilder<()> {
             single_runtime: self.single_runtime,
             disk_free_bytes_min: self.disk_free_bytes_min,
             layers: self.layers,
+            hooks: self.hooks,
         }
     }
 }
@@ -168,7 +172,8 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
         let single_runtime = self.single_runtime || is_paused();
         let (settings, journal) = self.check()?;
         let kind_queues = self.kinds.iter().filter_map(|kind| Some((kind.settings.name.clone(), kind.queue.clone()?)));
-        let door = Arc::new(Door::new(&settings, kind_queues.collect(), self.disk_free_bytes_min));
+        let hooks = Arc::new(self.hooks.start(&handlers));
+        let door = Arc::new(Door::new(&settings, kind_queues.collect(), self.disk_free_bytes_min, hooks));
         let twin = Arc::new(Mutex::new(MemoryJournal::new()));
         let registry = Arc::new(self.layers.around(self.registry));
         let workers = self.queues.iter().enumerate().map(|(no, queue)| {
@@ -256,6 +261,7 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
         let seed = std::hash::RandomState::new().build_hasher().finish();
         let mut settings = ShardSettings::new(0, seed, queues, handled);
         settings.unknown_kinds = self.unknown_kinds;
+        settings.notices = self.hooks.notices();
         Ok((settings, journal))
     }
 

@@ -23,6 +23,7 @@ use windlass_scheduler::settings::{Level, ShardSettings};
 use windlass_storage::{Reader, StorageError};
 
 use crate::error::{ControlError, EnqueueError};
+use crate::hooks::Teller;
 use crate::live::LiveTable;
 use crate::messages::{Question, QueueMsg, ReplyTo, Ticket};
 
@@ -102,10 +103,16 @@ pub(crate) struct Door {
     pub(crate) orders: DashSet<OrderId>,
     /// Some order came on, or ended.
     pub(crate) orders_moved: watch::Sender<()>,
+    pub(crate) hooks: Arc<Teller>,
 }
 
 impl Door {
-    pub(crate) fn new(settings: &ShardSettings, kind_queues: BTreeMap<Name, String>, free_bytes_min: u64) -> Self {
+    pub(crate) fn new(
+        settings: &ShardSettings,
+        kind_queues: BTreeMap<Name, String>,
+        free_bytes_min: u64,
+        hooks: Arc<Teller>,
+    ) -> Self {
         let limits = |queue: &windlass_scheduler::settings::QueueSettings| QueueLimits {
             level: queue.level,
             payload_bytes_max: queue.payload_bytes_max,
@@ -133,6 +140,7 @@ impl Door {
             live: Arc::new(LiveTable::default()),
             orders: DashSet::new(),
             orders_moved: watch::Sender::new(()),
+            hooks,
         }
     }
 

@@ -1,12 +1,13 @@
 //! What a shard asks of its driver, once the step it depends on is durable enough, and the waves that make it so.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::attempt::{Failure, Output};
 use crate::change::{Change, EndedKey};
 use crate::command::{QueueNo, Request, TimerClass};
-use crate::job::JobId;
+use crate::job::{Body, JobId, Name};
 use crate::lease::{Lease, LeaseToken, StopReason};
 use crate::order::{Order, OrderProgress};
 use crate::refusal::Refusal;
@@ -68,6 +69,8 @@ pub enum Effect {
         /// Why.
         reason: StopReason,
     },
+    /// Tell those who want to know. Only made where [`notices`](crate::settings::ShardSettings::notices) ask for it.
+    Notice(Box<Notice>),
     /// Fire this queue's timer of this class then; it replaces the one before. `None`: not at all.
     Arm {
         /// The queue.
@@ -76,6 +79,41 @@ pub enum Effect {
         class: TimerClass,
         /// When.
         at: Option<Deadline>,
+    },
+}
+
+/// Something that happened to a job, and is remembered at its queue's level.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// What happened.
+    pub what: NoticeOf,
+    /// The job.
+    pub id: JobId,
+    /// Its kind.
+    pub kind: Name,
+    /// Its queue.
+    pub queue: Name,
+    /// The number of the attempt that ended, from 1.
+    pub attempt: u32,
+    /// Failures that count for the retry policy, this one included.
+    pub failures: u32,
+    /// Why it failed.
+    pub failure: Failure,
+    /// When the job was accepted.
+    pub created: Timestamp,
+    /// Payload and labels.
+    pub body: Arc<Body>,
+}
+
+/// What a [`Notice`] is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoticeOf {
+    /// The job is dead.
+    Dead,
+    /// The attempt failed, and the job runs again after this many milliseconds.
+    Retry {
+        /// The delay.
+        delay_ms: u64,
     },
 }
 

@@ -184,6 +184,17 @@ pub struct ShardSettings {
     pub bulk_bytes_max: usize,
     /// A job lost this often, the last time as the only running suspect, is dead: it kills the process.
     pub lost_max: u32,
+    /// What somebody wants to be told of.
+    pub notices: Notices,
+}
+
+/// Which events somebody wants to be told of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Notices {
+    /// Jobs that become dead letters.
+    pub dead: bool,
+    /// Failed attempts that are retried.
+    pub retry: bool,
 }
 
 impl ShardSettings {
@@ -200,6 +211,7 @@ impl ShardSettings {
             bulk_jobs_max: 100_000,
             bulk_bytes_max: 64 << 20,
             lost_max: 3,
+            notices: Notices { dead: false, retry: false },
         }
     }
 }

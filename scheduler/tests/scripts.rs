@@ -24,7 +24,7 @@ use windlass_scheduler::command::{Command, QueueNo, Request, Submit, TimerClass}
 use windlass_scheduler::job::{Body, JobId, Name, NewJob, Priority, When};
 use windlass_scheduler::lease::LeaseToken;
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
-use windlass_scheduler::settings::{Keep, KeepDone, Level, QueueSettings, ShardSettings, WhenFull};
+use windlass_scheduler::settings::{Keep, KeepDone, Level, Notices, QueueSettings, ShardSettings, WhenFull};
 use windlass_scheduler::time::{Mono, Now, Timestamp};
 
 use self::common::{Driver, id};
@@ -361,12 +361,16 @@ fn tell(text: &str) -> String {
                 is_expected = true;
             }
             _ if line.is_empty() || line.starts_with('#') => {}
-            _ if ["queue", "kind", "bulk_jobs_max"].iter().any(|word| line.starts_with(word)) => {
+            _ if ["queue", "kind", "bulk_jobs_max", "notices"].iter().any(|word| line.starts_with(word)) => {
                 assert!(script.driver.is_none(), "the settings come first");
                 let words = Words::new(line);
                 match words.word(0) {
                     "kind" => script.kind(&words),
                     "queue" => script.settings.queues.push(queue_settings(&words)),
+                    "notices" => {
+                        let is_wanted = |what| words.words.contains(&what);
+                        script.settings.notices = Notices { dead: is_wanted("dead"), retry: is_wanted("retry") };
+                    }
                     _ => script.settings.bulk_jobs_max = words.number(1) as usize,
                 }
             }

@@ -20,6 +20,7 @@ use windlass_storage::{Append, Batch, CommitNo, Journal, MemoryJournal};
 
 use crate::attempt::End;
 use crate::clock::Clocks;
+use crate::hooks::Teller;
 use crate::live::LiveTable;
 use crate::messages::{Question, QueueMsg, ReplyTo, SchedulerMsg, SupervisorMsg, Ticket, WorkerMsg, WriterMsg};
 use crate::writer::WriterHandle;
@@ -43,6 +44,7 @@ pub(crate) struct QueueParts {
     pub(crate) scheduler: ActorRef<SchedulerMsg>,
     pub(crate) supervisor: ActorRef<SupervisorMsg>,
     pub(crate) live: Arc<LiveTable>,
+    pub(crate) hooks: Arc<Teller>,
 }
 
 /// Someone who waits. The ticket goes with the answer.
@@ -396,6 +398,7 @@ impl QueueState {
                     let _ = worker.send_message(WorkerMsg::Stop { id, token, reason });
                 }
             }
+            Effect::Notice(notice) => self.parts.hooks.tell(notice),
             Effect::Arm { queue, class, at } => {
                 let _ = self.parts.scheduler.send_message(SchedulerMsg::Arm { queue, class, at });
             }

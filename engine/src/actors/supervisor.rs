@@ -281,6 +281,7 @@ impl SupervisorState {
             scheduler: scheduler.clone(),
             supervisor: myself.clone(),
             live: self.door.live.clone(),
+            hooks: self.door.hooks.clone(),
         };
         let (queue, _) = Actor::spawn_linked(None, QueueActor, parts, myself.get_cell()).await?;
         if self.writer.send(WriterMsg::Attach(queue.clone())).is_err() {

@@ -7,6 +7,7 @@ pub(crate) mod due;
 pub(crate) mod end;
 pub(crate) mod load;
 pub(crate) mod look;
+pub(crate) mod notice;
 pub(crate) mod orders;
 pub(crate) mod retain;
 pub(crate) mod steer;

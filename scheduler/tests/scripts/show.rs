@@ -33,6 +33,11 @@ impl Script {
                     format!("run {}", runs.collect::<Vec<_>>().join(", "))
                 }
                 Effect::Stop { id, reason, .. } => format!("stop {}: {reason:?}", self.name(id)),
+                Effect::Notice(notice) => {
+                    let (name, failure) = (self.name(notice.id), &notice.failure);
+                    let (attempt, failures) = (notice.attempt, notice.failures);
+                    format!("tell {name} ({attempt}): {:?}, failures {failures}, {failure}", notice.what)
+                }
                 Effect::Arm { .. } => continue,
             };
             self.say(&text);

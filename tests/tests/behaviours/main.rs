@@ -13,6 +13,7 @@ mod evolution;
 mod find;
 mod follow_ups;
 mod gate;
+mod hooks;
 mod kinds;
 mod lease;
 mod lifecycle;

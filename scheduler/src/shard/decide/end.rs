@@ -6,11 +6,12 @@ use alloc::string::String;
 use super::super::outbox::Mark;
 use super::super::slab::Slot;
 use super::super::state::State;
+use super::notice::tell;
 use super::submit::follow_ups;
 use super::{Decision, end_job};
 use crate::attempt::{Failure, FailureKind, Outcome, Output, Retry};
 use crate::command::Request;
-use crate::effect::Answer;
+use crate::effect::{Answer, NoticeOf};
 use crate::event::Event;
 use crate::job::JobId;
 use crate::lease::LeaseToken;
@@ -69,6 +70,8 @@ fn failed(state: &State, slot: Slot, failure: Failure, retry: Retry, now: Now, d
         (Retry::Never, _) | (_, None) => None,
         (Retry::ByPolicy, Some(delay_ms)) | (Retry::After(delay_ms), Some(_)) => Some(delay_ms),
     };
+    let what = delay_ms.map_or(NoticeOf::Dead, |delay_ms| NoticeOf::Retry { delay_ms });
+    tell(state, slot, what, &failure, true, decision);
     close(slot, Some(failure.clone()), now, true, decision);
     match delay_ms {
         Some(delay_ms) => decision.events.push(Event::Delayed { slot, delay_ms, now, is_retry: true }),

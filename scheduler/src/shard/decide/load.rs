@@ -8,11 +8,12 @@ use super::super::outbox::Mark;
 use super::super::slab::Slot;
 use super::super::state::State;
 use super::claim::claims_no;
+use super::notice::tell;
 use super::{Decision, end_job};
 use crate::attempt::{Failure, FailureKind, Output};
 use crate::change::{Claim, Claims};
 use crate::command::QueueNo;
-use crate::effect::Effect;
+use crate::effect::{Effect, NoticeOf};
 use crate::event::Event;
 use crate::job::JobId;
 use crate::lease::{LeaseToken, StopReason};
@@ -107,6 +108,7 @@ fn lost(state: &State, adopted: &[Vec<Claim>; 2], now: Now, decision: &mut Decis
         } else if job.lost + 1 >= state.settings.lost_max && job.is_suspect() && suspects == 1 {
             let message = format!("killed the process: {} attempts lost in a row, the last one alone", job.lost + 1);
             let failure = Failure::new(FailureKind::Lost, message);
+            tell(state, *slot, NoticeOf::Dead, &failure, false, decision);
             end_job(state, *slot, EndState::Dead, now, Output::None, Some(failure), decision);
         } else {
             decision.events.push(Event::Returned { slot: *slot, arrival: job.arrival, now });
