@@ -23,6 +23,7 @@ mod orders;
 mod overdraft;
 mod pause;
 mod priority;
+mod progress;
 mod rebuild;
 mod recovery;
 mod retention;
