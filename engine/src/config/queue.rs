@@ -1,0 +1,124 @@
+//! One queue, as a user says it.
+//!
+//! Owns what makes a queue's settings sound. Never looks at other queues: names that stand twice are seen where all come together.
+
+use std::time::Duration;
+
+use windlass_scheduler::job::{Name, Priority};
+use windlass_scheduler::settings::{Level, QueueSettings, WhenFull};
+
+use super::range::{CONCURRENCY_MAX, TIMEOUT_MS_MAX, in_range};
+use super::retention::Retention;
+use super::retry::RetryPolicy;
+use super::{SEC, ms};
+use crate::error::ConfigError;
+
+/// One queue: a workload with its own concurrency, urgency, patience and durability.
+#[derive(Clone, Debug)]
+pub struct QueueConfig {
+    pub(crate) settings: QueueSettings,
+    pub(crate) abort_after: Duration,
+    name: String,
+}
+
+impl QueueConfig {
+    /// A queue with the defaults: 16 attempts at once, `Durable`, a million jobs deep, refusing when full, no attempt
+    /// timeout, payloads up to 256 KiB, outputs up to 64 KiB.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self { settings: QueueSettings::new(Name::from(name)), abort_after: SEC * 10, name: name.to_owned() }
+    }
+
+    /// How many attempts may run at once.
+    #[must_use]
+    pub const fn concurrency(mut self, attempts: u32) -> Self {
+        self.settings.slots = attempts;
+        self
+    }
+
+    /// The priority of jobs that state none.
+    #[must_use]
+    pub const fn priority(mut self, priority: Priority) -> Self {
+        self.settings.priority = priority;
+        self
+    }
+
+    /// The retry policy of jobs that bring none, looked up at each failure: a changed one counts for waiting jobs too.
+    #[must_use]
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.settings.retry = policy.into_core();
+        self
+    }
+
+    /// How long an attempt may run before it is cancelled. Unset: for ever.
+    #[must_use]
+    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeout_ms = Some(ms(timeout));
+        self
+    }
+
+    /// How long after its cancellation an async attempt is dropped; 10 s unless said. Blocking code cannot be dropped: it
+    /// keeps its slot until it ends.
+    #[must_use]
+    pub const fn abort_after(mut self, grace: Duration) -> Self {
+        self.abort_after = grace;
+        self
+    }
+
+    /// What `Ok` means: named by what it loses.
+    #[must_use]
+    pub const fn durability(mut self, level: Level) -> Self {
+        self.settings.level = level;
+        self
+    }
+
+    /// How many jobs may wait before new ones are refused.
+    #[must_use]
+    pub const fn depth_max(mut self, jobs: u64) -> Self {
+        self.settings.depth_max = jobs;
+        self
+    }
+
+    /// Lets up to so many callers wait for room in the full queue, instead of refusing them.
+    #[must_use]
+    pub const fn wait_when_full(mut self, waiters_max: usize) -> Self {
+        self.settings.when_full = WhenFull::Wait { waiters_max };
+        self
+    }
+
+    /// The largest payload, tags and labels included, in bytes. A larger one is refused.
+    #[must_use]
+    pub const fn payload_bytes_max(mut self, bytes: usize) -> Self {
+        self.settings.payload_bytes_max = bytes;
+        self
+    }
+
+    /// The largest output in bytes. A larger one is not kept; its job is done all the same.
+    #[must_use]
+    pub const fn result_bytes_max(mut self, bytes: usize) -> Self {
+        self.settings.result_bytes_max = bytes;
+        self
+    }
+
+    /// What is retained of jobs that ended.
+    #[must_use]
+    pub const fn retention(mut self, retention: Retention) -> Self {
+        self.settings.retention = retention.core;
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if !Name::is_valid(&self.name) {
+            return Err(ConfigError::Name { what: "queue", name: self.name.clone(), bytes_max: Name::BYTES_MAX });
+        }
+        let settings = &self.settings;
+        let ranges = [
+            ("concurrency", u64::from(settings.slots), 1, CONCURRENCY_MAX),
+            ("depth_max", settings.depth_max, 1, u64::from(u32::MAX)),
+            ("payload_bytes_max", settings.payload_bytes_max as u64, 1, 16 << 20),
+            ("result_bytes_max", settings.result_bytes_max as u64, 0, 16 << 20),
+            ("attempt_timeout in ms", settings.timeout_ms.unwrap_or(1), 1, TIMEOUT_MS_MAX),
+        ];
+        in_range("queue", &self.name, &ranges)
+    }
+}
