@@ -102,6 +102,8 @@ pub struct QueueSettings {
     pub retry: RetryPolicy,
     /// How long an attempt may run in milliseconds, for jobs that do not say; `None`: for ever.
     pub timeout_ms: Option<u64>,
+    /// How long a ready job may wait, in milliseconds, before the queue counts as late; `None`: nothing is promised.
+    pub start_within_ms: Option<u64>,
     /// What Ok means.
     pub level: Level,
     /// Jobs that may wait (ready, delayed or parked) before new ones are refused.
@@ -117,7 +119,7 @@ pub struct QueueSettings {
 }
 
 impl QueueSettings {
-    /// A queue with the defaults: 16 at once, durable, a million jobs deep, no timeout.
+    /// A queue with the defaults: 16 at once, durable, a million jobs deep, no timeout, no promise.
     #[must_use]
     pub fn new(name: Name) -> Self {
         Self {
@@ -126,6 +128,7 @@ impl QueueSettings {
             priority: Priority::NORMAL,
             retry: RetryPolicy::default(),
             timeout_ms: None,
+            start_within_ms: None,
             level: Level::Durable,
             depth_max: 1_000_000,
             when_full: WhenFull::Refuse,

@@ -113,6 +113,10 @@ pub struct QueueStats {
     /// For how long the oldest ready job has been ready, in milliseconds, of the jobs that are next at their priority.
     /// Starts anew with the process.
     pub oldest_ready_ms: Option<u64>,
+    /// How long a ready job may wait, in milliseconds, as the queue promises.
+    pub start_within_ms: Option<u64>,
+    /// Whether a ready job has waited longer than that, a paused queue's as well: whoever waits does not care why.
+    pub is_late: bool,
     /// Throughput: jobs that succeeded in the last 60 seconds, by the monotonic clock. Starts anew with the process.
     pub done_last_minute: u64,
     /// Attempts that failed in the last 60 seconds, by the monotonic clock. Starts anew with the process.

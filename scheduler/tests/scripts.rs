@@ -82,6 +82,7 @@ fn queue_settings(words: &Words<'_>) -> QueueSettings {
             "depth" => queue.depth_max = number(),
             "wait" => queue.when_full = WhenFull::Wait { waiters_max: value.parse().unwrap() },
             "timeout" => queue.timeout_ms = Some(number()),
+            "within" => queue.start_within_ms = Some(number()),
             "retry" => queue.retry = retry(value),
             "level" => {
                 let level = |level: &Level| format!("{level:?}").to_lowercase() == *value;

@@ -74,9 +74,13 @@ impl Script {
                 let kept = (stats.done, stats.dead, stats.cancelled, stats.expired);
                 let paused = if stats.paused { ", paused" } else { "" };
                 let (enqueued, purged) = (stats.totals.enqueued, stats.totals.purged);
+                let promise = stats.start_within_ms.map_or_else(String::new, |within| {
+                    let waited = stats.oldest_ready_ms.map_or("none".to_owned(), |ms| ms.to_string());
+                    format!(", oldest {waited} of {within} ms{}", if stats.is_late { ", late" } else { "" })
+                });
                 format!(
                     "{asked}: delayed, ready, running, parked {live:?}; done, dead, cancelled, expired {kept:?}; \
-                     {enqueued} enqueued, {purged} purged, {} wait{paused}",
+                     {enqueued} enqueued, {purged} purged, {} wait{paused}{promise}",
                     stats.waiting_callers
                 )
             }

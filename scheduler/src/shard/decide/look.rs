@@ -109,6 +109,8 @@ fn is_meant(state: &State, filter: &Filter, live: &Live) -> bool {
 /// The numbers of one queue.
 pub(crate) fn stats_of(state: &State, queue: &Queue, waiting_callers: usize, now: Now) -> QueueStats {
     let since = queue.lanes.iter().flat_map(Line::fronts).map(|slot| state.jobs[slot].clock_ms).min();
+    let oldest_ready_ms = since.map(|since| now.mono.0.saturating_sub(since.max(0).unsigned_abs()));
+    let start_within_ms = queue.settings.start_within_ms;
     QueueStats {
         queue: queue.settings.name.clone(),
         delayed: queue.delayed,
@@ -119,7 +121,9 @@ pub(crate) fn stats_of(state: &State, queue: &Queue, waiting_callers: usize, now
         dead: queue.ended[1].count,
         cancelled: queue.ended[2].count,
         expired: queue.ended[3].count,
-        oldest_ready_ms: since.map(|since| now.mono.0.saturating_sub(since.max(0).unsigned_abs())),
+        oldest_ready_ms,
+        start_within_ms,
+        is_late: oldest_ready_ms.zip(start_within_ms).is_some_and(|(waited, promised)| waited > promised),
         done_last_minute: queue.done.last_minute(now.mono),
         failed_last_minute: queue.failed.last_minute(now.mono),
         paused: queue.paused,
