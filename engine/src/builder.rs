@@ -1,6 +1,5 @@
 //! From a description to a running engine: parse, do not validate later.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex};
@@ -10,15 +9,14 @@ use ractor::{Actor, ActorRef};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use windlass_scheduler::command::QueueNo;
-use windlass_scheduler::job::Name;
-use windlass_scheduler::settings::{KindSettings, ShardSettings};
+use windlass_scheduler::settings::{Notices, ShardSettings};
 use windlass_storage::{Journal, MemoryJournal};
 
 use crate::actors::supervisor::{Supervisor, SupervisorParts, WorkerPlan};
 use crate::actors::worker::WorkerParts;
 use crate::attempt::Ends;
 use crate::clock::{Clock, Clocks, SystemClock, is_paused};
-use crate::config::{KindConfig, QueueConfig};
+use crate::config::{EngineConfig, KindConfig, Plan, QueueConfig};
 use crate::context::Context;
 use crate::door::Door;
 use crate::engine::{Engine, Inner};
@@ -30,20 +28,16 @@ use crate::messages::SupervisorMsg;
 use crate::middleware::Layers;
 use crate::writer::{WriterCore, spawn_inline, spawn_thread};
 
-/// Free bytes on the journal's disk below which new jobs are refused, so that what runs can still be acknowledged.
-const DISK_FREE_BYTES_MIN: u64 = 256 << 20;
-
 /// An engine to be. Everything is checked by [`start`](Self::start), and nothing happens before.
 pub struct EngineBuilder<A> {
     app: Arc<A>,
     journal: Option<Box<dyn Journal>>,
-    queues: Vec<QueueConfig>,
-    kinds: Vec<KindConfig>,
+    /// What the code says.
+    code: EngineConfig,
+    /// What was read.
+    files: Vec<EngineConfig>,
     registry: Registry,
     clock: Arc<dyn Clock>,
-    unknown_kinds: bool,
-    single_runtime: bool,
-    disk_free_bytes_min: u64,
     pub(crate) layers: Layers,
     pub(crate) hooks: Hooks,
 }
@@ -53,13 +47,10 @@ impl Default for EngineBuilder<()> {
         Self {
             app: Arc::new(()),
             journal: None,
-            queues: Vec::new(),
-            kinds: Vec::new(),
+            code: EngineConfig::default(),
+            files: Vec::new(),
             registry: Registry::default(),
             clock: Arc::new(SystemClock),
-            unknown_kinds: false,
-            single_runtime: false,
-            disk_free_bytes_min: DISK_FREE_BYTES_MIN,
             layers: Layers::default(),
             hooks: Hooks::default(),
         }
@@ -73,13 +64,10 @@ impl EngineBuilder<()> {
         EngineBuilder {
             app: Arc::new(app),
             journal: self.journal,
-            queues: self.queues,
-            kinds: self.kinds,
+            code: self.code,
+            files: self.files,
             registry: self.registry,
             clock: self.clock,
-            unknown_kinds: self.unknown_kinds,
-            single_runtime: self.single_runtime,
-            disk_free_bytes_min: self.disk_free_bytes_min,
             layers: self.layers,
             hooks: self.hooks,
         }
@@ -97,15 +85,37 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
     /// A queue.
     #[must_use]
     pub fn queue(mut self, queue: QueueConfig) -> Self {
-        self.queues.push(queue);
+        self.code.queues.push(queue);
         self
     }
 
     /// Settings of a kind, where its queue's do not fit.
     #[must_use]
     pub fn kind(mut self, kind: KindConfig) -> Self {
-        self.kinds.push(kind);
+        self.code.kinds.push(kind);
         self
+    }
+
+    /// What was read from a file, beside what the code says. May come more than once, if nothing is said twice.
+    #[must_use]
+    pub fn config(mut self, config: EngineConfig) -> Self {
+        self.files.push(config);
+        self
+    }
+
+    /// What the engine would go by: code and files together, checked, with the defaults filled in, and each kind that has a
+    /// handler with its queue. What is unset has no default: a queue with no `attempt_timeout` lets attempts run for ever.
+    ///
+    /// # Errors
+    /// What [`start`](Self::start) would refuse.
+    pub fn effective_config(&self) -> Result<EngineConfig, ConfigError> {
+        Ok(self.plan()?.config)
+    }
+
+    fn plan(&self) -> Result<Plan, ConfigError> {
+        let plan = Plan::new(&self.code, &self.files, &self.registry.kinds)?;
+        self.layers.check(&self.registry)?;
+        Ok(plan)
     }
 
     /// The async handler of a kind. It runs on the tokio runtime that calls [`start`](Self::start).
@@ -135,7 +145,7 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
     /// Accepts jobs of kinds that have no handler here, and parks them until an engine has one. Otherwise they are refused.
     #[must_use]
     pub fn allow_unknown_kinds(mut self) -> Self {
-        self.unknown_kinds = true;
+        self.code.wide.allow_unknown_kinds = Some(true);
         self
     }
 
@@ -151,7 +161,7 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
     /// itself.
     #[must_use]
     pub fn single_runtime(mut self) -> Self {
-        self.single_runtime = true;
+        self.code.wide.single_runtime = Some(true);
         self
     }
 
@@ -159,7 +169,7 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
     /// the acknowledgements of jobs that were accepted.
     #[must_use]
     pub fn disk_free_bytes_min(mut self, bytes: u64) -> Self {
-        self.disk_free_bytes_min = bytes;
+        self.code.wide.disk_free_bytes_min = Some(bytes);
         self
     }
 
@@ -169,14 +179,15 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
     /// [`StartError`]: nothing has run then.
     pub async fn start(mut self) -> Result<Engine, StartError> {
         let handlers = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
-        let single_runtime = self.single_runtime || is_paused();
-        let (settings, journal) = self.check()?;
-        let kind_queues = self.kinds.iter().filter_map(|kind| Some((kind.settings.name.clone(), kind.queue.clone()?)));
+        let plan = self.plan()?;
+        let journal = self.journal.take().ok_or(ConfigError::NoJournal)?;
+        let single_runtime = plan.config.wide.single_runtime.unwrap_or_default() || is_paused();
+        let settings = shard_settings(&plan, self.hooks.notices());
         let hooks = Arc::new(self.hooks.start(&handlers));
-        let door = Arc::new(Door::new(&settings, kind_queues.collect(), self.disk_free_bytes_min, hooks));
+        let door = Arc::new(Door::new(&settings, plan.kind_queues().collect(), plan.disk_free_bytes_min(), hooks));
         let twin = Arc::new(Mutex::new(MemoryJournal::new()));
         let registry = Arc::new(self.layers.around(self.registry));
-        let workers = self.queues.iter().enumerate().map(|(no, queue)| {
+        let workers = plan.config.queues.iter().enumerate().map(|(no, queue)| {
             let (slots, abort_after) = (queue.settings.slots, queue.abort_after);
             let (registry, door, handlers) = (registry.clone(), door.clone(), handlers.clone());
             let ends = Arc::<Ends>::default();
@@ -219,66 +230,20 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
         let mut supervisor = if single_runtime { spawn_here(parts()).await? } else { spawn_apart(parts).await? };
         outcome.await.map_err(|_| StartError::Thread("the supervisor ended while starting".to_owned()))??;
         match supervisor.0.take() {
-            Some(supervisor) => Ok(Engine::new(Inner { door, supervisor, handlers })),
+            Some(supervisor) => Ok(Engine::new(Inner { door, supervisor, handlers, config: plan.config })),
             None => Err(StartError::Thread("the supervisor did not start".to_owned())),
         }
     }
+}
 
-    fn check(&mut self) -> Result<(ShardSettings, Box<dyn Journal>), ConfigError> {
-        if self.queues.is_empty() {
-            return Err(ConfigError::NoQueue);
-        }
-        let mut names = BTreeSet::new();
-        for queue in &self.queues {
-            queue.check()?;
-            if !names.insert(queue.settings.name.clone()) {
-                return Err(ConfigError::QueueTwice(queue.settings.name.to_string()));
-            }
-        }
-        let mut kinds = self.check_kinds(&names)?;
-        let mut handled = Vec::new();
-        for (kind, queue) in &self.registry.kinds {
-            if !Name::is_valid(kind) {
-                let name = (*kind).to_owned();
-                return Err(ConfigError::Name { what: "kind", name, bytes_max: Name::BYTES_MAX });
-            }
-            let name = Name::from(*kind);
-            if handled.iter().any(|other: &KindSettings| other.name == name) {
-                return Err(ConfigError::HandlerTwice((*kind).to_owned()));
-            }
-            let configured = kinds.remove(&name);
-            if configured.as_ref().is_none_or(|kind| kind.queue.is_none()) && !names.contains(&Name::from(*queue)) {
-                return Err(ConfigError::HandlerQueue { kind: (*kind).to_owned(), queue: (*queue).to_owned() });
-            }
-            handled.push(configured.map_or_else(|| KindSettings::new(name), |kind| kind.settings));
-        }
-        if let Some(kind) = kinds.into_keys().next().filter(|_| !self.unknown_kinds) {
-            return Err(ConfigError::KindWithoutHandler(kind.to_string()));
-        }
-        self.layers.check(&self.registry)?;
-        let journal = self.journal.take().ok_or(ConfigError::NoJournal)?;
-        let queues = self.queues.iter().map(|queue| queue.settings.clone()).collect();
-        let seed = std::hash::RandomState::new().build_hasher().finish();
-        let mut settings = ShardSettings::new(0, seed, queues, handled);
-        settings.unknown_kinds = self.unknown_kinds;
-        settings.notices = self.hooks.notices();
-        Ok((settings, journal))
-    }
-
-    /// The kinds that are configured, each once, and with a queue that there is.
-    fn check_kinds(&self, queues: &BTreeSet<Name>) -> Result<BTreeMap<Name, KindConfig>, ConfigError> {
-        let mut kinds = BTreeMap::new();
-        for kind in &self.kinds {
-            kind.check()?;
-            if let Some(queue) = kind.queue.as_ref().filter(|queue| !queues.contains(&Name::from(queue.as_str()))) {
-                return Err(ConfigError::HandlerQueue { kind: kind.settings.name.to_string(), queue: queue.clone() });
-            }
-            if kinds.insert(kind.settings.name.clone(), kind.clone()).is_some() {
-                return Err(ConfigError::KindTwice(kind.settings.name.to_string()));
-            }
-        }
-        Ok(kinds)
-    }
+/// What the core is started with.
+fn shard_settings(plan: &Plan, notices: Notices) -> ShardSettings {
+    let queues = plan.config.queues.iter().map(|queue| queue.settings.clone()).collect();
+    let seed = std::hash::RandomState::new().build_hasher().finish();
+    let mut settings = ShardSettings::new(0, seed, queues, plan.handled.clone());
+    settings.unknown_kinds = plan.config.wide.allow_unknown_kinds.unwrap_or_default();
+    settings.notices = notices;
+    settings
 }
 
 /// A supervisor that belongs to nobody yet: dropped so, it stops.

@@ -1,12 +1,30 @@
-//! What a user sets: queues, retries, retention. Every limit has its unit in its name, a default that is safe, and a reason.
+//! What a user sets: queues, kinds, retries, retention. Every limit has its unit in its name, a default that is safe, and a
+//! reason.
 //!
-//! Owns the checks: what leaves here as settings of the core is sound. Never reads files (that is a later release's).
+//! Owns the checks: what leaves here as settings of the core is sound, whether it came from code or from a file. Never acts
+//! on it.
+//!
+//! # In code
+//!
+//! ```
+//! use windlass::{Engine, MIN, Priority, QueueConfig, RetryPolicy, SEC};
+//!
+//! let mails = QueueConfig::new("critical-email").priority(Priority::URGENT).start_within(SEC * 30);
+//! let config = Engine::builder()
+//!     .queue(mails.retry(RetryPolicy::exponential(SEC).cap(MIN).attempts(8)))
+//!     .effective_config()?;
+//! assert_eq!(config.queue_names().collect::<Vec<_>>(), ["critical-email"]);
+//! # Ok::<(), windlass::ConfigError>(())
+//! ```
 
+#[cfg(feature = "config-file")]
+pub(crate) mod file;
 mod kind;
 mod queue;
 mod range;
 mod retention;
 mod retry;
+mod whole;
 
 use std::time::Duration;
 
@@ -14,6 +32,8 @@ pub use kind::KindConfig;
 pub use queue::QueueConfig;
 pub use retention::Retention;
 pub use retry::{RetryDecision, RetryPolicy};
+pub(crate) use whole::Plan;
+pub use whole::{ConfigPlace, EngineConfig};
 
 /// One second, for durations that read well: `SEC * 2`.
 pub const SEC: Duration = Duration::from_secs(1);

@@ -15,6 +15,7 @@ use windlass_scheduler::state::EndState;
 use windlass_storage::{Reader, StorageError};
 
 use crate::builder::EngineBuilder;
+use crate::config::EngineConfig;
 use crate::door::{Door, Health, WatchGuard};
 use crate::error::{ControlError, EnqueueError, ShutdownError, WaitError};
 use crate::handle::JobHandle;
@@ -39,6 +40,8 @@ pub(crate) struct Inner {
     pub(crate) supervisor: ActorRef<SupervisorMsg>,
     /// Where blocking reads go.
     pub(crate) handlers: Handle,
+    /// What it goes by.
+    pub(crate) config: EngineConfig,
 }
 
 impl Drop for Inner {
@@ -192,6 +195,12 @@ impl Engine {
             Ok(Ending { id, state: key.state, output, failure: record.failure })
         };
         self.desk().read(queue, read).await
+    }
+
+    /// What the engine goes by: see [`EngineBuilder::effective_config`].
+    #[must_use]
+    pub fn config(&self) -> &EngineConfig {
+        &self.inner.config
     }
 
     /// Whether the engine serves, and if not, why and since when.

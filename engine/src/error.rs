@@ -8,7 +8,9 @@ use windlass_scheduler::job::JobId;
 use windlass_scheduler::refusal::Refusal;
 use windlass_storage::{LoadError, OpenError, StorageError};
 
-use crate::config::ms;
+#[cfg(feature = "config-file")]
+pub use crate::config::file::{ConfigFileError, ConfigProblem};
+use crate::config::{ConfigPlace, ms};
 
 /// What a handler says where it does not succeed. Every error type becomes one with `?` and is then retried by the policy.
 ///
@@ -112,6 +114,42 @@ pub enum ConfigError {
         /// The most allowed.
         max: u64,
     },
+    /// A first delay that its cap never lets happen.
+    #[error(
+        "{what} `{name}`: the first retry comes after {first_ms} ms, over the cap of {cap_ms} ms: lower it, or raise the cap"
+    )]
+    FirstOverCap {
+        /// What has the policy: a queue or a kind.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// The first delay in milliseconds.
+        first_ms: u64,
+        /// The cap in milliseconds.
+        cap_ms: u64,
+    },
+    /// The same setting in code and in a file, or in two files.
+    #[error("{what} is configured twice, in {first} and in {second}: take one of them out")]
+    Twice {
+        /// Which.
+        what: String,
+        /// Where it stands.
+        first: ConfigPlace,
+        /// Where it stands as well.
+        second: ConfigPlace,
+    },
+    /// A setting from a file that does not fit the rest of the engine.
+    #[error("{place}: {error}")]
+    At {
+        /// Where it stands.
+        place: ConfigPlace,
+        /// What is wrong with it.
+        error: Box<ConfigError>,
+    },
+    /// A file, or a text, that is no configuration.
+    #[cfg(feature = "config-file")]
+    #[error(transparent)]
+    File(#[from] ConfigFileError),
     /// The same queue twice.
     #[error("queue `{0}` is configured twice")]
     QueueTwice(String),

@@ -49,6 +49,10 @@
 //! | [`Durability::Process`] | written | kept | at most about the last second lost |
 //! | [`Durability::Durable`] (default) | synced, shared by group commit | kept | kept |
 //!
+//! # Configuration
+//!
+//! In code as above, or from TOML and JSON, or both: see [`config`].
+//!
 //! # Where it runs
 //!
 //! The engine's parts have a thread of their own, and so does the journal. Handlers run on the tokio runtime that called
@@ -63,7 +67,7 @@ mod attempt;
 mod builder;
 mod checkpoint;
 mod clock;
-mod config;
+pub mod config;
 mod context;
 mod door;
 mod engine;
@@ -84,11 +88,15 @@ pub use admin::{List, OrderDraft, OrderStatus};
 pub use builder::EngineBuilder;
 pub use checkpoint::CheckpointError;
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use config::{HOUR, KindConfig, MIN, QueueConfig, Retention, RetryDecision, RetryPolicy, SEC};
+pub use config::{
+    ConfigPlace, EngineConfig, HOUR, KindConfig, MIN, QueueConfig, Retention, RetryDecision, RetryPolicy, SEC,
+};
 pub use context::Context;
 pub use door::{Health, HealthState};
 pub use engine::Engine;
 pub use error::{ConfigError, ControlError, EnqueueError, JobError, ShutdownError, StartError, WaitError};
+#[cfg(feature = "config-file")]
+pub use error::{ConfigFileError, ConfigProblem};
 pub use filter::{Cursor, Filter, NoCursor};
 pub use handle::JobHandle;
 pub use hooks::{DeadEvent, RetryEvent};

@@ -8,13 +8,13 @@ use windlass_scheduler::job::Name;
 use windlass_scheduler::settings::KindSettings;
 
 use super::ms;
-use super::range::{CONCURRENCY_MAX, TIMEOUT_MS_MAX, in_range};
-use super::retry::RetryPolicy;
+use super::range::{self, in_range};
+use super::retry::{self, RetryPolicy};
 use crate::error::ConfigError;
 
 /// What the jobs of one kind go by instead of what their queue says, in whichever queue they are: before the queue's settings,
 /// and after what the job itself was given.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct KindConfig {
     pub(crate) settings: KindSettings,
     pub(crate) queue: Option<String>,
@@ -57,14 +57,19 @@ impl KindConfig {
         self
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if !Name::is_valid(&self.name) {
             return Err(ConfigError::Name { what: "kind", name: self.name.clone(), bytes_max: Name::BYTES_MAX });
         }
-        let ranges = [
-            ("concurrency", u64::from(self.settings.slots.unwrap_or(1)), 1, CONCURRENCY_MAX),
-            ("attempt_timeout in ms", self.settings.timeout_ms.unwrap_or(1), 1, TIMEOUT_MS_MAX),
+        let values = [
+            (range::CONCURRENCY, u64::from(self.settings.slots.unwrap_or(1))),
+            (range::TIMEOUT, self.settings.timeout_ms.unwrap_or(range::TIMEOUT.min)),
         ];
-        in_range("kind", &self.name, &ranges)
+        in_range("kind", &self.name, &values)?;
+        self.settings.retry.as_ref().map_or(Ok(()), |policy| retry::check("kind", &self.name, policy))
     }
 }

@@ -7,14 +7,14 @@ use std::time::Duration;
 use windlass_scheduler::job::{Name, Priority};
 use windlass_scheduler::settings::{Level, QueueSettings, WhenFull};
 
-use super::range::{CONCURRENCY_MAX, TIMEOUT_MS_MAX, in_range};
-use super::retention::Retention;
-use super::retry::RetryPolicy;
+use super::range::{self, in_range};
+use super::retention::{self, Retention};
+use super::retry::{self, RetryPolicy};
 use super::{SEC, ms};
 use crate::error::ConfigError;
 
 /// One queue: a workload with its own concurrency, urgency, patience and durability.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct QueueConfig {
     pub(crate) settings: QueueSettings,
     pub(crate) abort_after: Duration,
@@ -57,11 +57,19 @@ impl QueueConfig {
         self
     }
 
-    /// How long after its cancellation an async attempt is dropped; 10 s unless said. Blocking code cannot be dropped: it
-    /// keeps its slot until it ends.
+    /// How long after its cancellation an async attempt is dropped, in whole milliseconds; 10 s unless said. Blocking code
+    /// cannot be dropped: it keeps its slot until it ends.
     #[must_use]
-    pub const fn abort_after(mut self, grace: Duration) -> Self {
-        self.abort_after = grace;
+    pub fn abort_after(mut self, grace: Duration) -> Self {
+        self.abort_after = Duration::from_millis(ms(grace));
+        self
+    }
+
+    /// How long a ready job may wait before the queue counts as late: a promise to those who look, told by
+    /// [`QueueStats::is_late`](crate::QueueStats::is_late). It changes nothing in what runs when. Unset: nothing is promised.
+    #[must_use]
+    pub fn start_within(mut self, promise: Duration) -> Self {
+        self.settings.start_within_ms = Some(ms(promise));
         self
     }
 
@@ -107,18 +115,31 @@ impl QueueConfig {
         self
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if !Name::is_valid(&self.name) {
             return Err(ConfigError::Name { what: "queue", name: self.name.clone(), bytes_max: Name::BYTES_MAX });
         }
         let settings = &self.settings;
-        let ranges = [
-            ("concurrency", u64::from(settings.slots), 1, CONCURRENCY_MAX),
-            ("depth_max", settings.depth_max, 1, u64::from(u32::MAX)),
-            ("payload_bytes_max", settings.payload_bytes_max as u64, 1, 16 << 20),
-            ("result_bytes_max", settings.result_bytes_max as u64, 0, 16 << 20),
-            ("attempt_timeout in ms", settings.timeout_ms.unwrap_or(1), 1, TIMEOUT_MS_MAX),
+        let waiters_max = match settings.when_full {
+            WhenFull::Refuse => range::WAITERS.min,
+            WhenFull::Wait { waiters_max } => waiters_max as u64,
+        };
+        let values = [
+            (range::CONCURRENCY, u64::from(settings.slots)),
+            (range::DEPTH, settings.depth_max),
+            (range::WAITERS, waiters_max),
+            (range::PAYLOAD, settings.payload_bytes_max as u64),
+            (range::RESULT, settings.result_bytes_max as u64),
+            (range::TIMEOUT, settings.timeout_ms.unwrap_or(range::TIMEOUT.min)),
+            (range::START_WITHIN, settings.start_within_ms.unwrap_or(range::START_WITHIN.min)),
+            (range::ABORT_AFTER, ms(self.abort_after)),
         ];
-        in_range("queue", &self.name, &ranges)
+        in_range("queue", &self.name, &values)?;
+        in_range("queue", &self.name, &retention::values(&settings.retention))?;
+        retry::check("queue", &self.name, &settings.retry)
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use windlass_scheduler::settings::{Keep, KeepDone, Retention as CoreRetention};
 
 use super::ms;
+use super::range::{KEEP_DEAD, KEEP_DONE, KEEP_DROPPED, Range};
 
 /// What a queue retains of the jobs that ended. Whichever limit is met first counts; nothing grows for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -42,4 +43,20 @@ impl Retention {
         self.core.dropped = Keep { age_ms: ms(age), count_max, bytes_max };
         self
     }
+}
+
+/// What is set, each with how far it may go.
+pub(super) fn values(retention: &CoreRetention) -> [(Range, u64); 9] {
+    let CoreRetention { done, dead, dropped, .. } = retention;
+    [
+        (KEEP_DONE.age, done.age_ms),
+        (KEEP_DONE.count, done.count_max),
+        (KEEP_DONE.bytes, done.bytes_max),
+        (KEEP_DEAD.age, dead.age_ms),
+        (KEEP_DEAD.count, dead.count_max),
+        (KEEP_DEAD.bytes, dead.bytes_max),
+        (KEEP_DROPPED.age, dropped.age_ms),
+        (KEEP_DROPPED.count, dropped.count_max),
+        (KEEP_DROPPED.bytes, dropped.bytes_max),
+    ]
 }

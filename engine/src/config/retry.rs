@@ -7,6 +7,11 @@ use std::time::Duration;
 use windlass_scheduler::retry::{Backoff, RetryPolicy as CorePolicy};
 
 use super::ms;
+use super::range::{ATTEMPTS, DELAY, JITTER, in_range};
+use crate::error::ConfigError;
+
+/// No delay is longer, unless said: 2 h.
+pub(super) const CAP_MS: u64 = 7_200_000;
 
 /// Whether, and after which delay, a failed job runs again.
 ///
@@ -19,16 +24,17 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// `first`, twice that, four times and so on: cap it with [`cap`](Self::cap) (2 h unless said).
+    /// `first`, twice that, four times and so on: cap it with [`cap`](Self::cap) (2 h unless said, and not below `first`).
     #[must_use]
     pub fn exponential(first: Duration) -> Self {
-        Self::with(Backoff::Exponential { first_ms: ms(first), cap_ms: 7_200_000 })
+        Self::with(Backoff::Exponential { first_ms: ms(first), cap_ms: CAP_MS })
     }
 
-    /// `first`, then `step` more after every failure: cap it with [`cap`](Self::cap) (2 h unless said).
+    /// `first`, then `step` more after every failure: cap it with [`cap`](Self::cap) (2 h unless said, and not below
+    /// `first`).
     #[must_use]
     pub fn linear(first: Duration, step: Duration) -> Self {
-        Self::with(Backoff::Linear { first_ms: ms(first), step_ms: ms(step), cap_ms: 7_200_000 })
+        Self::with(Backoff::Linear { first_ms: ms(first), step_ms: ms(step), cap_ms: CAP_MS })
     }
 
     /// The same delay after every failure.
@@ -85,6 +91,11 @@ impl RetryPolicy {
         self.core.delay_ms(failures, id).map(Duration::from_millis)
     }
 
+    #[cfg(feature = "config-file")]
+    pub(super) const fn core(&self) -> &CorePolicy {
+        &self.core
+    }
+
     pub(crate) fn into_core(self) -> CorePolicy {
         self.core
     }
@@ -99,4 +110,35 @@ pub enum RetryDecision {
     After(Duration),
     /// Nothing: the job is dead.
     Never,
+}
+
+/// The first delay and the cap over it, where there is one.
+pub(super) const fn first_and_cap(policy: &CorePolicy) -> Option<(u64, u64)> {
+    match policy.backoff {
+        Backoff::Exponential { first_ms, cap_ms } | Backoff::Linear { first_ms, cap_ms, .. } => {
+            Some((first_ms, cap_ms))
+        }
+        Backoff::Fixed { .. } | Backoff::List { .. } => None,
+    }
+}
+
+/// Whether a policy of this queue or kind can be.
+pub(super) fn check(what: &'static str, name: &str, policy: &CorePolicy) -> Result<(), ConfigError> {
+    let numbers = [(ATTEMPTS, u64::from(policy.attempts_max)), (JITTER, u64::from(policy.jitter_percent))];
+    in_range(what, name, &numbers)?;
+    let delays: &[u64] = match &policy.backoff {
+        Backoff::Fixed { delay_ms } => &[*delay_ms],
+        Backoff::Linear { first_ms, step_ms, cap_ms } => &[*first_ms, *step_ms, *cap_ms],
+        Backoff::Exponential { first_ms, cap_ms } => &[*first_ms, *cap_ms],
+        Backoff::List { delays_ms } => delays_ms,
+    };
+    for delay in delays {
+        in_range(what, name, &[(DELAY, *delay)])?;
+    }
+    match first_and_cap(policy) {
+        Some((first_ms, cap_ms)) if first_ms > cap_ms => {
+            Err(ConfigError::FirstOverCap { what, name: name.to_owned(), first_ms, cap_ms })
+        }
+        _ => Ok(()),
+    }
 }

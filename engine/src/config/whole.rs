@@ -1,0 +1,240 @@
+//! Everything that an engine is configured with, as one value: read from a file, or what an engine goes by in the end.
+//!
+//! Owns the putting together of code and files: what stands in both is refused, and what must fit is looked at here (a
+//! kind's queue, a handler's kind). Never reads text.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+
+use windlass_scheduler::job::Name;
+use windlass_scheduler::settings::KindSettings;
+
+use super::kind::KindConfig;
+use super::queue::QueueConfig;
+use super::range::{DISK_FREE, in_range};
+use crate::error::ConfigError;
+
+/// Free bytes on the journal's disk below which new jobs are refused, so that what runs can still be acknowledged.
+const DISK_FREE_BYTES_MIN: u64 = 256 << 20;
+
+/// Where a setting was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigPlace {
+    /// By a call.
+    Code,
+    /// In a text that came from no file.
+    Text {
+        /// The line, from 1, where it is known.
+        line: Option<usize>,
+    },
+    /// In a file.
+    File {
+        /// Its path, as it was given.
+        path: PathBuf,
+        /// The line, from 1, where it is known.
+        line: Option<usize>,
+    },
+}
+
+impl fmt::Display for ConfigPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code => f.write_str("code"),
+            Self::Text { line: None } => f.write_str("the text"),
+            Self::Text { line: Some(line) } => write!(f, "line {line} of the text"),
+            Self::File { path, line: None } => write!(f, "`{}`", path.display()),
+            Self::File { path, line: Some(line) } => write!(f, "`{}`, line {line}", path.display()),
+        }
+    }
+}
+
+/// What holds for the whole engine; `None` is what nobody has said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wide {
+    pub(crate) disk_free_bytes_min: Option<u64>,
+    pub(crate) allow_unknown_kinds: Option<bool>,
+    pub(crate) single_runtime: Option<bool>,
+}
+
+/// The configuration of an engine: its queues, its kinds, and what holds for all of it.
+///
+/// Handed to [`EngineBuilder::config`](crate::EngineBuilder::config), it is joined with what the code says; what an engine
+/// goes by after that comes from [`EngineBuilder::effective_config`](crate::EngineBuilder::effective_config) or
+/// [`Engine::config`](crate::Engine::config). With the feature `config-file` (on by default) it is read from TOML or JSON and
+/// written as such; what was written is read back equal.
+///
+/// Two are equal if they say the same, wherever they say it.
+#[derive(Clone, Debug, Default)]
+pub struct EngineConfig {
+    pub(crate) wide: Wide,
+    pub(crate) queues: Vec<QueueConfig>,
+    pub(crate) kinds: Vec<KindConfig>,
+    /// Where what was read stood, by the path of its field.
+    pub(crate) places: BTreeMap<String, ConfigPlace>,
+}
+
+impl PartialEq for EngineConfig {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.wide, &self.queues, &self.kinds) == (&other.wide, &other.queues, &other.kinds)
+    }
+}
+
+impl EngineConfig {
+    /// The names of its queues, in the order in which they were configured.
+    pub fn queue_names(&self) -> impl Iterator<Item = &str> {
+        self.queues.iter().map(QueueConfig::name)
+    }
+
+    pub(crate) fn place(&self, path: &str) -> ConfigPlace {
+        self.places.get(path).cloned().unwrap_or(ConfigPlace::Code)
+    }
+
+    /// Takes in what another one says, and refuses what both say.
+    fn join(&mut self, other: &Self) -> Result<(), ConfigError> {
+        let twice = |what: String, path: &str, mine: &Self| ConfigError::Twice {
+            what,
+            first: mine.place(path),
+            second: other.place(path),
+        };
+        let (mine, theirs) = (&self.wide, &other.wide);
+        let both = [
+            ("disk_free_bytes_min", mine.disk_free_bytes_min.is_some() && theirs.disk_free_bytes_min.is_some()),
+            ("allow_unknown_kinds", mine.allow_unknown_kinds.is_some() && theirs.allow_unknown_kinds.is_some()),
+            ("single_runtime", mine.single_runtime.is_some() && theirs.single_runtime.is_some()),
+        ];
+        if let Some((name, _)) = both.iter().find(|(_, both)| *both) {
+            return Err(twice(format!("`{name}`"), &format!("engine.{name}"), self));
+        }
+        for queue in &other.queues {
+            let name = queue.name();
+            if self.queue_names().any(|mine| mine == name) {
+                return Err(twice(format!("queue `{name}`"), &format!("queues.{name}"), self));
+            }
+        }
+        for kind in &other.kinds {
+            let name = kind.name();
+            if self.kinds.iter().any(|mine| mine.name() == name) {
+                return Err(twice(format!("kind `{name}`"), &format!("kinds.{name}"), self));
+            }
+        }
+        self.wide = Wide {
+            disk_free_bytes_min: self.wide.disk_free_bytes_min.or(other.wide.disk_free_bytes_min),
+            allow_unknown_kinds: self.wide.allow_unknown_kinds.or(other.wide.allow_unknown_kinds),
+            single_runtime: self.wide.single_runtime.or(other.wide.single_runtime),
+        };
+        self.queues.extend(other.queues.iter().cloned());
+        self.kinds.extend(other.kinds.iter().cloned());
+        self.places.extend(other.places.iter().map(|(path, place)| (path.clone(), place.clone())));
+        Ok(())
+    }
+
+    /// Says where a kind was configured, if that was in a file.
+    fn kind_error(&self, kind: &str, error: ConfigError) -> ConfigError {
+        match self.place(&format!("kinds.{kind}")) {
+            ConfigPlace::Code => error,
+            place => ConfigError::At { place, error: Box::new(error) },
+        }
+    }
+}
+
+/// A checked configuration.
+pub(crate) struct Plan {
+    /// With the defaults filled in.
+    pub(crate) config: EngineConfig,
+    /// The kinds that have a handler, for the core.
+    pub(crate) handled: Vec<KindSettings>,
+}
+
+impl Plan {
+    /// Joins what code and files say, fills in the defaults and checks everything. `handlers`: kinds, and the queues that
+    /// their types name.
+    pub(crate) fn new(
+        code: &EngineConfig,
+        files: &[EngineConfig],
+        handlers: &[(&'static str, &'static str)],
+    ) -> Result<Self, ConfigError> {
+        let mut config = code.clone();
+        for file in files {
+            config.join(file)?;
+        }
+        let queues = check_queues(&config.queues)?;
+        let mut kinds = check_kinds(&config, &queues)?;
+        let (mut handled, mut effective) = (Vec::new(), Vec::new());
+        for &(kind, queue) in handlers {
+            if !Name::is_valid(kind) {
+                return Err(ConfigError::Name { what: "kind", name: kind.to_owned(), bytes_max: Name::BYTES_MAX });
+            }
+            if handled.iter().any(|other: &KindSettings| other.name.as_str() == kind) {
+                return Err(ConfigError::HandlerTwice(kind.to_owned()));
+            }
+            let mut configured = kinds.remove(kind).unwrap_or_else(|| KindConfig::new(kind));
+            if configured.queue.is_none() {
+                if !queues.contains(queue) {
+                    return Err(ConfigError::HandlerQueue { kind: kind.to_owned(), queue: queue.to_owned() });
+                }
+                configured = configured.queue(queue);
+            }
+            handled.push(configured.settings.clone());
+            effective.push(configured);
+        }
+        let unknown_kinds = config.wide.allow_unknown_kinds.unwrap_or_default();
+        if let Some(kind) = kinds.keys().next().filter(|_| !unknown_kinds) {
+            return Err(config.kind_error(kind, ConfigError::KindWithoutHandler(kind.clone())));
+        }
+        effective.extend(kinds.into_values());
+        config.kinds = effective;
+        let free = config.wide.disk_free_bytes_min.unwrap_or(DISK_FREE_BYTES_MIN);
+        in_range("engine setting", "disk_free_bytes_min", &[(DISK_FREE, free)])?;
+        config.wide = Wide {
+            disk_free_bytes_min: Some(free),
+            allow_unknown_kinds: Some(unknown_kinds),
+            single_runtime: Some(config.wide.single_runtime.unwrap_or_default()),
+        };
+        Ok(Self { config, handled })
+    }
+
+    /// See [`Wide`].
+    pub(crate) fn disk_free_bytes_min(&self) -> u64 {
+        self.config.wide.disk_free_bytes_min.unwrap_or(DISK_FREE_BYTES_MIN)
+    }
+
+    /// The queues that jobs of the kinds go to.
+    pub(crate) fn kind_queues(&self) -> impl Iterator<Item = (Name, String)> {
+        let kinds = self.config.kinds.iter();
+        kinds.filter_map(|kind| Some((kind.settings.name.clone(), kind.queue.clone()?)))
+    }
+}
+
+/// The queues, each once.
+fn check_queues(queues: &[QueueConfig]) -> Result<BTreeSet<String>, ConfigError> {
+    if queues.is_empty() {
+        return Err(ConfigError::NoQueue);
+    }
+    let mut names = BTreeSet::new();
+    for queue in queues {
+        queue.check()?;
+        if !names.insert(queue.name().to_owned()) {
+            return Err(ConfigError::QueueTwice(queue.name().to_owned()));
+        }
+    }
+    Ok(names)
+}
+
+/// The kinds that are configured, each once, and with a queue that there is.
+fn check_kinds(config: &EngineConfig, queues: &BTreeSet<String>) -> Result<BTreeMap<String, KindConfig>, ConfigError> {
+    let mut kinds = BTreeMap::new();
+    for kind in &config.kinds {
+        kind.check()?;
+        let name = kind.name().to_owned();
+        if let Some(queue) = kind.queue.as_ref().filter(|queue| !queues.contains(*queue)) {
+            let nowhere = ConfigError::HandlerQueue { kind: name.clone(), queue: queue.clone() };
+            return Err(config.kind_error(&name, nowhere));
+        }
+        if kinds.insert(name.clone(), kind.clone()).is_some() {
+            return Err(ConfigError::KindTwice(name));
+        }
+    }
+    Ok(kinds)
+}

@@ -1,0 +1,139 @@
+//! Whatever an engine can go by is written and read back as the same, in both formats.
+
+use std::time::Duration;
+
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+use windlass::{
+    Durability, Engine, EngineConfig, KeepDone, KindConfig, MemoryJournal, Priority, QueueConfig, Retention,
+    RetryPolicy,
+};
+
+/// The most that is allowed, and round numbers as people write them.
+const DURATION_MS_MAX: u64 = 36_500 * 24 * 60 * 60 * 1_000;
+
+fn number(least: u64, most: u64) -> impl Strategy<Value = u64> {
+    let round = move |unit: u64| (1..=100_u64).prop_map(move |n| (n * unit).clamp(least, most));
+    prop_oneof![Just(least), Just(most), least..=most, round(1), round(1_000), round(1 << 10), round(1 << 20)]
+}
+
+fn duration(least_ms: u64) -> impl Strategy<Value = Duration> {
+    let round = prop_oneof![Just(1_000_u64), Just(60_000), Just(3_600_000), Just(86_400_000), Just(604_800_000)];
+    let round = (0..1_000_u64, round).prop_map(move |(n, unit)| (n * unit).clamp(least_ms, DURATION_MS_MAX));
+    prop_oneof![number(least_ms, DURATION_MS_MAX), round].prop_map(Duration::from_millis)
+}
+
+fn retry() -> impl Strategy<Value = RetryPolicy> {
+    let two = || (duration(0), duration(0));
+    let policy = prop_oneof![
+        two().prop_map(|(a, b)| RetryPolicy::exponential(a.min(b)).cap(a.max(b))),
+        (two(), duration(0)).prop_map(|((a, b), step)| RetryPolicy::linear(a.min(b), step).cap(a.max(b))),
+        duration(0).prop_map(RetryPolicy::fixed),
+        vec(duration(0), 0..4).prop_map(|delays| RetryPolicy::list(&delays)),
+        Just(RetryPolicy::never()),
+        Just(RetryPolicy::default()),
+    ];
+    (policy, option::of(1..=u32::MAX), option::of(0..=100_u8)).prop_map(|(policy, attempts, jitter)| {
+        let policy = attempts.into_iter().fold(policy, RetryPolicy::attempts);
+        jitter.into_iter().fold(policy, RetryPolicy::jitter_percent)
+    })
+}
+
+fn retention() -> impl Strategy<Value = Retention> {
+    let keep = prop_oneof![Just(KeepDone::None), Just(KeepDone::WithOutput), Just(KeepDone::All)];
+    let limits = || (duration(0), number(0, u64::from(u32::MAX)), number(0, 1 << 60));
+    (keep, limits(), limits(), limits()).prop_map(|(keep, done, dead, dropped)| {
+        let retention = Retention::default().keep_done(keep).done(done.0, done.1, done.2);
+        retention.dead(dead.0, dead.1, dead.2).dropped(dropped.0, dropped.1, dropped.2)
+    })
+}
+
+type Numbers = (u32, u8, u64, Option<usize>, usize, usize);
+type Times = (Option<Duration>, Option<Duration>, Duration);
+type Parts = (Numbers, Times, Durability, RetryPolicy, Retention);
+
+fn queue() -> impl Strategy<Value = Parts> {
+    let usize_of = |n: u64| usize::try_from(n).unwrap();
+    let numbers = (
+        1..=100_000_u32,
+        prop_oneof![prop::sample::select(vec![0_u8, 64, 128, 192]), any::<u8>()],
+        number(1, u64::from(u32::MAX)),
+        option::of(number(1, u64::from(u32::MAX)).prop_map(usize_of)),
+        number(1, 16 << 20).prop_map(usize_of),
+        number(0, 16 << 20).prop_map(usize_of),
+    );
+    let times = (option::of(duration(1)), option::of(duration(1)), duration(0));
+    let level = prop_oneof![Just(Durability::Memory), Just(Durability::Process), Just(Durability::Durable)];
+    (numbers, times, level, retry(), retention())
+}
+
+fn queue_of(name: &str, (numbers, times, level, retry, retention): &Parts) -> QueueConfig {
+    let queue = QueueConfig::new(name)
+        .concurrency(numbers.0)
+        .priority(Priority(numbers.1))
+        .depth_max(numbers.2)
+        .payload_bytes_max(numbers.4)
+        .result_bytes_max(numbers.5)
+        .abort_after(times.2)
+        .durability(*level)
+        .retry(retry.clone())
+        .retention(*retention);
+    let queue = numbers.3.into_iter().fold(queue, QueueConfig::wait_when_full);
+    let queue = times.0.into_iter().fold(queue, QueueConfig::attempt_timeout);
+    times.1.into_iter().fold(queue, QueueConfig::start_within)
+}
+
+fn name() -> impl Strategy<Value = String> {
+    "[a-zA-Z0-9_.:/-]{1,20}"
+}
+
+fn kind() -> impl Strategy<Value = (Option<u32>, Option<Duration>, Option<RetryPolicy>, Option<usize>)> {
+    (option::of(1..=100_000_u32), option::of(duration(1)), option::of(retry()), option::of(0..4_usize))
+}
+
+/// A valid configuration: kinds go to queues that there are.
+fn config() -> impl Strategy<Value = EngineConfig> {
+    let queues = btree_map(name(), queue(), 1..5);
+    let wide = (option::of(number(0, 1 << 60)), any::<bool>());
+    (queues, btree_map(name(), kind(), 0..4), wide).prop_map(|(queues, kinds, (disk, single))| {
+        // No kind has a handler here.
+        let mut builder = Engine::builder().journal(MemoryJournal::new()).allow_unknown_kinds();
+        let names: Vec<_> = queues.keys().cloned().collect();
+        for (name, queue) in &queues {
+            builder = builder.queue(queue_of(name, queue));
+        }
+        for (name, (slots, timeout, retry, queue)) in kinds {
+            let kind = slots.into_iter().fold(KindConfig::new(&name), KindConfig::concurrency);
+            let kind = timeout.into_iter().fold(kind, KindConfig::attempt_timeout);
+            let kind = retry.into_iter().fold(kind, KindConfig::retry);
+            let kind = queue.into_iter().fold(kind, |kind, no| kind.queue(&names[no % names.len()]));
+            builder = builder.kind(kind);
+        }
+        let builder = disk.into_iter().fold(builder, windlass::EngineBuilder::disk_free_bytes_min);
+        let builder = if single { builder.single_runtime() } else { builder };
+        builder.effective_config().unwrap()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_written_is_read_back_as_the_same(config in config()) {
+        let (toml, json) = (config.to_toml(), config.to_json());
+        prop_assert_eq!(&EngineConfig::from_toml(&toml).unwrap(), &config, "{}", toml);
+        prop_assert_eq!(&EngineConfig::from_json(&json).unwrap(), &config, "{}", json);
+        // And it is what an engine goes by: nothing is added to it, and nothing is lost.
+        let again = Engine::builder().config(EngineConfig::from_toml(&toml).unwrap()).effective_config();
+        prop_assert_eq!(again.unwrap(), config);
+    }
+
+    #[test]
+    fn no_text_brings_the_readers_down(text in "\\PC{0,40}", line in "[a-z_.\\[\\]={}\"0-9 \n-]{0,60}") {
+        for text in [&text, &line, &format!("[queues.mail]\n{line}"), &format!("{{\"queues\":{line}}}")] {
+            let _ = (EngineConfig::from_toml(text), EngineConfig::from_json(text));
+        }
+        let _ = EngineConfig::from_toml(&format!("[queues.mail]\nstart_within = '''{text}'''\nresult_bytes_max='''{text}'''"));
+    }
+}
