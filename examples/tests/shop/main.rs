@@ -4,8 +4,10 @@
 
 mod dead;
 mod kill;
+mod newsletters;
 mod photos;
 mod recovery;
+mod reports;
 mod signup;
 mod support;
 mod webhooks;

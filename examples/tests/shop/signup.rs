@@ -53,7 +53,9 @@ async fn what_cannot_be_is_answered_with_400_and_what_is_not_there_with_404() {
 
 #[tokio::test]
 async fn a_full_queue_is_answered_with_503_and_forgets_who_was_refused() {
-    let mut stage = Stage::with_mail_server_down(&["--depth-max", "1"]).await;
+    // A queue as deep as one job.
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/shop/tiny.toml");
+    let mut stage = Stage::with_mail_server_down(&["--config", config]).await;
     let mut accepted = Vec::new();
     let refused = in_time("the queue was never full", async {
         for no in 0.. {

@@ -109,6 +109,24 @@ impl Stage {
         };
         in_time(&format!("job {id} is not {state}"), asked).await
     }
+
+    /// The numbers of a queue, as soon as they are so.
+    pub(crate) async fn queue_until(&self, name: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        let asked = async {
+            let mut looks = tokio::time::interval(Duration::from_millis(20));
+            loop {
+                looks.tick().await;
+                let (_, queues) = self.get("/queues").await;
+                let queue = queues.as_array().and_then(|all| all.iter().find(|queue| queue["queue"] == name));
+                match queue {
+                    Some(queue) if is_so(queue) => return queue.clone(),
+                    Some(_) => {}
+                    None => panic!("no queue {name} in {queues}"),
+                }
+            }
+        };
+        in_time(&format!("queue {name} is not so"), asked).await
+    }
 }
 
 async fn answer(request: RequestBuilder) -> (StatusCode, Value) {

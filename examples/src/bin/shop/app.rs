@@ -20,6 +20,7 @@ pub(crate) struct App {
     pub(crate) mailer: Mailer,
     pub(crate) photos: Folder,
     pub(crate) thumbnails: Folder,
+    pub(crate) reports: Folder,
     pub(crate) web: reqwest::Client,
     pub(crate) uploads: Semaphore,
 }
@@ -39,6 +40,7 @@ impl App {
             mailer: Mailer::new(&args.smtp.0, args.smtp.1)?,
             photos: Folder::open(args.data.join("photos"))?,
             thumbnails: Folder::open(args.data.join("thumbnails"))?,
+            reports: Folder::open(args.data.join("reports"))?,
             // A redirect would lead where nobody has allowed it, and a proxy belongs to people, not to services.
             web: reqwest::Client::builder()
                 .redirect(reqwest::redirect::Policy::none())

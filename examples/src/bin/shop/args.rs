@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-/// A service with jobs: sign-ups, pictures, webhooks.
+/// A service with jobs: sign-ups, newsletters, reports, pictures, webhooks.
 #[derive(Debug, Parser)]
 pub(crate) struct Args {
     /// The folder for everything that must survive: database, jobs, pictures.
@@ -20,9 +20,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     pub(crate) smtp: (String, u16),
 
-    /// How many jobs may wait in each queue before new ones are answered with 503.
-    #[arg(long, value_name = "JOBS", default_value_t = 100_000)]
-    pub(crate) depth_max: u64,
+    /// What the queues may do, as TOML or JSON, instead of the `shop.toml` that is built in.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 
     /// The least important log lines to show: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", default_value = "info")]

@@ -29,6 +29,17 @@ const SCHEMA: &str = "
         mailed_ms INTEGER
     ) STRICT;
     CREATE INDEX IF NOT EXISTS users_job_unknown ON users (id) WHERE job_known = 0;
+    CREATE INDEX IF NOT EXISTS users_code ON users (code);
+    -- Who has brought back the code of the mail.
+    CREATE TABLE IF NOT EXISTS verified (
+        user_id INTEGER PRIMARY KEY,
+        at_ms INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS newsletters (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        subject TEXT NOT NULL,
+        text TEXT NOT NULL
+    ) STRICT;
 ";
 
 type Call = Box<dyn FnOnce(&mut Connection) + Send>;
@@ -56,6 +67,13 @@ pub(crate) struct NewUser {
     pub(crate) email: String,
     pub(crate) code: String,
     pub(crate) job_id: JobId,
+}
+
+/// A newsletter.
+#[derive(Clone, Debug)]
+pub(crate) struct Newsletter {
+    pub(crate) subject: String,
+    pub(crate) text: String,
 }
 
 /// What went wrong with the database.
@@ -103,6 +121,18 @@ impl Database {
         answer.await.map_err(|_| DatabaseError::Gone)?.map_err(DatabaseError::Sqlite)
     }
 
+    /// As [`call`](Self::call), for threads that may block.
+    fn call_blocking<T, F>(&self, work: F) -> Result<T, DatabaseError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let call: Call = Box::new(move |connection| _ = reply.send(work(connection)));
+        self.calls.blocking_send(call).map_err(|_| DatabaseError::Gone)?;
+        answer.blocking_recv().map_err(|_| DatabaseError::Gone)?.map_err(DatabaseError::Sqlite)
+    }
+
     /// Stores a user. When this returns, the row is synced.
     pub(crate) async fn add_user(&self, user: NewUser) -> Result<i64, DatabaseError> {
         const INSERT: &str = "INSERT INTO users (name, email, code, job_id, created_ms)
@@ -136,6 +166,46 @@ impl Database {
         const UPDATE: &str = "UPDATE users
             SET job_known = 1, mailed_ms = CAST(unixepoch('subsec') * 1000 AS INTEGER) WHERE id = ?1";
         self.call(move |connection| connection.prepare_cached(UPDATE)?.execute([id]).map(drop)).await
+    }
+
+    /// The address of whoever has this code is theirs. Returns whether somebody has it.
+    pub(crate) async fn mark_verified(&self, code: String) -> Result<bool, DatabaseError> {
+        const INSERT: &str = "INSERT INTO verified (user_id, at_ms)
+            SELECT id, CAST(unixepoch('subsec') * 1000 AS INTEGER) FROM users WHERE code = ?1
+            ON CONFLICT (user_id) DO UPDATE SET at_ms = at_ms";
+        self.call(move |connection| Ok(connection.prepare_cached(INSERT)?.execute([code])? > 0)).await
+    }
+
+    /// The next users whose address is verified.
+    pub(crate) async fn verified(&self, after: i64, users_max: usize) -> Result<Vec<i64>, DatabaseError> {
+        const SELECT: &str = "SELECT user_id FROM verified WHERE user_id > ?1 ORDER BY user_id LIMIT ?2";
+        let users_max = i64::try_from(users_max).unwrap_or(i64::MAX);
+        self.call(move |connection| {
+            connection.prepare_cached(SELECT)?.query_map([after, users_max], |row| row.get(0))?.collect()
+        })
+        .await
+    }
+
+    /// Stores a newsletter. When this returns, the row is synced.
+    pub(crate) async fn add_newsletter(&self, subject: String, text: String) -> Result<i64, DatabaseError> {
+        const INSERT: &str = "INSERT INTO newsletters (subject, text) VALUES (?1, ?2)";
+        self.call(move |connection| connection.prepare_cached(INSERT)?.insert(params![subject, text])).await
+    }
+
+    pub(crate) async fn newsletter(&self, id: i64) -> Result<Option<Newsletter>, DatabaseError> {
+        const SELECT: &str = "SELECT subject, text FROM newsletters WHERE id = ?1";
+        let newsletter = |row: &Row<'_>| Ok(Newsletter { subject: row.get(0)?, text: row.get(1)? });
+        self.call(move |connection| connection.prepare_cached(SELECT)?.query_row([id], newsletter).optional()).await
+    }
+
+    /// How many signed up on each day (UTC) that had some. Blocks.
+    pub(crate) fn sign_ups_per_day_blocking(&self) -> Result<Vec<(String, i64)>, DatabaseError> {
+        const SELECT: &str =
+            "SELECT date(created_ms / 1000, 'unixepoch') AS day, count(*) FROM users GROUP BY day ORDER BY day";
+        self.call_blocking(|connection| {
+            let mut select = connection.prepare_cached(SELECT)?;
+            select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        })
     }
 
     /// The next user whose job the engine may not have, of those up to `last`.

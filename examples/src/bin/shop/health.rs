@@ -41,6 +41,8 @@ fn queue_json(queue: &QueueStats) -> Value {
         "dead": queue.dead,
         "expired": queue.expired,
         "oldest_ready_ms": queue.oldest_ready_ms,
+        "start_within_ms": queue.start_within_ms,
+        "is_late": queue.is_late,
         "done_last_minute": queue.done_last_minute,
         "failed_last_minute": queue.failed_last_minute,
         "retries_total": queue.totals.retries,

@@ -1,13 +1,14 @@
-//! Shop: a real service with jobs. It takes sign-ups, pictures and webhooks over HTTP, and mails, shrinks and delivers
-//! them in the background. Kill it whenever you like: what it has acknowledged will happen.
+//! Shop: a real service with jobs. It takes sign-ups, newsletters, pictures and webhooks over HTTP, and mails, shrinks and
+//! delivers them in the background. Kill it whenever you like: what it has acknowledged will happen.
 //!
 //! ```sh
 //! cargo run --bin shop -- --data ./shop-data --listen 127.0.0.1:8080 --smtp 127.0.0.1:1025
 //! curl -i 127.0.0.1:8080/signup -d '{"name": "Ada", "email": "ada@example.org"}'
 //! ```
 //!
-//! One room a noun: [`signup`], [`photos`] and [`webhooks`] each hold a job, its handler and the request that enqueues
-//! it; [`queues`] has the engine with its three workloads; [`recovery`] compares database and engine at the start.
+//! One room a noun: [`signup`], [`newsletters`], [`reports`], [`photos`] and [`webhooks`] each hold a job, its handler and
+//! the request that enqueues it; [`queues`] has the engine, whose workloads stand in `shop.toml`; [`recovery`] compares
+//! database and engine at the start.
 
 mod app;
 mod args;
@@ -18,10 +19,12 @@ mod files;
 mod health;
 mod jobs;
 mod mail;
+mod newsletters;
 mod photos;
 mod problem;
 mod queues;
 mod recovery;
+mod reports;
 mod routes;
 mod signup;
 mod thumbnails;

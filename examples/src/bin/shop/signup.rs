@@ -107,6 +107,20 @@ pub(crate) async fn sign_up(State(shop): State<Shop>, body: Body) -> Result<(Sta
     Ok((StatusCode::CREATED, Json(signed_up)))
 }
 
+/// `POST /verify`: `{"code"}`, as it stood in the mail. The second time changes nothing.
+pub(crate) async fn verify(State(shop): State<Shop>, body: Body) -> Result<StatusCode, Problem> {
+    #[derive(Deserialize)]
+    struct Request {
+        code: String,
+    }
+    let request = read_json::<Request>(body).await?;
+    if shop.app.database.mark_verified(request.code).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Problem::new(StatusCode::NOT_FOUND, "nobody was sent this code"))
+    }
+}
+
 async fn accept(shop: Shop, user: NewUser) -> Result<SignedUp, Problem> {
     let database = &shop.app.database;
     let job_id = user.job_id;

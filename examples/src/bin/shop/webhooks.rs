@@ -14,7 +14,7 @@ use windlass::{Context, Job, JobError};
 use crate::app::{App, Shop};
 use crate::body::read_json;
 use crate::problem::Problem;
-use crate::queues::WEBHOOKS;
+use crate::queues::SYNC;
 
 /// Tells a URL.
 #[derive(Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub(crate) struct DeliverWebhook {
 
 impl Job for DeliverWebhook {
     const KIND: &'static str = "deliver-webhook";
-    const QUEUE: &'static str = WEBHOOKS;
+    const QUEUE: &'static str = SYNC;
     /// The status that the other side answered with.
     type Output = u16;
 }
