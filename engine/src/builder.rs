@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ractor::{Actor, ActorRef};
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 use windlass_scheduler::command::QueueNo;
 use windlass_scheduler::settings::{Notices, ShardSettings};
@@ -142,7 +142,10 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
         self
     }
 
-    /// Accepts jobs of kinds that have no handler here, and parks them until an engine has one. Otherwise they are refused.
+    /// Accepts jobs of kinds that have no handler here; otherwise they are refused. They are parked: stored as durably as
+    /// others, counted (`parked` in [`stats`](Engine::stats)), seen ([`JobState::Parked`](crate::JobState::Parked)), and
+    /// run in their place as soon as an engine that has the handler opens the same journal. An engine with this and no
+    /// handler at all is a producer: it hands in what another build works off later.
     #[must_use]
     pub fn allow_unknown_kinds(mut self) -> Self {
         self.code.wide.allow_unknown_kinds = Some(true);
@@ -182,6 +185,8 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
         let plan = self.plan()?;
         let journal = self.journal.take().ok_or(ConfigError::NoJournal)?;
         let single_runtime = plan.config.wide.single_runtime.unwrap_or_default() || is_paused();
+        let is_alone = handlers.runtime_flavor() == RuntimeFlavor::CurrentThread;
+        let driver = is_alone.then(|| std::thread::current().id());
         let settings = shard_settings(&plan, self.hooks.notices());
         let hooks = Arc::new(self.hooks.start(&handlers));
         let door = Arc::new(Door::new(&settings, plan.kind_queues().collect(), plan.disk_free_bytes_min(), hooks));
@@ -230,7 +235,10 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
         let mut supervisor = if single_runtime { spawn_here(parts()).await? } else { spawn_apart(parts).await? };
         outcome.await.map_err(|_| StartError::Thread("the supervisor ended while starting".to_owned()))??;
         match supervisor.0.take() {
-            Some(supervisor) => Ok(Engine::new(Inner { door, supervisor, handlers, config: plan.config })),
+            Some(supervisor) => {
+                let (config, is_single_runtime) = (plan.config, single_runtime);
+                Ok(Engine::new(Inner { door, supervisor, handlers, config, is_single_runtime, driver }))
+            }
             None => Err(StartError::Thread("the supervisor did not start".to_owned())),
         }
     }

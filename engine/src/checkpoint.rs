@@ -171,9 +171,9 @@ impl AttemptCore {
         if bytes > bytes_max {
             return Err(CheckpointError::TooLarge { bytes, bytes_max });
         }
-        self.door
-            .disk_room()
-            .map_err(|(free_bytes, free_bytes_min)| CheckpointError::DiskNearlyFull { free_bytes, free_bytes_min })?;
+        if let Some((free_bytes, free_bytes_min)) = self.door.vitals.nearly_full() {
+            return Err(CheckpointError::DiskNearlyFull { free_bytes, free_bytes_min });
+        }
         self.has_checkpointed.store(true, Ordering::SeqCst);
         let mut tries_left = TRIES_MAX;
         loop {

@@ -23,6 +23,7 @@ use windlass_scheduler::settings::{Level, ShardSettings};
 use windlass_storage::{Reader, StorageError};
 
 use crate::error::{ControlError, EnqueueError};
+use crate::health::{Health, HealthState, Vitals};
 use crate::hooks::Teller;
 use crate::live::LiveTable;
 use crate::messages::{Question, QueueMsg, ReplyTo, Ticket};
@@ -39,31 +40,6 @@ pub(crate) enum Gate {
     Recovering,
     /// Not any more, and why.
     Closed(String),
-}
-
-/// Whether an engine serves, and if not, why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum HealthState {
-    /// It serves.
-    Healthy,
-    /// It is being rebuilt from its journal, for this reason; calls wait.
-    Recovering(String),
-    /// It gave up rebuilding, for this reason: nothing is handed out or accepted. Mend the storage and start it again.
-    Unhealthy(String),
-    /// The runtime that handlers ran on is gone, and so the engine has stopped.
-    RuntimeGone,
-    /// It has stopped, for this reason.
-    Stopped(String),
-}
-
-/// An engine's health.
-#[derive(Clone, Debug)]
-pub struct Health {
-    /// What it is.
-    pub state: HealthState,
-    /// Since when.
-    pub since: SystemTime,
 }
 
 /// Both journals' readers: the journal's own, and the volatile twin's.
@@ -83,7 +59,8 @@ struct QueueLimits {
 
 pub(crate) struct Door {
     gate: watch::Sender<Gate>,
-    health: RwLock<Health>,
+    health: RwLock<(HealthState, SystemTime)>,
+    pub(crate) vitals: Vitals,
     readers: RwLock<Option<Readers>>,
     requests: AtomicU64,
     calls: Arc<Semaphore>,
@@ -91,8 +68,6 @@ pub(crate) struct Door {
     bytes: Arc<Semaphore>,
     jobs_max: usize,
     bytes_max: usize,
-    free_bytes: AtomicU64,
-    free_bytes_min: u64,
     queues: BTreeMap<Name, QueueLimits>,
     kinds: Vec<Name>,
     /// Where a kind's jobs go instead of its own default.
@@ -120,10 +95,8 @@ impl Door {
         };
         Self {
             gate: watch::Sender::new(Gate::Recovering),
-            health: RwLock::new(Health {
-                state: HealthState::Recovering("starting".to_owned()),
-                since: SystemTime::now(),
-            }),
+            health: RwLock::new((HealthState::Recovering("starting".to_owned()), SystemTime::now())),
+            vitals: Vitals::new(free_bytes_min),
             readers: RwLock::new(None),
             requests: AtomicU64::new(1),
             calls: Arc::new(Semaphore::new(CALLS_MAX)),
@@ -131,8 +104,6 @@ impl Door {
             bytes: Arc::new(Semaphore::new(settings.bulk_bytes_max)),
             jobs_max: settings.bulk_jobs_max,
             bytes_max: settings.bulk_bytes_max,
-            free_bytes: AtomicU64::new(u64::MAX),
-            free_bytes_min,
             queues: settings.queues.iter().map(|queue| (queue.name.clone(), limits(queue))).collect(),
             kinds: settings.kinds.iter().map(|kind| kind.name.clone()).collect(),
             kind_queues,
@@ -156,13 +127,14 @@ impl Door {
     }
 
     pub(crate) fn health(&self) -> Health {
-        self.health.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let (state, since) = self.health.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Health { state, since, warnings: self.vitals.warnings() }
     }
 
     pub(crate) fn set_health(&self, state: HealthState) {
         let mut health = self.health.write().unwrap_or_else(PoisonError::into_inner);
-        if health.state != state && !matches!(health.state, HealthState::RuntimeGone | HealthState::Stopped(_)) {
-            *health = Health { state, since: SystemTime::now() };
+        if health.0 != state && !matches!(health.0, HealthState::RuntimeGone | HealthState::Stopped(_)) {
+            *health = (state, SystemTime::now());
         }
     }
 
@@ -180,14 +152,6 @@ impl Door {
         let readers = readers.as_ref().ok_or(StorageError::Closed)?;
         let is_volatile = self.queues.get(queue).is_some_and(|queue| queue.level == Level::Memory);
         Ok(if is_volatile { readers.twin.clone() } else { readers.journal.clone() })
-    }
-
-    pub(crate) fn set_free_bytes(&self, free_bytes: Option<u64>) {
-        self.free_bytes.store(free_bytes.unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_disk_nearly_full(&self) -> bool {
-        self.free_bytes.load(Ordering::Relaxed) < self.free_bytes_min
     }
 
     pub(crate) fn result_bytes_max(&self, queue: &Name) -> usize {
@@ -304,18 +268,10 @@ impl Door {
         self.say(self.next_request(), message).await
     }
 
-    /// Whether the disk has room for more than acknowledgements.
-    ///
-    /// # Errors
-    /// The bytes that are free, and those that would have to be.
-    pub(crate) fn disk_room(&self) -> Result<(), (u64, u64)> {
-        let free_bytes = self.free_bytes.load(Ordering::Relaxed);
-        if free_bytes < self.free_bytes_min { Err((free_bytes, self.free_bytes_min)) } else { Ok(()) }
-    }
-
     fn check_room(&self, jobs: &[NewJob]) -> Result<(), EnqueueError> {
-        self.disk_room()
-            .map_err(|(free_bytes, free_bytes_min)| EnqueueError::DiskNearlyFull { free_bytes, free_bytes_min })?;
+        if let Some((free_bytes, free_bytes_min)) = self.vitals.nearly_full() {
+            return Err(EnqueueError::DiskNearlyFull { free_bytes, free_bytes_min });
+        }
         let bytes = NewJob::bytes_of(jobs);
         if jobs.len() > self.jobs_max || bytes > self.bytes_max {
             let (jobs, jobs_max, bytes_max) = (jobs.len(), self.jobs_max, self.bytes_max);

@@ -1,6 +1,7 @@
 //! The handle that services hold: enqueue, wait, look, stop.
 
 use std::sync::Arc;
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use ractor::ActorRef;
@@ -16,9 +17,10 @@ use windlass_storage::{Reader, StorageError};
 
 use crate::builder::EngineBuilder;
 use crate::config::EngineConfig;
-use crate::door::{Door, Health, WatchGuard};
+use crate::door::{Door, WatchGuard};
 use crate::error::{ControlError, EnqueueError, ShutdownError, WaitError};
 use crate::handle::JobHandle;
+use crate::health::Health;
 use crate::job::{Draft, Enqueue, Job};
 use crate::messages::{Question, SupervisorMsg};
 
@@ -42,6 +44,10 @@ pub(crate) struct Inner {
     pub(crate) handlers: Handle,
     /// What it goes by.
     pub(crate) config: EngineConfig,
+    /// The engine's parts run there, too.
+    pub(crate) is_single_runtime: bool,
+    /// The thread that drives it, where it has no other.
+    pub(crate) driver: Option<ThreadId>,
 }
 
 impl Drop for Inner {
@@ -66,15 +72,24 @@ impl Engine {
         &self.inner.door
     }
 
-    pub(crate) fn handlers(&self) -> &Handle {
-        &self.inner.handlers
-    }
-
     pub(crate) fn supervisor(&self) -> &ActorRef<SupervisorMsg> {
         &self.inner.supervisor
     }
 
-    /// Hands in a job. Nothing happens until the returned value is awaited; then `Ok` means that the job has reached its
+    pub(crate) fn handlers(&self) -> &Handle {
+        &self.inner.handlers
+    }
+
+    pub(crate) fn is_single_runtime(&self) -> bool {
+        self.inner.is_single_runtime
+    }
+
+    pub(crate) fn driver(&self) -> Option<ThreadId> {
+        self.inner.driver
+    }
+
+    /// Hands in a job. Nothing happens until the returned value is awaited (or [`blocking`](Enqueue::blocking)); then `Ok`
+    /// means that the job has reached its
     /// queue's durability, and will run until it succeeds, is dead-lettered, is cancelled or expires.
     ///
     /// Dropping the future before it is ready leaves the job stored whole, or not at all.
@@ -203,7 +218,8 @@ impl Engine {
         &self.inner.config
     }
 
-    /// Whether the engine serves, and if not, why and since when.
+    /// Whether the engine serves, and if not, why, since when, and what to do; and what wants looking at besides. Cheap,
+    /// from any thread, and it waits for nothing.
     #[must_use]
     pub fn health(&self) -> Health {
         self.door().health()

@@ -325,6 +325,18 @@ pub enum ControlError {
     Unavailable(String),
 }
 
+/// Why there is no backup. The engine is as it was, and nothing stands where the backup was to stand.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// The journal cannot be copied, or not there.
+    #[error(transparent)]
+    Journal(#[from] windlass_storage::BackupError),
+    /// The engine does not serve any more.
+    #[error("no backup was made: {0}")]
+    Unavailable(String),
+}
+
 /// Why there is no output.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -13,7 +13,7 @@ use crate::status::JobStatus;
 
 /// A job that was accepted, with the type of its output.
 pub struct JobHandle<J> {
-    engine: Engine,
+    pub(crate) engine: Engine,
     id: JobId,
     is_fresh: bool,
     job: PhantomData<fn() -> J>,

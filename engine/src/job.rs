@@ -281,11 +281,12 @@ impl Draft {
     }
 }
 
-/// A job on its way in, with its options. Awaiting it enqueues it: `Ok` means that the queue's durability is reached.
-#[must_use = "a job is enqueued by awaiting"]
+/// A job on its way in, with its options. Awaiting it enqueues it ([`blocking`](Self::blocking) does for code that is not
+/// async): `Ok` means that the queue's durability is reached.
+#[must_use = "a job is enqueued by awaiting, or by `blocking()`"]
 #[derive(Debug)]
 pub struct Enqueue<J> {
-    engine: Engine,
+    pub(crate) engine: Engine,
     draft: Draft,
     job: PhantomData<fn() -> J>,
 }

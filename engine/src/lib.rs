@@ -64,6 +64,8 @@
 mod actors;
 mod admin;
 mod attempt;
+mod backup;
+mod blocking;
 mod builder;
 mod checkpoint;
 mod clock;
@@ -75,11 +77,14 @@ pub mod error;
 mod filter;
 mod handle;
 mod handler;
+mod health;
 mod hooks;
 mod job;
 mod live;
 mod messages;
 pub mod middleware;
+#[cfg(feature = "signal")]
+mod signal;
 mod status;
 mod telemetry;
 mod writer;
@@ -92,16 +97,18 @@ pub use config::{
     ConfigPlace, EngineConfig, HOUR, KindConfig, MIN, QueueConfig, Retention, RetryDecision, RetryPolicy, SEC,
 };
 pub use context::Context;
-pub use door::{Health, HealthState};
 pub use engine::Engine;
-pub use error::{ConfigError, ControlError, EnqueueError, JobError, ShutdownError, StartError, WaitError};
+pub use error::{BackupError, ConfigError, ControlError, EnqueueError, JobError, ShutdownError, StartError, WaitError};
 #[cfg(feature = "config-file")]
 pub use error::{ConfigFileError, ConfigProblem};
 pub use filter::{Cursor, Filter, NoCursor};
 pub use handle::JobHandle;
+pub use health::{Health, HealthState, HealthWarning};
 pub use hooks::{DeadEvent, RetryEvent};
 pub use job::{Draft, Enqueue, Job, new_job_id};
 pub use middleware::{Attempt, AttemptOutcome, Middleware};
+#[cfg(feature = "signal")]
+pub use signal::{SignalStop, StopSignal, StopSignals, stop_signal};
 pub use status::{AttemptEnd, JobDetail, JobPage, JobStatus};
 pub use windlass_scheduler::attempt::{Failure, FailureKind};
 pub use windlass_scheduler::change::Counters;
@@ -116,7 +123,7 @@ pub use windlass_scheduler::verb::Verb;
 pub use windlass_scheduler::view::{QueueStats, Why};
 #[cfg(feature = "rocksdb")]
 pub use windlass_storage::RocksJournal;
-pub use windlass_storage::{self as storage, MemoryJournal};
+pub use windlass_storage::{self as storage, BackupReport, MemoryJournal};
 
 /// The README's examples are tests, too.
 #[cfg(all(doctest, feature = "rocksdb"))]

@@ -14,11 +14,12 @@
 //! | queue | `Arm` | scheduler |
 //! | scheduler | `Look` (to itself, after a sleep) | scheduler |
 //! | queue | `Wave` | writer |
-//! | supervisor | `Open`, `Attach`, `Close` | writer |
-//! | writer, attempts, callers | `JournalBroken`, `RuntimeGone`, `Shutdown`, `Order` | supervisor |
+//! | supervisor | `Open`, `Attach`, `Backup`, `Close` | writer |
+//! | writer, attempts, callers | `JournalBroken`, `RuntimeGone`, `Shutdown`, `Order`, `Backup` | supervisor |
 //! | queue | `JournalBroken`, `Idle`, `Sealed`, `Halted` | supervisor |
 //! | supervisor | `Rebuild`, `DeadlineOver`, `GraceOver`, `Closed` (to itself) | supervisor |
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,12 +36,15 @@ use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::settings::ShardSettings;
 use windlass_scheduler::shard::Shard;
 use windlass_scheduler::verb::{Read, Verb};
-use windlass_storage::{LoadError, OpenError, Reader, StorageError};
+use windlass_storage::{BackupError, LoadError, OpenError, PendingBackup, Reader, StorageError};
 
 use crate::error::ShutdownError;
 
 /// Where an answer goes. Dropped unanswered, it means: interrupted, outcome unknown.
 pub(crate) type ReplyTo = oneshot::Sender<Result<Answer, Refusal>>;
+
+/// Where a backup goes that was begun.
+pub(crate) type BackupReply = oneshot::Sender<Result<PendingBackup, BackupError>>;
 
 /// What bounds the door: held from the call until its answer, so that the queue's mailbox cannot grow without end.
 #[derive(Debug)]
@@ -135,6 +139,8 @@ pub(crate) enum WriterMsg {
     Attach(ractor::ActorRef<QueueMsg>),
     /// Write these changes, of about so many bytes.
     Wave { wave: Wave, bytes: usize },
+    /// Begin a copy of everything that was written before this.
+    Backup { to: PathBuf, reply: BackupReply },
     /// Write and sync what came before, close, and end.
     Close(oneshot::Sender<Result<(), StorageError>>),
 }
@@ -173,6 +179,8 @@ pub(crate) enum SupervisorMsg {
     Shutdown { deadline: Duration, reply: Option<oneshot::Sender<Result<(), ShutdownError>>> },
     /// Carry out this order, which was just placed.
     Order(OrderId),
+    /// Pass this on to the writer of the day.
+    Backup { to: PathBuf, reply: BackupReply },
     /// Nothing runs any more (while draining).
     Idle,
     /// The deadline of the drain is over.

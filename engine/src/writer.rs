@@ -20,6 +20,7 @@ use windlass_storage::{Append, Batch, CommitNo, Journal, Loaded, MemoryJournal, 
 
 use crate::door::Door;
 use crate::error::panic_text;
+use crate::health::JournalCall;
 use crate::messages::{OpenFailure, Opening, QueueMsg, SupervisorMsg, WriterMsg};
 
 /// Waves are joined up to this many changes: more gains nothing, and the first of them would wait for the last.
@@ -147,7 +148,7 @@ impl WriterCore {
     fn idle_for(&self) -> Option<Duration> {
         let since = self.unsynced_since.or(self.watermark_at.filter(|_| self.is_unmarked));
         let left = since.map(|since| SYNC_INTERVAL_MAX.saturating_sub(since.elapsed()));
-        left.or_else(|| self.door.is_disk_nearly_full().then_some(DISK_LOOK_INTERVAL))
+        left.or_else(|| self.door.vitals.nearly_full().map(|_| DISK_LOOK_INTERVAL))
     }
 
     fn idle(&mut self) {
@@ -155,7 +156,7 @@ impl WriterCore {
             self.sync();
         }
         // While nothing is accepted, nothing is written: only here it is seen that there is room again.
-        self.door.set_free_bytes(self.journal.free_bytes());
+        self.door.vitals.set_free_bytes(self.journal.free_bytes());
     }
 
     /// Does one message and all waves that wait behind it.
@@ -189,6 +190,10 @@ impl WriterCore {
                     }
                     self.guarded(|core| core.write(wave));
                 }
+                WriterMsg::Backup { to, reply } => self.guarded(|core| {
+                    let _underway = core.door.vitals.begin(JournalCall::Backup);
+                    let _ = reply.send(core.journal.backup(&to));
+                }),
                 WriterMsg::Close(reply) => {
                     let _ = reply.send(self.close());
                     return Next::End;
@@ -229,7 +234,7 @@ impl WriterCore {
         drop(twin);
         let reader = self.journal.reader().map_err(OpenFailure::Storage)?;
         (self.term, self.written, self.synced, self.failure) = (Some(opened.term), 0, 0, None);
-        self.door.set_free_bytes(self.journal.free_bytes());
+        self.door.vitals.set_free_bytes(self.journal.free_bytes());
         info!(journal = self.journal.describe(), term = opened.term, recovered = %opened.recovered, "journal opened");
         Ok(Opening { term: opened.term, shard, reader, twin_reader, twin_term, quarantined })
     }
@@ -239,7 +244,10 @@ impl WriterCore {
         let last = wave.last;
         if !wave.changes.is_empty() {
             let batch = Batch { commit_no: CommitNo { term, step: last }, changes: wave.changes };
-            match self.journal.append(&batch) {
+            let underway = self.door.vitals.begin(JournalCall::Append);
+            let answer = self.journal.append(&batch);
+            drop(underway);
+            match answer {
                 Append::Ok => {
                     self.unsynced_since.get_or_insert_with(Instant::now);
                 }
@@ -261,7 +269,10 @@ impl WriterCore {
             return;
         }
         if self.unsynced_since.is_some() {
-            if let Err(error) = self.journal.sync() {
+            let underway = self.door.vitals.begin(JournalCall::Sync);
+            let synced = self.journal.sync();
+            drop(underway);
+            if let Err(error) = synced {
                 return self.broken(format!("a sync failed: {error}"));
             }
             self.unsynced_since = None;
@@ -271,8 +282,11 @@ impl WriterCore {
         self.is_unmarked = true;
         if self.watermark_at.is_none_or(|at| at.elapsed() >= SYNC_INTERVAL_MAX) {
             (self.watermark_at, self.is_unmarked) = (Some(Instant::now()), false);
-            self.door.set_free_bytes(self.journal.free_bytes());
-            if let Err(error) = self.journal.watermark() {
+            self.door.vitals.set_free_bytes(self.journal.free_bytes());
+            let underway = self.door.vitals.begin(JournalCall::Watermark);
+            let marked = self.journal.watermark();
+            drop(underway);
+            if let Err(error) = marked {
                 self.broken(format!("the watermark could not be written: {error}"));
             }
         }

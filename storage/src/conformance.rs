@@ -15,9 +15,11 @@ use windlass_scheduler::state::EndState;
 use crate::error::{LoadError, OpenError, StorageError};
 use crate::journal::{Append, Batch, CommitNo, Journal, Loaded, Quarantined, Resolution};
 
+mod copies;
 pub mod samples;
 mod unsure;
 
+pub use copies::exercise_backup;
 pub use unsure::{Fate, Unsure};
 
 use samples::{job, job_id, name};
@@ -43,6 +45,7 @@ pub fn exercise<J: Journal>(mut make: impl FnMut() -> J) {
     a_head_without_a_job_is_moved_aside(&mut make());
     a_retained_job_can_be_read_and_requeued(&mut make());
     closing_twice_and_syncing_nothing_are_no_errors(&mut make());
+    copies::a_refused_copy_leaves_nothing(&mut make());
 }
 
 /// What two handles on one journal show, for journals that can have two at once: the later opening fences the earlier

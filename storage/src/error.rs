@@ -3,8 +3,12 @@
 //! Owns every error of this crate. Never holds an error of a library: those types are not ours to promise, so their
 //! text is kept and their kind is translated. All errors can be cloned, because many callers may wait for one write.
 
+mod backup;
+
 use std::io;
 use std::path::{Path, PathBuf};
+
+pub use backup::BackupError;
 
 use crate::journal::CommitNo;
 

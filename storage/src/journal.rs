@@ -5,13 +5,15 @@
 //! the other half is the suite in `conformance` (behind the feature of that name), which every journal runs, third-party ones too.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use windlass_scheduler::change::{Change, EndedRecord, Key, Record};
 use windlass_scheduler::job::Name;
 use windlass_scheduler::state::EndState;
 
-use crate::error::{LoadError, OpenError, StorageError};
+use crate::backup::PendingBackup;
+use crate::error::{BackupError, LoadError, OpenError, StorageError};
 
 /// The number of a commit: the term in which it was made, and the last step in it. Rises strictly, across reopenings
 /// too.
@@ -185,6 +187,24 @@ pub trait Journal: Send {
     /// # Errors
     /// [`StorageError`] where the journal is not open.
     fn reader(&self) -> Result<Arc<dyn Reader>, StorageError>;
+
+    /// Begins a copy of the journal that can be opened as one, to stand at `to`. What takes long is left to
+    /// [`PendingBackup::finish`], which runs on another thread while this journal goes on.
+    ///
+    /// Everything that was appended before this call must be in the copy, and of what is appended while it is made a
+    /// prefix, whole batches only. The copy must be durable, must have been opened and read through, and must appear in
+    /// its place at once: whatever breaks, and whenever, nothing may stand there that looks like a copy and is none. What
+    /// stood there before must be refused untouched, unless it is an empty directory. A copy that fails must leave the
+    /// journal as it was. [`close`](Self::close) waits for copying that is under way.
+    ///
+    /// Journals that have no files say so, as this default does.
+    ///
+    /// # Errors
+    /// [`BackupError`], typed by what the operator has to do.
+    fn backup(&mut self, to: &Path) -> Result<PendingBackup, BackupError> {
+        let _ = to;
+        Err(BackupError::Unsupported { place: self.describe() })
+    }
 
     /// Syncs, gives up the ownership and revokes all readers. Closing a closed journal does nothing.
     ///

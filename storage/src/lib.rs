@@ -19,6 +19,7 @@
 //! [`journal`] is the trait with its musts, [`memory`] and `rocks` keep it, `conformance` checks any that claims
 //! to. `record`, `codec` and `keys` say how a record looks in bytes, and `FORMAT.md` tells it to people.
 
+pub mod backup;
 pub mod error;
 pub mod journal;
 pub mod memory;
@@ -35,7 +36,8 @@ pub mod keys;
 mod record;
 mod terms;
 
-pub use error::{LoadError, OpenError, StorageError};
+pub use backup::{BackupReport, PendingBackup};
+pub use error::{BackupError, LoadError, OpenError, StorageError};
 pub use journal::{Append, Batch, Capabilities, CommitNo, Journal, Loaded, Opened, Quarantined, Reader, Resolution};
 pub use memory::MemoryJournal;
 #[cfg(feature = "rocksdb")]

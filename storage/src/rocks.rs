@@ -5,10 +5,12 @@
 //! error (it may have written what it says it did not): the journal is then poisoned until it is closed and opened. See
 //! `FORMAT.md` for the bytes.
 
+mod backup;
 mod batch;
 mod directory;
 mod load;
 mod options;
+mod partial;
 mod reader;
 mod watermark;
 
@@ -20,11 +22,13 @@ use rocksdb::{DB, IteratorMode, WriteBatch, WriteOptions};
 
 pub use options::RocksOptions;
 
+use self::backup::Source;
 use self::batch::Writes;
 use self::directory::Directory;
 use self::reader::{Shared, handle};
+use crate::backup::{BackupReport, PendingBackup};
 use crate::codec::{self, Encoded, Encoder};
-use crate::error::{LoadError, OpenError, StorageError};
+use crate::error::{BackupError, LoadError, OpenError, StorageError};
 use crate::journal::{Append, Batch, Capabilities, CommitNo, Journal, Loaded, Opened, Reader, Resolution};
 use crate::keys::{self, Family};
 use crate::terms::Terms;
@@ -115,6 +119,20 @@ impl RocksJournal {
         Ok(entries)
     }
 
+    /// Puts a backup back: copies `from`, a backup or the whole directory of a closed journal, to `to`, where it can be
+    /// opened. The copy is opened and read through before it appears in its place, all of it or nothing; `from` stays as
+    /// it is, and can be restored again. It blocks for as long as that takes. `to` must not exist, or be an empty
+    /// directory; its parent must exist. Needs room for the whole copy.
+    ///
+    /// What ran at the time of the backup counts as lost once and runs again, and so does everything that the original
+    /// journal has run since: see `FORMAT.md`.
+    ///
+    /// # Errors
+    /// [`BackupError`]: nothing stands at `to` then that did not before.
+    pub fn restore(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<BackupReport, BackupError> {
+        backup::restore(from.as_ref(), to.as_ref())
+    }
+
     fn session(&mut self) -> Result<&mut Session, StorageError> {
         self.session.as_mut().ok_or(StorageError::Closed)
     }
@@ -180,6 +198,21 @@ impl Journal for RocksJournal {
     fn reader(&self) -> Result<Arc<dyn Reader>, StorageError> {
         let session = self.session.as_ref().ok_or(StorageError::Closed)?;
         Ok(Arc::clone(&session.shared) as Arc<dyn Reader>)
+    }
+
+    fn backup(&mut self, to: &Path) -> Result<PendingBackup, BackupError> {
+        let options = self.options;
+        let session = self.session()?;
+        session.sound()?;
+        let source = Source {
+            shared: Arc::clone(&session.shared),
+            directory: session.directory.path().to_owned(),
+            database: session.directory.database(),
+            options,
+            // Whatever comes after may be in the copy, too.
+            reach: session.terms.position(session.last),
+        };
+        backup::begin(source, to)
     }
 
     fn close(&mut self) -> Result<(), StorageError> {

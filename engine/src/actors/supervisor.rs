@@ -23,8 +23,9 @@ use super::scheduler::{SchedulerActor, SchedulerParts};
 use super::worker::{WorkerActor, WorkerParts};
 use crate::admin::{Desk, carry_out, resume};
 use crate::clock::Clocks;
-use crate::door::{Door, Gate, HealthState};
+use crate::door::{Door, Gate};
 use crate::error::StartError;
+use crate::health::HealthState;
 use crate::messages::{Opening, QueueMsg, SchedulerMsg, SupervisorMsg, WorkerMsg, WriterMsg};
 use crate::writer::WriterHandle;
 
@@ -130,6 +131,10 @@ impl Actor for Supervisor {
         match message {
             SupervisorMsg::JournalBroken(reason) => state.schedule_rebuild(&myself, &reason),
             SupervisorMsg::Rebuild => state.rebuild(&myself).await,
+            SupervisorMsg::Backup { to, reply } => {
+                // Where the writer is gone, the answer is dropped, and that says so.
+                let _ = state.writer.send(WriterMsg::Backup { to, reply });
+            }
             SupervisorMsg::RuntimeGone => {
                 if state.stopping.is_none() {
                     error!("the handlers' runtime is gone: the engine stops");
@@ -264,6 +269,7 @@ impl SupervisorState {
         opening: Opening,
     ) -> Result<(), ActorProcessingErr> {
         let Some(scheduler) = self.scheduler.clone() else { return Err("there is no scheduler".into()) };
+        self.door.vitals.add_quarantined(opening.quarantined);
         if opening.quarantined > 0 {
             warn!(
                 records = opening.quarantined,

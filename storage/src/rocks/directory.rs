@@ -16,9 +16,9 @@ use crate::error::OpenError;
 /// The latest format that this version knows, and the one that it writes.
 pub(super) const FORMAT: u32 = 1;
 
-const MARKER: &str = "WINDLASS";
+pub(super) const MARKER: &str = "WINDLASS";
 const MARKER_WORDS: &str = "windlass journal, format ";
-const DATABASE: &str = "db";
+pub(super) const DATABASE: &str = "db";
 /// What a file system puts into its own root.
 const LOST_AND_FOUND: &str = "lost+found";
 
@@ -94,6 +94,35 @@ impl Directory {
     pub(super) fn has_database(&self) -> bool {
         self.database().join("CURRENT").exists()
     }
+}
+
+/// Makes a directory a journal's, durably: the last step of a copy.
+pub(super) fn mark(path: &Path) -> io::Result<()> {
+    let mut marker = File::create_new(path.join(MARKER))?;
+    write_marker(path, &mut marker, &format!("{MARKER_WORDS}{FORMAT}\n"))
+}
+
+/// Holds the journal against whoever would open it, and lets others read it too. Touches nothing.
+pub(super) fn hold_to_read(path: &Path) -> Result<File, OpenError> {
+    let io = |doing: &'static str| move |error: io::Error| OpenError::from_io(path, doing, &error);
+    let mut marker = match File::open(path.join(MARKER)) {
+        Ok(marker) => marker,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let entry = fs::read_dir(path).map_err(io("listing the directory"))?.flatten().next();
+            let found = entry.map_or_else(|| "nothing".to_owned(), |entry| entry.file_name().to_string_lossy().into());
+            return Err(OpenError::NotAJournal { path: path.to_owned(), found });
+        }
+        Err(error) => return Err(io("opening the file WINDLASS")(error)),
+    };
+    match marker.try_lock_shared() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) => return Err(io("locking the file WINDLASS")(error)),
+    }
+    let mut text = String::new();
+    marker.read_to_string(&mut text).map_err(io("reading the file WINDLASS"))?;
+    check_format(path, &text)?;
+    Ok(marker)
 }
 
 /// Makes an entry of this directory survive the loss of power.

@@ -26,23 +26,17 @@ pub(super) type Sink<'a> = &'a mut dyn FnMut(Loaded) -> Option<String>;
 
 /// Streams everything. `term` is the current one: it keeps apart what is moved aside at different times.
 pub(super) fn load(db: &DB, term: u64, sink: Sink<'_>) -> Result<(), LoadError> {
-    let mut load = Load {
-        db,
-        term,
-        sink,
-        names: Names::default(),
-        ended: Vec::new(),
-        encoder: Encoder::default(),
-        moved: WriteBatch::new(),
-        all_known: false,
-    };
-    load.plain(Family::Meta, meta::SETTING..meta::CLAIMS)?;
-    load.plain(Family::History, history::ENDED..history::ATTEMPT)?;
-    load.ended.sort_unstable();
-    load.jobs()?;
-    load.plain(Family::Meta, meta::CLAIMS..u8::MAX)?;
+    let mut load = Load::new(db, term, sink, false);
+    load.all()?;
     // By now the walk has seen every version, so this may be the first move.
     load.move_aside().map_err(LoadError::NotMoved)
+}
+
+/// Streams everything, attempts and results too, and moves nothing: the database may be open for reading alone.
+pub(super) fn look(db: &DB, sink: Sink<'_>) -> Result<(), LoadError> {
+    let mut load = Load::new(db, 0, sink, true);
+    load.all()?;
+    load.plain(Family::History, history::ATTEMPT..u8::MAX)
 }
 
 struct Load<'a> {
@@ -56,9 +50,33 @@ struct Load<'a> {
     moved: WriteBatch,
     /// No record has a later version, those that the walk has not reached yet among them.
     all_known: bool,
+    /// Nothing is moved.
+    only_looks: bool,
 }
 
 impl<'a> Load<'a> {
+    fn new(db: &'a DB, term: u64, sink: Sink<'a>, only_looks: bool) -> Self {
+        Self {
+            db,
+            term,
+            sink,
+            names: Names::default(),
+            ended: Vec::new(),
+            encoder: Encoder::default(),
+            moved: WriteBatch::new(),
+            all_known: false,
+            only_looks,
+        }
+    }
+
+    fn all(&mut self) -> Result<(), LoadError> {
+        self.plain(Family::Meta, meta::SETTING..meta::CLAIMS)?;
+        self.plain(Family::History, history::ENDED..history::ATTEMPT)?;
+        self.ended.sort_unstable();
+        self.jobs()?;
+        self.plain(Family::Meta, meta::CLAIMS..u8::MAX)
+    }
+
     /// Streams records that stand for themselves, whose keys begin in this range.
     fn plain(&mut self, family: Family, first: std::ops::Range<u8>) -> Result<(), LoadError> {
         let mut records = self.records(family, Some(first))?;
@@ -200,6 +218,9 @@ impl<'a> Load<'a> {
     }
 
     fn aside(&mut self, family: Family, key: &[u8], value: &[u8], reason: &str) -> Result<(), LoadError> {
+        if self.only_looks {
+            return Ok(());
+        }
         let from = handle(self.db, family).map_err(LoadError::NotMoved)?;
         let to = handle(self.db, Family::Quarantine).map_err(LoadError::NotMoved)?;
         let entry = self.encoder.quarantine(self.term, family, key, reason, value).map_err(LoadError::NotMoved)?;

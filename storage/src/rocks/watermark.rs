@@ -12,7 +12,7 @@ use super::directory::sync_directory;
 use crate::error::{OpenError, StorageError};
 use crate::journal::CommitNo;
 
-const NAME: &str = "WATERMARK";
+pub(super) const NAME: &str = "WATERMARK";
 const TEMPORARY: &str = "WATERMARK.tmp";
 const WORDS: &str = "windlass watermark 1: synced up to commit ";
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use windlass::{
-    ConfigError, EngineBuilder, FailureKind, KindConfig, MIN, MemoryJournal, QueueConfig, RetryPolicy, SEC, StartError,
-    WaitError, Why,
+    ConfigError, Draft, Engine, EngineBuilder, EnqueueError, FailureKind, JobState, KindConfig, MIN, MemoryJournal,
+    Priority, QueueConfig, Refusal, RetryPolicy, SEC, StartError, WaitError, Why,
 };
 use windlass_tests::script::{Play, Script, step};
 use windlass_tests::world::{builder, took, work};
@@ -82,4 +82,52 @@ async fn settings_of_a_kind_that_cannot_be_are_refused_with_what_to_do() {
     assert!(matches!(nowhere, ConfigError::HandlerQueue { queue, .. } if queue == "nowhere"));
     let twice = with(&script, KindConfig::new("step")).kind(KindConfig::new("step")).start().await;
     assert!(matches!(twice, Err(StartError::Config(ConfigError::KindTwice(kind))) if kind == "step"));
+}
+
+/// An engine that only hands in.
+#[tokio::test(start_paused = true)]
+async fn an_engine_without_handlers_hands_in_what_another_build_works_off() {
+    let journal = MemoryJournal::simulated_disk();
+    let producer = Engine::builder().journal(journal.second_handle()).queue(work()).queue(QueueConfig::new("other"));
+    let producer = producer.allow_unknown_kinds().start().await.unwrap();
+    let a = producer.enqueue(step("a")).priority(Priority::LOW).await.unwrap();
+    let others = ["b", "c"].map(|name| Draft::new(&step(name)).queue("other"));
+    producer.enqueue_all(others).await.unwrap();
+    let d = producer.enqueue(step("d")).priority(Priority::URGENT).await.unwrap();
+    let later = producer.enqueue(step("later")).delay(MIN).await.unwrap();
+    let off = producer.enqueue(step("called off")).await.unwrap();
+    assert_eq!(off.cancel().await.unwrap(), JobState::Cancelled);
+    let status = a.status().await.unwrap();
+    assert_eq!((status.state, status.why), (JobState::Parked, Some(Why::NoHandler)));
+    let stats = producer.stats().await.unwrap();
+    assert_eq!((stats[0].parked, stats[0].delayed, stats[1].parked), (2, 1, 2));
+    // A job of a kind that nobody knows takes no slot, and falls due like any other.
+    tokio::time::advance(MIN).await;
+    while later.status().await.unwrap().state != JobState::Parked {
+        tokio::time::advance(SEC).await;
+    }
+    producer.shutdown(SEC).await.unwrap();
+    journal.lose_power();
+
+    let script = Script::new();
+    let queues = work().concurrency(1);
+    let consumer = builder(&script, journal.second_handle()).queue(queues).queue(QueueConfig::new("other"));
+    let consumer = consumer.start().await.unwrap();
+    for id in [a.id(), d.id(), later.id()] {
+        consumer.handle::<windlass_tests::script::Step>(id).wait().await.unwrap();
+    }
+    script.returned("c", 1).await;
+    let order = script.order();
+    let place = |name: &str| order.iter().position(|started| started == name).unwrap();
+    assert!(place("d") < place("later") && place("later") < place("a"), "{order:?}");
+    assert_eq!(order.len(), 5, "what was called off does not run: {order:?}");
+    assert_eq!(consumer.stats().await.unwrap()[0].parked, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_without_handlers_that_was_not_told_to_produce_refuses_and_says_how() {
+    let engine = Engine::builder().journal(MemoryJournal::new()).queue(work()).start().await.unwrap();
+    let refused = engine.enqueue(step("a")).await.unwrap_err();
+    assert!(matches!(refused, EnqueueError::Refused(Refusal::NoHandler { .. })));
+    assert!(refused.to_string().contains("allow unknown kinds"), "{refused}");
 }

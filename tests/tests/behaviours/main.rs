@@ -3,6 +3,8 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 mod actors;
+mod backup;
+mod blocking;
 mod bulk;
 mod cancel;
 mod checkpoint;
@@ -16,6 +18,7 @@ mod evolution;
 mod find;
 mod follow_ups;
 mod gate;
+mod health;
 mod hooks;
 mod kinds;
 mod lease;

@@ -60,4 +60,45 @@ mod on_disk {
         assert_eq!(again.stats().await.unwrap()[0].done, 1);
         again.shutdown(SEC * 10).await.unwrap();
     }
+    #[tokio::test]
+    async fn engines_with_directories_of_their_own_run_side_by_side() {
+        let folder = tempfile::tempdir().unwrap();
+        let scripts = [Script::new(), Script::new(), Script::new()];
+        let mut engines = Vec::new();
+        for (no, script) in scripts.iter().enumerate() {
+            script.plan("a", [Play::Output(no.to_string())]);
+            let journal = RocksJournal::at(folder.path().join(no.to_string()));
+            engines.push(builder(script, journal).queue(work()).start().await.unwrap());
+        }
+        let id = windlass::new_job_id();
+        let jobs = engines.iter().map(|engine| engine.enqueue(step("a")).id(id).and_wait());
+        let outputs = futures_util::future::try_join_all(jobs).await.unwrap();
+        assert_eq!(outputs, ["0", "1", "2"]);
+        // One that stops takes nothing from the others.
+        engines.remove(0).shutdown(SEC * 10).await.unwrap();
+        for engine in engines {
+            assert_eq!(engine.enqueue(step("b")).and_wait().await.unwrap(), "b");
+            assert_eq!(engine.stats().await.unwrap()[0].totals.enqueued, 2);
+            engine.shutdown(SEC * 10).await.unwrap();
+        }
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn another_name_of_the_same_directory_is_the_same_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        let (real, alias) = (folder.path().join("real"), folder.path().join("alias"));
+        let script = Script::new();
+        let start = async |path| builder(&script, RocksJournal::at(path)).queue(work()).start().await;
+        let first = start(real.clone()).await.unwrap();
+        std::os::unix::fs::symlink(&real, &alias).unwrap();
+        for path in [alias, real.join("..").join("real")] {
+            let refused = start(path.clone()).await.unwrap_err();
+            assert!(
+                matches!(&refused, StartError::Open(OpenError::InUse { path: told }) if *told == path),
+                "{refused}"
+            );
+        }
+        first.shutdown(SEC * 10).await.unwrap();
+    }
 }

@@ -14,8 +14,9 @@ use windlass_scheduler::lease::StopReason;
 use windlass_storage::StorageError;
 
 use super::{SupervisorState, after};
-use crate::door::{Gate, HealthState};
+use crate::door::Gate;
 use crate::error::ShutdownError;
+use crate::health::HealthState;
 use crate::messages::{QueueMsg, SupervisorMsg, WorkerMsg, WriterMsg};
 
 /// What code gets to end in, after a stop's deadline has cancelled it.

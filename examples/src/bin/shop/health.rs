@@ -4,25 +4,37 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
-use windlass::{HealthState, QueueStats};
+use windlass::{HealthState, HealthWarning, QueueStats};
 
 use crate::app::Shop;
 use crate::jobs::unix_ms;
 use crate::problem::Problem;
 
-/// `GET /healthz`: 200 while it serves, else 503 with why, and since when.
+/// `GET /healthz`: 200 while it serves, else 503; with why, since when, what to do, and what wants looking at besides.
 pub(crate) async fn healthz(State(shop): State<Shop>) -> (StatusCode, Json<Value>) {
     let health = shop.engine.health();
-    let (status, why) = match health.state {
-        HealthState::Healthy => ("healthy", None),
-        HealthState::Recovering(why) => ("recovering", Some(why)),
-        HealthState::Unhealthy(why) => ("unhealthy", Some(why)),
-        HealthState::RuntimeGone => ("stopped", Some("the handlers' runtime is gone".to_owned())),
-        HealthState::Stopped(why) => ("stopped", Some(why)),
-        other => ("unknown", Some(format!("{other:?}"))),
+    let status = match health.state {
+        HealthState::Healthy => "healthy",
+        HealthState::Recovering(_) => "recovering",
+        HealthState::Unhealthy(_) => "unhealthy",
+        _ => "stopped",
     };
-    let code = if why.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(json!({ "status": status, "why": why, "since_ms": unix_ms(health.since) })))
+    // A nearly full disk is no reason to restart it: what runs is finished, and new jobs come in again by themselves.
+    let code = if health.is_serving() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let warnings: Vec<_> = health.warnings.iter().map(warning_json).collect();
+    let body = json!({
+        "status": status,
+        "why": health.state.to_string(),
+        "since_ms": unix_ms(health.since),
+        "what_to_do": health.state.what_to_do(),
+        "accepts_jobs": health.accepts_jobs(),
+        "warnings": warnings,
+    });
+    (code, Json(body))
+}
+
+fn warning_json(warning: &HealthWarning) -> Value {
+    json!({ "what": warning.to_string(), "since_ms": unix_ms(warning.since()), "what_to_do": warning.what_to_do() })
 }
 
 /// `GET /queues`: the numbers of each queue. They come from counters, so asking costs the same however many jobs there

@@ -37,9 +37,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
-use windlass::SEC;
+use windlass::{SEC, StopSignals, stop_signal};
 
 use crate::app::{App, Shop};
 use crate::args::Args;
@@ -59,7 +57,7 @@ async fn main() -> ExitCode {
 
 async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     // First of all, so that a signal that comes early is heard when it can be obeyed.
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut signals, stop) = (StopSignals::listen()?, stop_signal());
     let listener = TcpListener::bind(args.listen).await?;
 
     let app = Arc::new(App::open(&args)?);
@@ -67,25 +65,21 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let shop = Shop { app, engine };
     tokio::spawn(recovery::enqueue_again(shop.clone()));
 
-    let stopping = CancellationToken::new();
     writeln!(std::io::stdout(), "listening on {}", listener.local_addr()?)?;
-    let server =
-        axum::serve(listener, routes::routes(shop.clone())).with_graceful_shutdown(stopping.clone().cancelled_owned());
+    let server = axum::serve(listener, routes::routes(shop.clone())).with_graceful_shutdown(async { _ = stop.await });
     let server = tokio::spawn(server.into_future());
 
+    let signal = signals.next().await;
+    tracing::info!("{signal}: draining");
+    // Callers first, so that whoever is being served gets an answer. One that dawdles is cut off, and so are all of them
+    // by a second signal.
     tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
-    }
-    stopping.cancel();
-    // Callers first, so that whoever is being served gets an answer. One that dawdles is cut off.
-    if let Ok(served) = tokio::time::timeout(SEC * 10, server).await {
-        served??;
-    } else {
-        tracing::warn!("some callers had not finished after 10 s");
+        served = server => served??,
+        () = tokio::time::sleep(SEC * 10) => tracing::warn!("some callers had not finished after 10 s"),
+        signal = signals.next() => tracing::warn!("{signal} again: no caller is waited for"),
     }
     // What runs may end; what waits is on disk, and goes on at the next start.
-    shop.engine.shutdown(SEC * 20).await?;
+    signals.shutdown(&shop.engine, SEC * 20).await?;
     shop.app.database.flush().await?;
     tracing::info!("drained");
     Ok(())
