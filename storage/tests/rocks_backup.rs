@@ -9,7 +9,9 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
-use support::{append_history, child, child_directory, copy, damage, files, flip_last, judge, newest_log, small};
+use support::{
+    SmallDisk, append_history, child, child_directory, copy, damage, files, flip_last, judge, newest_log, small,
+};
 use windlass_scheduler::change::{Change, Key};
 use windlass_storage::conformance::samples::{job, job_id};
 use windlass_storage::conformance::{self, append, load_with_quarantine};
@@ -218,38 +220,23 @@ fn a_kill_at_any_moment_leaves_a_whole_copy_or_none() {
     assert!(partial > 0, "some kill came while a copy was made ({whole} were whole)");
 }
 
-/// A disk of a few MiB, as far as this system gives one to this user.
 #[test]
 fn a_copy_that_does_not_fit_is_refused_and_the_journal_goes_on() {
     let folder = tempfile::tempdir().unwrap();
-    let disk = folder.path().join("disk");
-    fs::create_dir(&disk).unwrap();
-    let mounted = std::process::Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
-        .arg(&disk)
-        .stderr(std::process::Stdio::null())
-        .status();
-    if !mounted.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: no disk can be mounted here");
-        return;
-    }
+    let Some(disk) = SmallDisk::mounted(folder.path(), "1m") else { return };
     let mut journal = RocksJournal::at(folder.path().join("journal"));
     let term = journal.open().unwrap().term;
     append_history(&mut journal, term, 1, 6_000);
-    let refusal = journal.backup(&disk.join("copy")).unwrap().finish().unwrap_err();
+    let refusal = journal.backup(&disk.path().join("copy")).unwrap().finish().unwrap_err();
+    assert!(matches!(refusal, BackupError::NoRoom { needed_bytes, free_bytes, .. } if needed_bytes > free_bytes));
     append_history(&mut journal, term, 6_001, 6_010);
     let elsewhere = journal.backup(&folder.path().join("copy")).unwrap().finish().unwrap();
-    let restored = RocksJournal::restore(folder.path().join("copy"), disk.join("copy")).unwrap_err();
-    let left = fs::read_dir(&disk).unwrap().count();
-    let made_read_only = std::process::Command::new("mount").args(["-o", "remount,ro"]).arg(&disk).status();
-    let read_only = journal.backup(&disk.join("copy")).unwrap_err();
-    let unmounted = std::process::Command::new("umount").arg(&disk).status();
-    assert!(unmounted.unwrap().success());
-    assert!(matches!(refusal, BackupError::NoRoom { needed_bytes, free_bytes, .. } if needed_bytes > free_bytes));
-    assert_eq!(left, 0);
-    assert!(matches!(restored, BackupError::NoRoom { .. }), "{restored}");
-    assert!(made_read_only.unwrap().success());
-    assert!(matches!(read_only, BackupError::Permission { .. }), "{read_only}");
     assert_eq!(elsewhere.commit_no.step, 6_010);
+    let restored = RocksJournal::restore(folder.path().join("copy"), disk.path().join("copy")).unwrap_err();
+    assert!(matches!(restored, BackupError::NoRoom { .. }), "{restored}");
+    assert_eq!(fs::read_dir(disk.path()).unwrap().count(), 0);
+    disk.remount("ro");
+    let read_only = journal.backup(&disk.path().join("copy")).unwrap_err();
+    assert!(matches!(read_only, BackupError::Permission { .. }), "{read_only}");
     assert_eq!(judge(&mut journal), 6_010);
 }

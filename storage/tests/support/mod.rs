@@ -163,6 +163,44 @@ pub fn child(test: &str, directory: &Path, shell: Option<&str>) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::inherit()).stdin(Stdio::null()).spawn().unwrap()
 }
 
+/// A disk in memory, of so few bytes that it is soon full; gone when dropped.
+pub struct SmallDisk {
+    path: PathBuf,
+}
+
+impl SmallDisk {
+    /// A disk of this size, such as `1m`, in this folder; or `None`, told, where this system gives none to this user.
+    pub fn mounted(folder: &Path, size: &str) -> Option<Self> {
+        let path = folder.join("disk");
+        fs::create_dir(&path).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&path).stderr(Stdio::null());
+        if mount.status().is_ok_and(|status| status.success()) {
+            return Some(Self { path });
+        }
+        eprintln!("skipped: no disk can be mounted here");
+        None
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Mounts it anew with this option, such as `ro` or `size=8m`.
+    pub fn remount(&self, option: &str) {
+        let mut mount = Command::new("mount");
+        mount.args(["-o", &format!("remount,{option}")]).arg(&self.path);
+        assert!(mount.status().unwrap().success());
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").args(["-l"]).arg(&self.path).status();
+        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking());
+    }
+}
+
 /// The directory of a child; `None` in the parent.
 pub fn child_directory() -> Option<PathBuf> {
     std::env::var_os("WINDLASS_CHILD").map(PathBuf::from)
