@@ -38,7 +38,7 @@
 //!     concurrency = 4                 # over all queues
 //!     attempt_timeout = "30s"
 //!     retry = { backoff = "list", delays = ["30s", "2m", "10m"] }
-//!     # or { backoff = "fixed", delay = "5s" }, { backoff = "linear", first = "1s", step = "2s", cap = "1m" }, "never"
+//!     ## or { backoff = "fixed", delay = "5s" }, { backoff = "linear", first = "1s", step = "2s", cap = "1m" }, "never"
 //!     "#,
 //! )?;
 //! let engine = Engine::builder().journal(MemoryJournal::new()).config(config).handler(send).start().await?;
