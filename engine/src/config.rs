@@ -21,7 +21,6 @@
 pub(crate) mod file;
 mod kind;
 mod queue;
-mod range;
 mod retention;
 mod retry;
 mod whole;
@@ -31,6 +30,7 @@ use std::time::Duration;
 pub use kind::KindConfig;
 pub use queue::QueueConfig;
 pub use retention::Retention;
+pub(crate) use retry::check_of_job;
 pub use retry::{RetryDecision, RetryPolicy};
 pub(crate) use whole::Plan;
 pub use whole::{ConfigPlace, EngineConfig};

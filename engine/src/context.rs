@@ -16,13 +16,7 @@ use crate::error::{ControlError, EnqueueError};
 use crate::job::{Draft, Job};
 use crate::live::Signals;
 use crate::messages::Question;
-
-/// The most progress that is kept of an attempt, in bytes of JSON: a few numbers, not a report.
-const PROGRESS_BYTES_MAX: usize = 4_096;
-/// Follow-up jobs that one attempt may add: what an ack may overdraw a queue by (I9).
-const FOLLOW_UPS_MAX: usize = 10_000;
-/// Their bytes: an ack has to fit into one batch with everything that shares it.
-const FOLLOW_UPS_BYTES_MAX: usize = 64 << 20;
+use crate::range;
 
 /// One attempt, as its handler sees it. Cheap to clone.
 pub struct Context<A> {
@@ -135,23 +129,21 @@ impl<A> Context<A> {
     /// Tells how far it is: any JSON of at most 4 KiB, to be seen by those who look at the job while it runs. Not stored.
     ///
     /// # Errors
-    /// [`EnqueueError::Encode`] or [`EnqueueError::Label`], where it is no JSON or too long.
+    /// [`EnqueueError::Encode`] or [`EnqueueError::Range`], where it is no JSON or too long.
     pub fn progress<T: Serialize>(&self, progress: &T) -> Result<(), EnqueueError> {
         let value = serde_json::to_value(progress);
         let value = value.map_err(|error| EnqueueError::Encode { kind: "progress", reason: error.to_string() })?;
-        let (length, max) = (value.to_string().len(), PROGRESS_BYTES_MAX);
-        if length > max {
-            return Err(EnqueueError::Label { what: "bytes of progress", value: length, max });
-        }
+        range::PROGRESS.check(value.to_string().len() as u64)?;
         self.attempt.signals.set_progress(value);
         Ok(())
     }
 
-    /// Lets this attempt run until this long from now, whatever its time was.
+    /// Lets this attempt run until this long from now, whatever its time was: 1 ms to 36,500 days.
     ///
     /// # Errors
-    /// [`ControlError::Refused`] with `StaleLease` where its time was over already.
+    /// [`ControlError::Range`], or [`ControlError::Refused`] with `StaleLease` where its time was over already.
     pub async fn extend(&self, by: Duration) -> Result<(), ControlError> {
+        range::EXTENSION.check(ms(by))?;
         let lease = &self.attempt.lease;
         let question = Question::Extend { id: lease.id, token: lease.token, by_ms: ms(by) };
         self.attempt.door.ask(question).await.map(|_| ())
@@ -186,15 +178,8 @@ impl<A> Context<A> {
         let Some(follow_ups) = follow_ups.as_mut() else {
             return Err(Refusal::StaleLease { id: self.attempt.lease.id }.into());
         };
-        if follow_ups.len() >= FOLLOW_UPS_MAX {
-            let (what, value, max) = ("follow-up jobs", follow_ups.len() + 1, FOLLOW_UPS_MAX);
-            return Err(EnqueueError::Label { what, value, max });
-        }
-        let bytes = NewJob::bytes_of(follow_ups) + job.body.bytes();
-        if bytes > FOLLOW_UPS_BYTES_MAX {
-            let (what, max) = ("bytes of follow-up jobs", FOLLOW_UPS_BYTES_MAX);
-            return Err(EnqueueError::Label { what, value: bytes, max });
-        }
+        range::FOLLOW_UPS.check(follow_ups.len() as u64 + 1)?;
+        range::FOLLOW_UPS_BYTES.check((NewJob::bytes_of(follow_ups) + job.body.bytes()) as u64)?;
         let id = job.id;
         follow_ups.push(job);
         Ok(id)

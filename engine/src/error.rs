@@ -84,6 +84,20 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
+/// A number that came with a call and is out of its range.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}: {value} given, {min} to {max} allowed")]
+pub struct OutOfRange {
+    /// What it counts, unit included.
+    pub what: &'static str,
+    /// What was given.
+    pub value: u64,
+    /// The least allowed.
+    pub min: u64,
+    /// The most allowed.
+    pub max: u64,
+}
+
 /// A setting that cannot be.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -234,15 +248,16 @@ pub enum EnqueueError {
         /// Why.
         reason: String,
     },
-    /// A label that cannot be stored. Nothing was stored.
-    #[error("{what}: {value} given, {max} allowed")]
-    Label {
-        /// Which label.
-        what: &'static str,
-        /// Its length or number.
-        value: usize,
-        /// What is allowed.
-        max: usize,
+    /// An option or a label is out of its range. Nothing was stored.
+    #[error(transparent)]
+    Range(#[from] OutOfRange),
+    /// The kind's name cannot be stored. Nothing was stored.
+    #[error("kind name `{kind}`: 1 to {bytes_max} letters, digits and `-_.:/` are allowed; correct the type's `KIND`")]
+    Kind {
+        /// The kind.
+        kind: &'static str,
+        /// The longest allowed, in bytes.
+        bytes_max: usize,
     },
     /// The call has more jobs or bytes than the door ever lets in at once: waiting would never end. Nothing was stored.
     #[error("{jobs} jobs of {bytes} bytes in one call: at most {jobs_max} jobs of {bytes_max} bytes; split it")]
@@ -301,16 +316,9 @@ pub enum ControlError {
         /// The kind of the new payload.
         asked: &'static str,
     },
-    /// Over a limit of the question. Nothing has changed.
-    #[error("{what}: {value} given, {max} allowed")]
-    Limit {
-        /// What has the limit.
-        what: &'static str,
-        /// What was given.
-        value: usize,
-        /// What is allowed.
-        max: usize,
-    },
+    /// A number in the question is out of its range. Nothing has changed.
+    #[error(transparent)]
+    Range(#[from] OutOfRange),
     /// The list was begun before the engine was started or rebuilt, among the live jobs.
     #[error("the cursor is of a list that was begun before the engine was started or rebuilt: begin the list anew")]
     CursorExpired,

@@ -13,11 +13,10 @@ use windlass_scheduler::time::Timestamp;
 
 use crate::config::ms;
 use crate::error::ControlError;
+use crate::range;
 
-/// Names, states and texts in one filter: a question, not a data store. An order keeps its filter in the journal.
-const ITEMS_MAX: usize = 100;
-/// The longest text in a filter, in bytes: as long as what it is compared with may be.
-const TEXT_BYTES_MAX: usize = 256;
+/// As much of a text that is no cursor is quoted, in characters.
+const QUOTED_MAX: usize = 256;
 
 /// Which jobs are meant: all that meet every part that was said. Parts that take several values (queues, kinds, states) are
 /// met by any of them.
@@ -142,14 +141,9 @@ impl Filter {
         let texts = [&core.tag, &core.correlation_id, &core.error];
         let longest = texts.into_iter().flatten().map(String::len).chain(names()).max().unwrap_or(0);
         let items = core.queues.len().max(core.kinds.len()).max(core.states.len());
-        let limits = [
-            ("values of one part of a filter", items, ITEMS_MAX),
-            ("bytes of a text in a filter", longest, TEXT_BYTES_MAX),
-        ];
-        match limits.into_iter().find(|(_, value, max)| value > max) {
-            Some((what, value, max)) => Err(ControlError::Limit { what, value, max }),
-            None => Ok(()),
-        }
+        range::FILTER_VALUES.check(items as u64)?;
+        range::FILTER_TEXT.check(longest as u64)?;
+        Ok(())
     }
 
     /// Whether live jobs can meet it at all.
@@ -204,7 +198,7 @@ impl FromStr for Cursor {
     type Err = NoCursor;
 
     fn from_str(text: &str) -> Result<Self, NoCursor> {
-        let no = || NoCursor(text.chars().take(TEXT_BYTES_MAX).collect());
+        let no = || NoCursor(text.chars().take(QUOTED_MAX).collect());
         let mut parts = text.splitn(3, '.');
         let (Some(word), Some(number), Some(rest)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(no());
@@ -246,11 +240,11 @@ mod tests {
     #[test]
     fn what_a_filter_holds_has_limits() {
         let many = |n: usize| (0..n).fold(Filter::new(), |filter, n| filter.queue(&n.to_string()));
-        assert!(many(ITEMS_MAX).check().is_ok());
-        let refused = many(ITEMS_MAX + 1).check().unwrap_err();
-        assert_eq!(refused.to_string(), "values of one part of a filter: 101 given, 100 allowed");
-        assert!(Filter::new().error(&"x".repeat(TEXT_BYTES_MAX)).check().is_ok());
-        let refused = Filter::new().tag(&"x".repeat(TEXT_BYTES_MAX + 1)).check().unwrap_err();
-        assert_eq!(refused.to_string(), "bytes of a text in a filter: 257 given, 256 allowed");
+        assert!(many(100).check().is_ok());
+        let refused = many(101).check().unwrap_err();
+        assert_eq!(refused.to_string(), "values of one part of a filter: 101 given, 0 to 100 allowed");
+        assert!(Filter::new().error(&"x".repeat(256)).check().is_ok());
+        let refused = Filter::new().tag(&"x".repeat(257)).check().unwrap_err();
+        assert_eq!(refused.to_string(), "bytes of a text in a filter: 257 given, 0 to 256 allowed");
     }
 }

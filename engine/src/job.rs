@@ -13,13 +13,15 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use windlass_scheduler::attempt::Failure;
 use windlass_scheduler::job::{Body, JobId, Name, NewJob, Priority, When};
+use windlass_scheduler::retry::RetryPolicy as CorePolicy;
 use windlass_scheduler::time::Timestamp;
 
-use crate::config::{RetryDecision, RetryPolicy, ms};
+use crate::config::{RetryDecision, RetryPolicy, check_of_job, ms};
 use crate::door::Door;
 use crate::engine::Engine;
-use crate::error::{EnqueueError, WaitError, panic_text};
+use crate::error::{EnqueueError, OutOfRange, WaitError, panic_text};
 use crate::handle::JobHandle;
+use crate::range::{self, check_when};
 
 /// A type of work: its payload is the value itself.
 ///
@@ -115,11 +117,6 @@ pub fn new_job_id() -> JobId {
     JobId(uuid::Uuid::now_v7())
 }
 
-/// The most tags that a job may have: labels, not a data store.
-const TAGS_MAX: usize = 16;
-/// The longest label in bytes.
-const LABEL_BYTES_MAX: usize = 256;
-
 /// What a caller chooses for one job. See the methods of [`Enqueue`], which are the same.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
@@ -133,6 +130,24 @@ pub(crate) struct Options {
     tags: Vec<String>,
     correlation_id: Option<String>,
     trace: Option<String>,
+}
+
+impl Options {
+    /// Whether all of it can be; and takes out the policy, as the core knows it.
+    fn check(&mut self) -> Result<Option<CorePolicy>, OutOfRange> {
+        range::TAGS.check(self.tags.len() as u64)?;
+        self.tags.iter().try_for_each(|tag| range::TAG.check(tag.len() as u64))?;
+        for (label, range) in [(&self.correlation_id, range::CORRELATION_ID), (&self.trace, range::TRACE_CONTEXT)] {
+            label.as_ref().map_or(Ok(()), |label| range.check(label.len() as u64))?;
+        }
+        for (when, later) in [(self.due, range::JOB_DELAY), (self.expires, range::EXPIRY)] {
+            when.map_or(Ok(()), |when| check_when(&later, when))?;
+        }
+        self.timeout.map_or(Ok(()), |timeout| range::TIMEOUT.check(ms(timeout)))?;
+        let policy = self.retry.take().map(RetryPolicy::into_core);
+        policy.as_ref().map_or(Ok(()), check_of_job)?;
+        Ok(policy)
+    }
 }
 
 /// A job on its way in: a typed payload with its options, ready to be part of an
@@ -156,16 +171,11 @@ impl Draft {
     }
 
     pub(crate) fn into_new_job(self, door: &Door) -> Result<NewJob, EnqueueError> {
-        let (options, kind) = (self.options, Name::from(self.kind));
-        let checks = [
-            ("tags", options.tags.len(), TAGS_MAX),
-            ("bytes of a tag", options.tags.iter().map(String::len).max().unwrap_or(0), LABEL_BYTES_MAX),
-            ("bytes of the correlation id", options.correlation_id.as_ref().map_or(0, String::len), LABEL_BYTES_MAX),
-            ("bytes of the trace context", options.trace.as_ref().map_or(0, String::len), LABEL_BYTES_MAX),
-        ];
-        if let Some((what, value, max)) = checks.into_iter().find(|(_, value, max)| value > max) {
-            return Err(EnqueueError::Label { what, value, max });
+        let (mut options, kind) = (self.options, Name::from(self.kind));
+        if !Name::is_valid(self.kind) {
+            return Err(EnqueueError::Kind { kind: self.kind, bytes_max: Name::BYTES_MAX });
         }
+        let retry = options.check()?;
         Ok(NewJob {
             id: options.id.unwrap_or_else(new_job_id),
             queue: Name::from(options.queue.as_deref().unwrap_or_else(|| door.queue_of(&kind, self.default_queue))),
@@ -174,7 +184,7 @@ impl Draft {
             due: options.due,
             expires: options.expires,
             timeout_ms: options.timeout.map(ms),
-            retry: options.retry.map(RetryPolicy::into_core),
+            retry,
             body: Arc::new(Body {
                 // Encoders leave room behind: a million waiting jobs would keep it.
                 payload: Bytes::from(self.payload?.into_boxed_slice()),
@@ -217,19 +227,20 @@ macro_rules! options {
             self
         }
 
-        /// Not before this much time has passed, by a clock that nobody can set (while this process lives).
+        /// Not before this much time has passed, by a clock that nobody can set (while this process lives); up to 36,500
+        /// days.
         pub fn delay(mut self, delay: Duration) -> Self {
             self.options_mut().due = Some(When::After(ms(delay)));
             self
         }
 
-        /// Not before this time of the wall clock. A time before 1970 is 1970.
+        /// Not before this time of the wall clock; a past time means now. Up to the year 9999.
         pub fn at(mut self, time: SystemTime) -> Self {
             self.options_mut().due = Some(at(time));
             self
         }
 
-        /// If it has not been started by then, it expires and never runs.
+        /// If it has not been started by then, it expires and never runs; up to 36,500 days.
         pub fn expires_in(mut self, time: Duration) -> Self {
             self.options_mut().expires = Some(When::After(ms(time)));
             self
@@ -241,7 +252,7 @@ macro_rules! options {
             self
         }
 
-        /// How long one attempt may run, instead of what the queue says.
+        /// How long one attempt may run, instead of what the queue says: 1 ms to 36,500 days.
         pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
             self.options_mut().timeout = Some(timeout);
             self

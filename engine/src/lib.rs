@@ -75,6 +75,7 @@ mod door;
 mod engine;
 pub mod error;
 mod filter;
+pub mod guide;
 mod handle;
 mod handler;
 mod health;
@@ -83,6 +84,7 @@ mod job;
 mod live;
 mod messages;
 pub mod middleware;
+mod range;
 #[cfg(feature = "signal")]
 mod signal;
 mod status;
@@ -98,7 +100,9 @@ pub use config::{
 };
 pub use context::Context;
 pub use engine::Engine;
-pub use error::{BackupError, ConfigError, ControlError, EnqueueError, JobError, ShutdownError, StartError, WaitError};
+pub use error::{
+    BackupError, ConfigError, ControlError, EnqueueError, JobError, OutOfRange, ShutdownError, StartError, WaitError,
+};
 #[cfg(feature = "config-file")]
 pub use error::{ConfigFileError, ConfigProblem};
 pub use filter::{Cursor, Filter, NoCursor};

@@ -15,12 +15,13 @@ use crate::engine::{Engine, ended_record};
 use crate::error::ControlError;
 use crate::filter::{Cursor, Filter, Place};
 use crate::messages::Question;
+use crate::range;
 use crate::status::{AttemptEnd, JobDetail, JobPage, JobStatus};
 
 /// Jobs on one page, unless asked otherwise.
 const PAGE: usize = 100;
-/// Jobs on one page at most.
-const PAGE_MAX: usize = 1_000;
+/// Jobs that one step of a count takes at most.
+const COUNTED_AT_ONCE: usize = 1_000;
 /// Looks that one page takes at most: a filter that few jobs meet gives short pages instead of slow ones.
 const LOOKS_MAX: usize = 10;
 
@@ -50,9 +51,7 @@ impl List {
     async fn page(self) -> Result<JobPage, ControlError> {
         let Self { engine, filter, limit, after } = self;
         filter.check()?;
-        if !(1..=PAGE_MAX).contains(&limit) {
-            return Err(ControlError::Limit { what: "jobs on a page (1 at least)", value: limit, max: PAGE_MAX });
-        }
+        range::PAGE.check(limit as u64)?;
         let mut walk = Walk::new(engine.desk(), filter, after.map_or(Place::START, |cursor| cursor.0), false);
         let mut jobs = Vec::new();
         for _ in 0..LOOKS_MAX {
@@ -121,7 +120,7 @@ impl Engine {
     /// ```
     ///
     /// # Errors
-    /// Of the await: [`ControlError::Limit`], [`ControlError::CursorExpired`], [`ControlError::Storage`].
+    /// Of the await: [`ControlError::Range`], [`ControlError::CursorExpired`], [`ControlError::Storage`].
     pub fn jobs(&self, filter: Filter) -> List {
         List { engine: self.clone(), filter, limit: PAGE, after: None }
     }
@@ -135,7 +134,7 @@ impl Engine {
         let mut walk = Walk::new(self.desk(), filter, Place::START, false);
         let mut count = 0;
         while walk.place.is_some() {
-            count += walk.next(PAGE_MAX).await?.len() as u64;
+            count += walk.next(COUNTED_AT_ONCE).await?.len() as u64;
         }
         Ok(count)
     }

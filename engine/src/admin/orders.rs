@@ -24,10 +24,9 @@ use crate::error::ControlError;
 use crate::filter::{Filter, Place};
 use crate::job::new_job_id;
 use crate::messages::{Question, SupervisorMsg};
+use crate::range::{self, check_when};
 use crate::status::time;
 
-/// The greatest rate that means anything.
-const RATE_PER_S_MAX: u32 = 1_000_000;
 /// A step is a tenth of a second's jobs, so that a rate is kept smoothly.
 const STEPS_PER_S: u32 = 10;
 /// How long an order waits for a full queue, or for an engine that is being rebuilt, before it tries again.
@@ -106,10 +105,9 @@ impl OrderDraft {
     async fn place(self) -> Result<OrderStatus, ControlError> {
         let filter = meant(&self.verb, self.filter);
         filter.check()?;
-        let rate = self.rate_per_s.unwrap_or(1);
-        if !(1..=RATE_PER_S_MAX).contains(&rate) {
-            let what = "jobs a second (1 at least)";
-            return Err(ControlError::Limit { what, value: rate as usize, max: RATE_PER_S_MAX as usize });
+        self.rate_per_s.map_or(Ok(()), |rate| range::RATE.check(u64::from(rate)))?;
+        if let Verb::Reschedule(when) = self.verb {
+            check_when(&range::JOB_DELAY, when)?;
         }
         let order = Order::new(self.id, self.verb, filter.core, self.rate_per_s);
         let engine = self.engine.clone();
@@ -169,7 +167,7 @@ impl Engine {
     /// ```
     ///
     /// # Errors
-    /// Of the await: [`ControlError::Limit`], or [`ControlError::Refused`] with `TooManyOrders`, `NoQueue` or `Stopping`.
+    /// Of the await: [`ControlError::Range`], or [`ControlError::Refused`] with `TooManyOrders`, `NoQueue` or `Stopping`.
     pub fn steer_all(&self, verb: Verb, filter: Filter) -> OrderDraft {
         OrderDraft { engine: self.clone(), id: OrderId(new_job_id().0), verb, filter, rate_per_s: None }
     }

@@ -17,6 +17,7 @@ use crate::engine::{Engine, ended_record};
 use crate::error::ControlError;
 use crate::job::{Job, at, encode};
 use crate::messages::Question;
+use crate::range::{self, check_when};
 
 impl Engine {
     /// Calls a job off. A waiting one is cancelled now. A running one is asked to end: the request is recorded before `Ok`,
@@ -45,20 +46,21 @@ impl Engine {
         self.steer(id, Verb::Reprioritise(priority)).await
     }
 
-    /// Starts a waiting job after this time, by a clock that nobody can set (while this process lives); no time means now.
+    /// Starts a waiting job after this time, by a clock that nobody can set (while this process lives); no time means now,
+    /// and the longest is 36,500 days.
     ///
     /// # Errors
-    /// [`ControlError::Refused`] with `Forbidden` (it runs or has ended) or `Forgotten`.
+    /// [`ControlError::Range`], or [`ControlError::Refused`] with `Forbidden` (it runs or has ended) or `Forgotten`.
     pub async fn reschedule_in(&self, id: JobId, delay: Duration) -> Result<State, ControlError> {
-        self.steer(id, Verb::Reschedule(When::After(ms(delay)))).await
+        self.reschedule(id, When::After(ms(delay))).await
     }
 
-    /// Starts a waiting job at this time of the wall clock; a time that is past means now.
+    /// Starts a waiting job at this time of the wall clock, up to the year 9999; a time that is past means now.
     ///
     /// # Errors
     /// As [`reschedule_in`](Self::reschedule_in).
     pub async fn reschedule_at(&self, id: JobId, time: SystemTime) -> Result<State, ControlError> {
-        self.steer(id, Verb::Reschedule(at(time))).await
+        self.reschedule(id, at(time)).await
     }
 
     /// Moves a waiting job to the end of another queue; its delay and its priority stay. So a job is freed that is parked
@@ -126,6 +128,11 @@ impl Engine {
             return Err(ControlError::OtherKind { id, kind: is.to_string(), asked: kind });
         }
         Ok(steered(self.door().ask(Question::Edit { id, payload, version, read }).await?))
+    }
+
+    async fn reschedule(&self, id: JobId, when: When) -> Result<State, ControlError> {
+        check_when(&range::JOB_DELAY, when)?;
+        self.steer(id, Verb::Reschedule(when)).await
     }
 
     async fn steer(&self, id: JobId, verb: Verb) -> Result<State, ControlError> {

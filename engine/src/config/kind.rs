@@ -8,9 +8,9 @@ use windlass_scheduler::job::Name;
 use windlass_scheduler::settings::KindSettings;
 
 use super::ms;
-use super::range::{self, in_range};
 use super::retry::{self, RetryPolicy};
 use crate::error::ConfigError;
+use crate::range::{self, in_range};
 
 /// What the jobs of one kind go by instead of what their queue says, in whichever queue they are: before the queue's settings,
 /// and after what the job itself was given.

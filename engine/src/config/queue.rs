@@ -7,11 +7,11 @@ use std::time::Duration;
 use windlass_scheduler::job::{Name, Priority};
 use windlass_scheduler::settings::{Level, QueueSettings, WhenFull};
 
-use super::range::{self, in_range};
 use super::retention::{self, Retention};
 use super::retry::{self, RetryPolicy};
 use super::{SEC, ms};
 use crate::error::ConfigError;
+use crate::range::{self, in_range};
 
 /// One queue: a workload with its own concurrency, urgency, patience and durability.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use windlass_scheduler::settings::{Keep, KeepDone, Retention as CoreRetention};
 
 use super::ms;
-use super::range::{KEEP_DEAD, KEEP_DONE, KEEP_DROPPED, Range};
+use crate::range::{KEEP_DEAD, KEEP_DONE, KEEP_DROPPED, Range};
 
 /// What a queue retains of the jobs that ended. Whichever limit is met first counts; nothing grows for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

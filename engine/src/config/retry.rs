@@ -7,13 +7,15 @@ use std::time::Duration;
 use windlass_scheduler::retry::{Backoff, RetryPolicy as CorePolicy};
 
 use super::ms;
-use super::range::{ATTEMPTS, DELAY, JITTER, in_range};
-use crate::error::ConfigError;
+use crate::error::{ConfigError, OutOfRange};
+use crate::range::{ATTEMPTS, DELAY, DELAYS, JITTER, Range, in_range};
 
 /// No delay is longer, unless said: 2 h.
 pub(super) const CAP_MS: u64 = 7_200_000;
 
 /// Whether, and after which delay, a failed job runs again.
+///
+/// Numbers out of their range are refused where the policy is used: at the start, or when its job is enqueued.
 ///
 /// The default retries after about 2 s, doubles up to 2 h, and gives up after 20 failures: about 16 hours. Every delay is
 /// varied by up to 10 % by a hash of job and failure, so that jobs that failed together do not come back together, and
@@ -43,7 +45,7 @@ impl RetryPolicy {
         Self::with(Backoff::Fixed { delay_ms: ms(delay) })
     }
 
-    /// One delay a failure, and dead after the failure that has none left: three delays mean four attempts.
+    /// One delay a failure, and dead after the failure that has none left: three delays mean four attempts. Up to 1,000.
     #[must_use]
     pub fn list(delays: &[Duration]) -> Self {
         let delays_ms = delays.iter().map(|delay| ms(*delay)).collect();
@@ -71,17 +73,17 @@ impl RetryPolicy {
         self
     }
 
-    /// Dead after this many failures; 0 counts as 1.
+    /// Dead after this many failures, at least 1.
     #[must_use]
     pub const fn attempts(mut self, attempts_max: u32) -> Self {
-        self.core.attempts_max = if attempts_max == 0 { 1 } else { attempts_max };
+        self.core.attempts_max = attempts_max;
         self
     }
 
-    /// Vary every delay by up to this share, in percent; more than 100 counts as 100.
+    /// Vary every delay by up to this share, in percent, 0 to 100.
     #[must_use]
     pub const fn jitter_percent(mut self, percent: u8) -> Self {
-        self.core.jitter_percent = if percent > 100 { 100 } else { percent };
+        self.core.jitter_percent = percent;
         self
     }
 
@@ -122,23 +124,41 @@ pub(super) const fn first_and_cap(policy: &CorePolicy) -> Option<(u64, u64)> {
     }
 }
 
-/// Whether a policy of this queue or kind can be.
-pub(super) fn check(what: &'static str, name: &str, policy: &CorePolicy) -> Result<(), ConfigError> {
-    let numbers = [(ATTEMPTS, u64::from(policy.attempts_max)), (JITTER, u64::from(policy.jitter_percent))];
-    in_range(what, name, &numbers)?;
+/// What a policy says, each with how far it may go.
+fn values(policy: &CorePolicy) -> Vec<(Range, u64)> {
+    let mut values = vec![(ATTEMPTS, u64::from(policy.attempts_max)), (JITTER, u64::from(policy.jitter_percent))];
     let delays: &[u64] = match &policy.backoff {
         Backoff::Fixed { delay_ms } => &[*delay_ms],
         Backoff::Linear { first_ms, step_ms, cap_ms } => &[*first_ms, *step_ms, *cap_ms],
         Backoff::Exponential { first_ms, cap_ms } => &[*first_ms, *cap_ms],
-        Backoff::List { delays_ms } => delays_ms,
-    };
-    for delay in delays {
-        in_range(what, name, &[(DELAY, *delay)])?;
-    }
-    match first_and_cap(policy) {
-        Some((first_ms, cap_ms)) if first_ms > cap_ms => {
-            Err(ConfigError::FirstOverCap { what, name: name.to_owned(), first_ms, cap_ms })
+        Backoff::List { delays_ms } => {
+            values.push((DELAYS, delays_ms.len() as u64));
+            delays_ms
         }
-        _ => Ok(()),
+    };
+    values.extend(delays.iter().map(|delay| (DELAY, *delay)));
+    values
+}
+
+/// The first delay and the cap, where the cap would never let it happen.
+fn first_over_cap(policy: &CorePolicy) -> Option<(u64, u64)> {
+    first_and_cap(policy).filter(|(first_ms, cap_ms)| first_ms > cap_ms)
+}
+
+/// Whether a policy of this queue or kind can be.
+pub(super) fn check(what: &'static str, name: &str, policy: &CorePolicy) -> Result<(), ConfigError> {
+    in_range(what, name, &values(policy))?;
+    match first_over_cap(policy) {
+        Some((first_ms, cap_ms)) => Err(ConfigError::FirstOverCap { what, name: name.to_owned(), first_ms, cap_ms }),
+        None => Ok(()),
+    }
+}
+
+/// Whether a policy that a job brings can be.
+pub(crate) fn check_of_job(policy: &CorePolicy) -> Result<(), OutOfRange> {
+    values(policy).iter().try_for_each(|(range, value)| range.check(*value))?;
+    match first_over_cap(policy) {
+        Some((value, max)) => Err(OutOfRange { what: "first retry delay in ms, up to its cap", value, min: 0, max }),
+        None => Ok(()),
     }
 }

@@ -12,8 +12,8 @@ use windlass_scheduler::settings::KindSettings;
 
 use super::kind::KindConfig;
 use super::queue::QueueConfig;
-use super::range::{DISK_FREE, in_range};
 use crate::error::ConfigError;
+use crate::range::{DISK_FREE, in_range};
 
 /// Free bytes on the journal's disk below which new jobs are refused, so that what runs can still be acknowledged.
 const DISK_FREE_BYTES_MIN: u64 = 256 << 20;

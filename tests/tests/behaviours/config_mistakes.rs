@@ -177,6 +177,8 @@ fn every_number_has_its_range_and_the_refusal_names_it() {
     for line in lines {
         assert!(matches!(*queue(line).problem, ConfigProblem::Range { .. }), "{line}: {}", queue(line));
     }
+    let many = format!("retry = {{ backoff = \"list\", delays = [{}] }}", "\"1s\", ".repeat(1_001));
+    assert_eq!(said(&many), "`queues.mail.retry.delays` is a list of 1001: allowed are 0 to 1000");
     for text in ["concurrency = 0", "concurrency = 100_001", "attempt_timeout = \"0s\"", "retry = { attempts = 0 }"] {
         let error = toml(&format!("[kinds.send]\n{text}"));
         assert!(matches!(*error.problem, ConfigProblem::Range { .. }), "{text}: {error}");

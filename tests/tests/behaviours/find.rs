@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use windlass::{
-    ControlError, Cursor, Draft, Engine, Filter, HOUR, JobId, JobState, MIN, MemoryJournal, Priority, QueueConfig,
-    RetryPolicy, SEC,
+    ControlError, Cursor, Draft, Engine, Filter, HOUR, JobId, JobState, MIN, MemoryJournal, OutOfRange, Priority,
+    QueueConfig, RetryPolicy, SEC,
 };
 use windlass_tests::script::{Play, Script, block, step};
 use windlass_tests::world::{World, builder, start, wall, work};
@@ -125,9 +125,12 @@ async fn a_page_has_one_to_a_thousand_jobs() {
     let script = Script::new();
     let engine = start(&script, work()).await;
     assert!(engine.jobs(Filter::new()).limit(1_000).await.is_ok());
-    for limit in [0, 1_001] {
-        let refused = engine.jobs(Filter::new()).limit(limit).await.unwrap_err();
-        assert!(matches!(refused, ControlError::Limit { value, max: 1_000, .. } if value == limit), "{refused}");
+    for limit in [0_u16, 1_001] {
+        let refused = engine.jobs(Filter::new()).limit(limit.into()).await.unwrap_err();
+        assert!(
+            matches!(refused, ControlError::Range(OutOfRange { value, max: 1_000, .. }) if value == u64::from(limit)),
+            "{refused}"
+        );
     }
 }
 

@@ -128,7 +128,7 @@ async fn labels_have_limits() {
         engine.enqueue(step("a")).trace_context(&long).await,
     ];
     for result in results {
-        assert!(matches!(result, Err(EnqueueError::Label { .. })), "{result:?}");
+        assert!(matches!(result, Err(EnqueueError::Range(_))), "{result:?}");
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod actors;
 mod backup;
+mod bad_input;
 mod blocking;
 mod bulk;
 mod cancel;

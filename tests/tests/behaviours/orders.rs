@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use windlass::{
-    ControlError, Draft, Engine, Filter, HOUR, JobState, MIN, MemoryJournal, OrderEnd, OrderId, Priority, QueueConfig,
-    Refusal, SEC, Verb, new_job_id,
+    ControlError, Draft, Engine, Filter, HOUR, JobState, MIN, MemoryJournal, OrderEnd, OrderId, OutOfRange, Priority,
+    QueueConfig, Refusal, SEC, Verb, new_job_id,
 };
 use windlass_tests::fault::AppendFault;
 use windlass_tests::script::{Play, Script, step};
@@ -216,7 +216,7 @@ async fn a_rate_is_one_to_a_million() {
     let engine = start(&script, work()).await;
     for rate in [0, 1_000_001] {
         let refused = engine.steer_all(Verb::Cancel, Filter::new()).rate_per_s(rate).await.unwrap_err();
-        assert!(matches!(refused, ControlError::Limit { max: 1_000_000, .. }), "{refused}");
+        assert!(matches!(refused, ControlError::Range(OutOfRange { max: 1_000_000, .. })), "{refused}");
     }
     let nowhere = engine.steer_all(Verb::move_to("nowhere"), Filter::new()).await.unwrap_err();
     assert!(matches!(nowhere, ControlError::Refused(Refusal::NoQueue { .. })), "{nowhere}");

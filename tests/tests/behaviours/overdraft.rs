@@ -1,6 +1,6 @@
 //! Accepted means room to finish: acknowledgements and retries may overdraw a full queue, new jobs may not.
 
-use windlass::{ControlError, EnqueueError, QueueConfig, Refusal, RetryPolicy, SEC};
+use windlass::{ControlError, EnqueueError, OutOfRange, QueueConfig, Refusal, RetryPolicy, SEC};
 use windlass_tests::script::{Play, Script, step};
 use windlass_tests::world::{start, work};
 
@@ -91,7 +91,7 @@ async fn an_attempt_adds_a_bounded_number_of_follow_ups() {
                 cx.follow_up_with(windlass::Draft::new(&step("b")).delay(SEC))?;
             }
             let refused = cx.follow_up(&step("b")).unwrap_err();
-            assert!(matches!(refused, EnqueueError::Label { max: 10_000, .. }));
+            assert!(matches!(refused, EnqueueError::Range(OutOfRange { max: 10_000, .. })));
             Ok("a".to_owned())
         })],
     );

@@ -1,6 +1,6 @@
 //! Progress: how far a running attempt is, for those who look at its job meanwhile.
 
-use windlass::{Context, EnqueueError, JobState, RetryPolicy, SEC};
+use windlass::{Context, EnqueueError, JobState, OutOfRange, RetryPolicy, SEC};
 use windlass_tests::script::{Play, Script, step};
 use windlass_tests::world::{start, work};
 
@@ -14,7 +14,10 @@ async fn at_the_limit_it_is_seen_and_one_byte_over_it_is_refused_with_the_number
             // Two more bytes are the quotes of JSON.
             cx.progress(&"x".repeat(4_096 - 2))?;
             let error = cx.progress(&"y".repeat(4_096 - 1)).unwrap_err();
-            assert!(matches!(error, EnqueueError::Label { what: "bytes of progress", value: 4_097, max: 4_096 }));
+            assert!(matches!(
+                error,
+                EnqueueError::Range(OutOfRange { what: "bytes of progress", value: 4_097, max: 4_096, .. })
+            ));
             cx.cancellation().cancelled().await;
             Ok(String::new())
         })],

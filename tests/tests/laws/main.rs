@@ -10,6 +10,7 @@ mod house;
 mod imports;
 mod invariants;
 mod leaves;
+mod limits;
 mod manifests;
 mod offence;
 mod public_api;

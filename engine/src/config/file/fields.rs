@@ -8,7 +8,7 @@ use super::document::{Document, Entry, Node, Value};
 use super::error::{ConfigFileError, ConfigProblem};
 use super::words;
 use crate::config::ConfigPlace;
-use crate::config::range::{Range, Unit};
+use crate::range::{Range, Unit};
 
 pub(super) type Read<T> = Result<T, ConfigFileError>;
 
@@ -76,10 +76,12 @@ impl<'d> Field<'d> {
             (Unit::Bytes, _) => return Err(self.other_type("a size such as \"256 KiB\"")),
         };
         let value = value.filter(|value| range.has(*value)).and_then(|value| T::try_from(value).ok());
-        value.ok_or_else(|| {
-            let [min, max] = [range.min, range.max].map(|limit| words::say(range.unit, limit));
-            self.wrong(ConfigProblem::Range { given: self.given(), min, max })
-        })
+        value.ok_or_else(|| self.out_of(range, self.given()))
+    }
+
+    fn out_of(&self, range: &Range, given: String) -> ConfigFileError {
+        let [min, max] = [range.min, range.max].map(|limit| words::say(range.unit, limit));
+        self.wrong(ConfigProblem::Range { given, min, max })
     }
 
     fn bare(&self, unit: Unit) -> ConfigFileError {
@@ -120,8 +122,13 @@ impl<'d> Field<'d> {
         })
     }
 
-    pub(super) fn list(&self, expected: &'static str) -> Read<Vec<Self>> {
+    /// A list of so many.
+    pub(super) fn list(&self, expected: &'static str, range: &Range) -> Read<Vec<Self>> {
         let Value::List(nodes) = &self.node.value else { return Err(self.other_type(expected)) };
+        let count = nodes.len();
+        if !range.has(count as u64) {
+            return Err(self.out_of(range, format!("a list of {count}")));
+        }
         let item = |(no, node): (usize, &'d Node)| Self {
             document: self.document,
             path: format!("{}[{no}]", self.path),

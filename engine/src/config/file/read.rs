@@ -11,10 +11,10 @@ use super::document::Document;
 use super::error::{ConfigFileError, ConfigProblem};
 use super::fields::{Field, Fields, Read};
 use super::words;
-use crate::config::range::{self, KeepRanges, Unit};
 use crate::config::retry::first_and_cap;
 use crate::config::whole::Wide;
 use crate::config::{EngineConfig, KindConfig, QueueConfig, Retention, RetryPolicy};
+use crate::range::{self, KeepRanges, Unit};
 
 pub(super) const PRIORITIES: [(&str, Priority); 4] =
     [("urgent", Priority::URGENT), ("high", Priority::HIGH), ("normal", Priority::NORMAL), ("low", Priority::LOW)];
@@ -230,7 +230,7 @@ fn grown(fields: &Fields<'_>, growth: Growth) -> Read<RetryPolicy> {
         Growth::Fixed => RetryPolicy::fixed(needed("delay")?),
         Growth::List => {
             let delays = fields.get("delays").ok_or_else(|| missing(fields, growth, "delays"))?;
-            let delays = delays.list("a list of durations")?;
+            let delays = delays.list("a list of durations", &range::DELAYS)?;
             let delays = delays.iter().map(|delay| delay.number(&range::DELAY).map(Duration::from_millis));
             RetryPolicy::list(&delays.collect::<Read<Vec<_>>>()?)
         }

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use bytesize::ByteSize;
 
-use super::super::range::Unit;
+use crate::range::Unit;
 
 /// What durations are printed in, the largest first, with their milliseconds.
 const DURATIONS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];

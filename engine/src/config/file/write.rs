@@ -6,9 +6,9 @@ use windlass_scheduler::settings::{Keep, Retention, WhenFull};
 
 use super::read::{KEEP, LEVELS, NEVER, PRIORITIES};
 use super::words::say;
-use crate::config::range::Unit;
 use crate::config::whole::Wide;
 use crate::config::{EngineConfig, KindConfig, QueueConfig, RetryPolicy, ms};
+use crate::range::Unit;
 
 /// A value to be written.
 pub(super) enum Written {

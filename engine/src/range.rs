@@ -1,8 +1,11 @@
-//! How far numbers may go: one place for all of them, whether they come from code or from a file.
+//! How far numbers may go: one place for all of them, whether they come with a call, from code or from a file.
 //!
-//! Owns the limits and the comparison with them. Never says where a number stood: whoever read it knows.
+//! Owns the limits and the comparison with them. Never says where a number stood: whoever read it knows. The guide's page
+//! on limits lists them, and a test holds it to that.
 
-use crate::error::ConfigError;
+use windlass_scheduler::job::When;
+
+use crate::error::{ConfigError, OutOfRange};
 
 /// What a number counts. A file says it in words: `"30s"`, `"256 KiB"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +50,38 @@ pub(crate) const START_WITHIN: Range = Range::ms("start_within in ms", 1);
 pub(crate) const ABORT_AFTER: Range = Range::ms("abort_after in ms", 0);
 pub(crate) const DISK_FREE: Range = Range::bytes("disk_free_bytes_min", 0, BYTES_MAX);
 pub(crate) const DELAY: Range = Range::ms("retry delay in ms", 0);
+/// A rule that needs more of them is a function: `Job::retry`.
+pub(crate) const DELAYS: Range = Range::count("retry delays", 0, 1_000);
 pub(crate) const ATTEMPTS: Range = Range::count("retry attempts", 1, COUNT_MAX);
 pub(crate) const JITTER: Range = Range::count("retry jitter_percent", 0, 100);
+
+/// Labels, not a data store.
+pub(crate) const TAGS: Range = Range::count("tags", 0, 16);
+pub(crate) const TAG: Range = Range::bytes("bytes of a tag", 0, LABEL_BYTES_MAX);
+pub(crate) const CORRELATION_ID: Range = Range::bytes("bytes of the correlation id", 0, LABEL_BYTES_MAX);
+pub(crate) const TRACE_CONTEXT: Range = Range::bytes("bytes of the trace context", 0, LABEL_BYTES_MAX);
+pub(crate) const JOB_DELAY: Range = Range::ms("delay in ms", 0);
+pub(crate) const EXPIRY: Range = Range::ms("expiry in ms", 0);
+/// To the end of the year 9999: what calendars can print.
+pub(crate) const TIME: Range = Range { max: 253_402_300_799_999, ..Range::ms("time in ms since 1970", 0) };
+pub(crate) const EXTENSION: Range = Range::ms("extension in ms", 1);
+/// A few numbers, not a report.
+pub(crate) const PROGRESS: Range = Range::bytes("bytes of progress", 0, 4_096);
+/// What an ack may overdraw a queue by (I9).
+pub(crate) const FOLLOW_UPS: Range = Range::count("follow-up jobs", 0, 10_000);
+/// An ack has to fit into one batch with everything that shares it.
+pub(crate) const FOLLOW_UPS_BYTES: Range = Range::bytes("bytes of follow-up jobs", 0, 64 << 20);
+/// A page is for a person, or one step of a program.
+pub(crate) const PAGE: Range = Range::count("jobs on a page", 1, 1_000);
+/// A question, not a data store: an order keeps its filter in the journal.
+pub(crate) const FILTER_VALUES: Range = Range::count("values of one part of a filter", 0, 100);
+/// As long as what it is compared with may be.
+pub(crate) const FILTER_TEXT: Range = Range::bytes("bytes of a text in a filter", 0, LABEL_BYTES_MAX);
+/// The greatest rate that means anything.
+pub(crate) const RATE: Range = Range::count("jobs a second", 1, 1_000_000);
+
+/// The longest label.
+const LABEL_BYTES_MAX: u64 = 256;
 
 /// The limits of what is kept of one sort of end.
 #[derive(Debug)]
@@ -89,19 +122,26 @@ impl Range {
     pub(crate) const fn has(&self, value: u64) -> bool {
         self.min <= value && value <= self.max
     }
+
+    /// Refuses a value that is not in it.
+    pub(crate) fn check(&self, value: u64) -> Result<(), OutOfRange> {
+        let Self { field: what, min, max, .. } = *self;
+        if self.has(value) { Ok(()) } else { Err(OutOfRange { what, value, min, max }) }
+    }
+}
+
+/// Checks a time, which is so much later in this range, or one of the clock.
+pub(crate) fn check_when(later: &Range, when: When) -> Result<(), OutOfRange> {
+    match when {
+        When::After(ms) => later.check(ms),
+        When::At(time) => TIME.check(time.0),
+    }
 }
 
 /// Checks what is set against its ranges.
-pub(super) fn in_range(what: &'static str, name: &str, values: &[(Range, u64)]) -> Result<(), ConfigError> {
-    match values.iter().find(|(range, value)| !range.has(*value)) {
-        None => Ok(()),
-        Some((range, value)) => Err(ConfigError::Range {
-            what,
-            name: name.to_owned(),
-            field: range.field,
-            value: *value,
-            min: range.min,
-            max: range.max,
-        }),
-    }
+pub(crate) fn in_range(what: &'static str, name: &str, values: &[(Range, u64)]) -> Result<(), ConfigError> {
+    values.iter().try_for_each(|(range, value)| range.check(*value)).map_err(|refused| {
+        let OutOfRange { what: field, value, min, max } = refused;
+        ConfigError::Range { what, name: name.to_owned(), field, value, min, max }
+    })
 }
