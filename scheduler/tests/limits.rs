@@ -7,7 +7,7 @@ mod common;
 
 use std::sync::Arc;
 
-use windlass_scheduler::change::{Change, Record};
+use windlass_scheduler::change::{Change, Key, Record};
 use windlass_scheduler::command::{Command, QueueNo, Request, Submit};
 use windlass_scheduler::effect::{Answer, Effect};
 use windlass_scheduler::job::{Body, Name, NewJob, When};
@@ -139,4 +139,33 @@ fn a_wave_expires_a_bounded_number_of_late_jobs_and_the_next_ones_the_rest() {
     assert_eq!((waves, driver.shard.is_unfinished()), (vec![1_000, 1_000, 500], false));
     driver.settle();
     assert!(matches!(driver.shard.running_leases()[..], [(last, _)] if last == id(9_000)));
+}
+
+/// I1: forgetting is done in bounded steps, and what is ready does not wait for the last of them.
+#[test]
+fn a_wave_forgets_a_bounded_number_of_old_jobs_and_a_claim_waits_for_none_of_them() {
+    const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+    let mut driver = driver_keeping(10_000);
+    submit(&mut driver, (1..=2_500).map(|n| job(n, None)).collect()).unwrap();
+    for n in 1..=2_500 {
+        driver.handle(cancel(n));
+    }
+    driver.settle();
+    driver.handle(Command::Slots { queue: QueueNo(0), slots: 1 });
+    driver.advance(DAY_MS);
+    let (mut forgotten, mut claimed_in) = (Vec::new(), None);
+    while let [(queue, class)] = driver.fired()[..] {
+        driver.due(queue, class);
+        if forgotten.is_empty() {
+            let new = Submit { request: Request(9), watch: None, jobs: vec![job(9_000, None)] };
+            driver.handle(Command::Submit(new));
+        }
+        assert!(driver.seal());
+        let changes = &driver.sealed.back().unwrap().changes;
+        let is_claim = |change: &Change| matches!(change, Change::Put(Record::Claims(..)));
+        claimed_in = claimed_in.or_else(|| changes.iter().any(is_claim).then_some(forgotten.len()));
+        forgotten.push(changes.iter().filter(|change| matches!(change, Change::Delete(Key::Ended(_)))).count());
+        driver.settle();
+    }
+    assert_eq!((forgotten, claimed_in), (vec![1_000, 1_000, 500], Some(0)));
 }
