@@ -56,6 +56,14 @@ fn a_dead_letter_is_seen_brought_back_and_thrown_away() {
 }
 
 #[test]
+fn the_demo_kills_the_shop_twice_and_misses_nothing() {
+    let demo = Command::new(env!("CARGO_BIN_EXE_demo")).arg("--small").output().unwrap();
+    let printed = String::from_utf8_lossy(&demo.stdout).into_owned();
+    assert!(demo.status.success(), "{}\n{printed}{}", demo.status, String::from_utf8_lossy(&demo.stderr));
+    assert_in_order(&printed, &["SIGKILL", "serves again", "SIGKILL", "serves again", "SIGTERM", "\"missing\":0"]);
+}
+
+#[test]
 fn blocking_work_ends_when_asked() {
     assert_in_order(&output_of(env!("CARGO_BIN_EXE_blocking")), &["9592 primes below 100000", "running", "has ended"]);
 }

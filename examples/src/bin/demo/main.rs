@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Parser as _;
 use tokio::time::{Instant, sleep_until};
 use windlass_examples::process::{Launch, beside_me};
 use windlass_examples::smtp::{MailServer, Rules};
@@ -29,19 +30,50 @@ use crate::verdict::Verdict;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-const SIGN_UPS: usize = 500;
-const PICTURES: usize = 20;
-/// The last sign-ups come one by one, when all is calm: they show what the engine adds when it is not being killed.
-const CALM_SIGN_UPS: usize = 60;
-/// How long the mail server is down.
-const MAIL_SERVER_DOWN: Duration = Duration::from_secs(5);
-/// How many answered requests each kill waits for.
-const KILL_AT: [usize; 2] = [200, 380];
-/// How long the mail server takes over each mail: slow enough that mails wait, as they do in life.
-const MAIL_DELAY: Duration = Duration::from_millis(800);
+/// How much there is to do.
+struct Scale {
+    sign_ups: usize,
+    pictures: usize,
+    /// The last sign-ups come one by one, when all is calm: they show what the engine adds when it is not being killed.
+    calm: usize,
+    /// How long the mail server is down.
+    down: Duration,
+    /// How many answered requests each kill waits for.
+    kill_at: [usize; 2],
+    /// How long the mail server takes over each mail: slow enough that mails wait, as they do in life.
+    mail_delay: Duration,
+}
+
+const FULL: Scale = Scale {
+    sign_ups: 500,
+    pictures: 20,
+    calm: 60,
+    down: Duration::from_secs(5),
+    kill_at: [200, 380],
+    mail_delay: Duration::from_millis(800),
+};
+
+/// The same with fewer people: just so many that jobs still wait for a slot when it is killed.
+const SMALL: Scale = Scale {
+    sign_ups: 150,
+    pictures: 3,
+    calm: 6,
+    down: Duration::from_secs(2),
+    kill_at: [70, 110],
+    mail_delay: Duration::from_millis(800),
+};
+
+#[derive(clap::Parser)]
+#[command(about = "Kills the shop twice while it works, and counts")]
+struct Args {
+    /// With fewer people: for tests.
+    #[arg(long)]
+    small: bool,
+}
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    let scale = if Args::parse().small { &SMALL } else { &FULL };
     let folder = match tempfile::Builder::new().prefix("windlass-demo-").tempdir() {
         Ok(folder) => folder,
         Err(error) => {
@@ -49,8 +81,8 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let screen = Screen::new(SIGN_UPS + PICTURES);
-    let outcome = run(folder.path(), &screen).await;
+    let screen = Screen::new(scale.sign_ups + scale.pictures);
+    let outcome = run(scale, folder.path(), &screen).await;
     screen.finish();
     match outcome {
         Ok(verdict) if verdict.holds() => {
@@ -68,9 +100,10 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(folder: &Path, screen: &Screen) -> Result<Verdict, Failure> {
-    screen.say(&format!("painting {PICTURES} pictures"));
-    let pictures = tokio::task::spawn_blocking(|| pictures::paint(PICTURES)).await??;
+async fn run(scale: &Scale, folder: &Path, screen: &Screen) -> Result<Verdict, Failure> {
+    let Scale { sign_ups, pictures, calm, down, kill_at, mail_delay } = *scale;
+    screen.say(&format!("painting {pictures} pictures"));
+    let pictures = tokio::task::spawn_blocking(move || pictures::paint(pictures)).await??;
 
     let mut mail_server = MailServer::closed()?;
     let program = beside_me("shop")?;
@@ -78,16 +111,16 @@ async fn run(folder: &Path, screen: &Screen) -> Result<Verdict, Failure> {
     let started = Instant::now();
     let service = Arc::new(Service::start(launch, screen.clone()).await?);
     let crowd = Arc::new(Crowd::new(service.clone()));
-    screen.say(&format!("the shop serves; its mail server is down for {} s", MAIL_SERVER_DOWN.as_secs()));
+    screen.say(&format!("the shop serves; its mail server is down for {} s", down.as_secs()));
 
-    let rush = tokio::spawn(crowd.clone().rush(SIGN_UPS - CALM_SIGN_UPS, pictures));
-    service.watched(sleep_until(started + MAIL_SERVER_DOWN)).await;
+    let rush = tokio::spawn(crowd.clone().rush(sign_ups - calm, pictures));
+    service.watched(sleep_until(started + down)).await;
     screen.say(&format!("mail server down:   {}", service.load().await?));
-    mail_server.open(Rules { delay: MAIL_DELAY, refuse_every: 5, knows_nobody: false })?;
+    mail_server.open(Rules { delay: mail_delay, refuse_every: 5, knows_nobody: false })?;
     screen.say("the mail server is up, and refuses one mail in five");
 
     let mut recoveries = Vec::new();
-    for accepted in KILL_AT {
+    for accepted in kill_at {
         service.watched(crowd.wait_for(accepted)).await?;
         recoveries.push(service.kill_while_busy_and_restart().await?);
     }
@@ -95,8 +128,8 @@ async fn run(folder: &Path, screen: &Screen) -> Result<Verdict, Failure> {
     screen.say("everybody has been answered; what waits is worked off");
     service.drained().await?;
 
-    screen.say(&format!("calm: {CALM_SIGN_UPS} sign-ups, one by one, to see how long things take"));
-    crowd.stroll(CALM_SIGN_UPS).await?;
+    screen.say(&format!("calm: {calm} sign-ups, one by one, to see how long things take"));
+    crowd.stroll(calm).await?;
     service.drained().await?;
 
     let accepted = crowd.accepted();

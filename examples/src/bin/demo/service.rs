@@ -169,9 +169,13 @@ impl Service {
         Ok(jobs)
     }
 
-    /// How many dead letters there are.
+    /// How many dead letters there are, of a thousand at most.
     pub(crate) async fn dead(&self) -> Result<usize, Failure> {
-        Ok(self.get::<Vec<serde_json::Value>>("/dead?limit=1000").await?.len())
+        #[derive(Deserialize)]
+        struct Page {
+            jobs: Vec<serde_json::Value>,
+        }
+        Ok(self.get::<Page>("/dead?limit=1000").await?.jobs.len())
     }
 
     pub(crate) async fn terminate(&self) -> Result<ExitStatus, Failure> {
