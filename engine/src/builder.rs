@@ -24,6 +24,7 @@ use crate::error::{ConfigError, JobError, StartError};
 use crate::handler::Registry;
 use crate::hooks::Hooks;
 use crate::job::Job;
+use crate::memory;
 use crate::messages::SupervisorMsg;
 use crate::middleware::Layers;
 use crate::writer::{WriterCore, spawn_inline, spawn_thread};
@@ -176,6 +177,22 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
         self
     }
 
+    /// What jobs and journal may take of memory, in bytes; 1 GiB unless said (what a service can spare, and room for a million
+    /// waiting jobs of 200 bytes without reading one back), from 16 MiB on. An eighth of it (8 to 512 MiB) is the journal's
+    /// own: what it has read, and what it has written and not yet put into tables. The rest is for heads of live jobs, stubs
+    /// of retained ones, and payloads. Payloads over it stay on disk: they are read ahead of their turn, or by their
+    /// attempts, and neither the order nor any verb knows the difference. See [`Engine::memory`].
+    ///
+    /// Heads are never on disk only: about 150 bytes a live job, whose number `depth_max` bounds. Beside the budget stand what
+    /// is on its way through the engine (64 MiB of payloads at most), what attempts and hooks have in hand, and errors of
+    /// attempts of `Memory` queues. What else these keep (payloads, and outputs and checkpoints) is counted and has no other
+    /// place; nor has anything with a journal that does not survive the process.
+    #[must_use]
+    pub fn memory_bytes_max(mut self, bytes: u64) -> Self {
+        self.code.wide.memory_bytes_max = Some(bytes);
+        self
+    }
+
     /// Checks everything, opens the journal, recovers what it holds, and begins to run jobs.
     ///
     /// # Errors
@@ -183,11 +200,12 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
     pub async fn start(mut self) -> Result<Engine, StartError> {
         let handlers = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         let plan = self.plan()?;
-        let journal = self.journal.take().ok_or(ConfigError::NoJournal)?;
+        let mut journal = self.journal.take().ok_or(ConfigError::NoJournal)?;
         let single_runtime = plan.config.wide.single_runtime.unwrap_or_default() || is_paused();
         let is_alone = handlers.runtime_flavor() == RuntimeFlavor::CurrentThread;
         let driver = is_alone.then(|| std::thread::current().id());
-        let settings = shard_settings(&plan, self.hooks.notices());
+        let mut settings = shard_settings(&plan, self.hooks.notices());
+        settings.memory_bytes_max = memory::share(plan.memory_bytes_max(), journal.as_mut())?;
         let hooks = Arc::new(self.hooks.start(&handlers));
         let door = Arc::new(Door::new(&settings, plan.kind_queues().collect(), plan.disk_free_bytes_min(), hooks));
         let twin = Arc::new(Mutex::new(MemoryJournal::new()));
@@ -236,8 +254,10 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
         outcome.await.map_err(|_| StartError::Thread("the supervisor ended while starting".to_owned()))??;
         match supervisor.0.take() {
             Some(supervisor) => {
-                let (config, is_single_runtime) = (plan.config, single_runtime);
-                Ok(Engine::new(Inner { door, supervisor, handlers, config, is_single_runtime, driver }))
+                let (memory_bytes_max, config, is_single_runtime) =
+                    (plan.memory_bytes_max(), plan.config, single_runtime);
+                let inner = Inner { door, supervisor, handlers, memory_bytes_max, config, is_single_runtime, driver };
+                Ok(Engine::new(inner))
             }
             None => Err(StartError::Thread("the supervisor did not start".to_owned())),
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
-use windlass_scheduler::job::{JobId, NewJob};
+use windlass_scheduler::job::{Body, JobId, NewJob};
 use windlass_scheduler::lease::{Lease, StopReason};
 use windlass_scheduler::refusal::Refusal;
 
@@ -27,6 +27,7 @@ pub struct Context<A> {
 /// The part of a context that knows nothing of the application's type.
 pub(crate) struct AttemptCore {
     pub(crate) lease: Lease,
+    pub(crate) body: Arc<Body>,
     pub(crate) signals: Arc<Signals>,
     pub(crate) door: Arc<Door>,
     /// `None` once the attempt has ended: what comes later would be lost.
@@ -36,9 +37,9 @@ pub(crate) struct AttemptCore {
 }
 
 impl AttemptCore {
-    pub(crate) fn new(lease: Lease, signals: Arc<Signals>, door: Arc<Door>) -> Self {
+    pub(crate) fn new(lease: Lease, body: Arc<Body>, signals: Arc<Signals>, door: Arc<Door>) -> Self {
         let follow_ups = Mutex::new(Some(Vec::new()));
-        Self { lease, signals, door, follow_ups, has_checkpointed: AtomicBool::new(false) }
+        Self { lease, body, signals, door, follow_ups, has_checkpointed: AtomicBool::new(false) }
     }
 }
 
@@ -92,19 +93,19 @@ impl<A> Context<A> {
     /// The caller's id of the story that this job is part of.
     #[must_use]
     pub fn correlation_id(&self) -> Option<&str> {
-        self.attempt.lease.body.correlation_id.as_deref()
+        self.attempt.body.correlation_id.as_deref()
     }
 
     /// The W3C trace context that came with the job.
     #[must_use]
     pub fn trace_context(&self) -> Option<&str> {
-        self.attempt.lease.body.trace.as_deref()
+        self.attempt.body.trace.as_deref()
     }
 
     /// The job's tags.
     #[must_use]
     pub fn tags(&self) -> &[String] {
-        &self.attempt.lease.body.tags
+        &self.attempt.body.tags
     }
 
     /// Fires when the attempt should end: its time is over, the job was cancelled, or the engine stops. An async handler

@@ -154,6 +154,12 @@ impl Door {
         Ok(if is_volatile { readers.twin.clone() } else { readers.journal.clone() })
     }
 
+    /// The reader of the journal, whatever queue.
+    pub(crate) fn journal_reader(&self) -> Result<Arc<dyn Reader>, StorageError> {
+        let readers = self.readers.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(readers.as_ref().ok_or(StorageError::Closed)?.journal.clone())
+    }
+
     pub(crate) fn result_bytes_max(&self, queue: &Name) -> usize {
         self.queues.get(queue).map_or(0, |queue| queue.result_bytes_max)
     }

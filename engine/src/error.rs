@@ -193,6 +193,19 @@ pub enum ConfigError {
     /// No queue at all.
     #[error("no queue is configured: add at least one with `.queue(..)`")]
     NoQueue,
+    /// The journal's own bounds leave too little of the memory budget.
+    #[error(
+        "the journal's own bounds take {journal_bytes} of the {bytes} bytes of memory_bytes_max, and {least_bytes} have to be \
+         left for jobs: lower them, or raise the budget"
+    )]
+    JournalMemory {
+        /// The budget.
+        bytes: u64,
+        /// What the journal takes at most.
+        journal_bytes: u64,
+        /// What has to be left.
+        least_bytes: u64,
+    },
     /// No journal.
     #[error("no journal is given: say `.journal(RocksJournal::at(..))`, or `MemoryJournal::new()` if all may be lost")]
     NoJournal,

@@ -100,7 +100,7 @@ impl Registry {
 }
 
 fn decode<J: Job>(core: &AttemptCore) -> Result<J, Outcome> {
-    let body = &core.lease.body;
+    let body = &core.body;
     J::decode(&body.payload, body.version).map_err(|error| {
         let (bytes, version, kind) = (body.payload.len(), body.version, J::KIND);
         // A newer build wrote it, and may come back.

@@ -29,6 +29,8 @@ use crate::handler::panicked;
 /// Events that wait for their hooks. Each holds its job's payload: with payloads at the default limit, 64 MiB.
 const EVENTS_WAITING_MAX: usize = 256;
 
+static NO_PAYLOAD: Bytes = Bytes::new();
+
 macro_rules! event {
     ($event:ident) => {
         impl $event {
@@ -74,22 +76,23 @@ macro_rules! event {
                 UNIX_EPOCH + Duration::from_millis(self.notice.created.0)
             }
 
-            /// The payload, as it was encoded.
+            /// The payload, as it was encoded. Empty, as are tags and correlation id, where it is not to be had: its record is
+            /// damaged, or the attempt failed before it had read it, and the job is not kept.
             #[must_use]
             pub fn payload(&self) -> &Bytes {
-                &self.notice.body.payload
+                self.notice.body.as_ref().map_or(&NO_PAYLOAD, |body| &body.payload)
             }
 
             /// The job's tags.
             #[must_use]
             pub fn tags(&self) -> &[String] {
-                &self.notice.body.tags
+                self.notice.body.as_ref().map_or(&[], |body| &body.tags)
             }
 
             /// The caller's id of the story that the job is part of.
             #[must_use]
             pub fn correlation_id(&self) -> Option<&str> {
-                self.notice.body.correlation_id.as_deref()
+                self.notice.body.as_ref()?.correlation_id.as_deref()
             }
         }
 
@@ -188,6 +191,11 @@ pub(crate) struct Teller {
 }
 
 impl Teller {
+    /// Whether anybody wants to be told.
+    pub(crate) const fn are_there(&self) -> bool {
+        self.row.is_some()
+    }
+
     pub(crate) fn tell(&self, notice: Box<Notice>) {
         // Where it is closed, the handlers' runtime is gone, and so is everything else.
         let Some(Err(TrySendError::Full(notice))) = self.row.as_ref().map(|row| row.try_send(notice)) else { return };

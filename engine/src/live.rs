@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use windlass_scheduler::attempt::Outcome;
 use windlass_scheduler::change::Claim;
 use windlass_scheduler::command::QueueNo;
-use windlass_scheduler::job::JobId;
+use windlass_scheduler::job::{Body, JobId};
 use windlass_scheduler::lease::{LeaseToken, StopReason};
 
 /// One attempt whose code runs, or whose end is not yet written.
@@ -28,6 +28,8 @@ pub(crate) struct LiveAttempt {
     /// Drops async code that did not end at once; blocking code has none.
     pub(crate) abort: Option<AbortHandle>,
     pub(crate) outcome: Option<Outcome>,
+    /// The job's body, where hooks may want it: memory may not have it when the attempt ends.
+    pub(crate) body: Option<Arc<Body>>,
 }
 
 /// What an attempt and those outside tell each other.
@@ -133,6 +135,18 @@ impl LiveTable {
         }
     }
 
+    /// The attempt has read its body.
+    pub(crate) fn has_read(&self, id: JobId, token: LeaseToken, body: &Arc<Body>) {
+        if let Some(mut entry) = self.attempts.get_mut(&id).filter(|entry| entry.token == token) {
+            entry.body = Some(body.clone());
+        }
+    }
+
+    /// The job's body, as far as the attempt has it and hooks may want it.
+    pub(crate) fn body(&self, id: JobId, token: LeaseToken) -> Option<Arc<Body>> {
+        self.attempts.get(&id).filter(|entry| entry.token == token)?.body.clone()
+    }
+
     pub(crate) fn outcome(&self, id: JobId, token: LeaseToken) -> Option<Outcome> {
         self.attempts.get(&id).filter(|entry| entry.token == token)?.outcome.clone()
     }
@@ -204,7 +218,7 @@ mod tests {
 
     fn attempt(term: u64, n: u64) -> LiveAttempt {
         let (token, signals) = (LeaseToken { term, n }, Arc::default());
-        LiveAttempt { queue: QueueNo(0), token, attempt: 1, signals, abort: None, outcome: None }
+        LiveAttempt { queue: QueueNo(0), token, attempt: 1, signals, abort: None, outcome: None, body: None }
     }
 
     /// I4: one live attempt a job. An order to start may wait at a worker while the core that gave it falls, and the next

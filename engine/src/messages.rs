@@ -6,6 +6,7 @@
 //! | callers | `Submit`, `Withdraw`, `Ask`, `Unwatch`, `Checkpoint` | queue |
 //! | worker | `Ends`, `Slots` | queue |
 //! | scheduler | `Due` | queue |
+//! | reads ahead | `Fetched` | queue |
 //! | writer | `Written`, `Synced` | queue |
 //! | queue | `Seal` (to itself, behind all that already waits) | queue |
 //! | supervisor | `Rearm`, `Adopt`, `Collect`, `Drain`, `StopAttempts`, `Finish`, `Halt` | queue |
@@ -29,13 +30,13 @@ use windlass_scheduler::attempt::Outcome;
 use windlass_scheduler::command::{QueueNo, Request, TimerClass};
 use windlass_scheduler::effect::{Answer, Deadline, Wave};
 use windlass_scheduler::filter::Filter;
-use windlass_scheduler::job::{JobId, Name, NewJob};
+use windlass_scheduler::job::{Body, JobId, Name, NewJob};
 use windlass_scheduler::lease::{Lease, LeaseToken, StopReason};
 use windlass_scheduler::order::{OrderCommand, OrderId};
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::settings::ShardSettings;
 use windlass_scheduler::shard::Shard;
-use windlass_scheduler::verb::{Read, Verb};
+use windlass_scheduler::verb::{Known, Read, Verb};
 use windlass_storage::{BackupError, LoadError, OpenError, PendingBackup, Reader, StorageError};
 
 use crate::error::ShutdownError;
@@ -59,7 +60,7 @@ pub(crate) struct Ticket {
 pub(crate) enum Question {
     Extend { id: JobId, token: LeaseToken, by_ms: u64 },
     Steer { id: JobId, verb: Verb, read: Read },
-    Edit { id: JobId, payload: Bytes, version: u32, read: Read },
+    Edit { id: JobId, payload: Bytes, version: u32, known: Known },
     Pause(Name),
     Resume(Name),
     Watch(JobId),
@@ -67,6 +68,7 @@ pub(crate) enum Question {
     List { filter: Box<Filter>, from: u32, limit: usize, scan_max: usize },
     Order(OrderCommand),
     Stats,
+    Memory,
 }
 
 /// To the queue actor, the body of [`Shard`].
@@ -88,6 +90,8 @@ pub(crate) enum QueueMsg {
     Slots { queue: QueueNo, slots: u32 },
     /// A timer fired.
     Due { queue: QueueNo, class: TimerClass },
+    /// What the disk answered to this question of the core's: bodies that it gave, and those that it could not.
+    Fetched { no: u64, bodies: Vec<(JobId, Option<Arc<Body>>)> },
     /// This scheduler is a new one: all timers have to be armed there.
     Rearm(ractor::ActorRef<SchedulerMsg>),
     /// The journal has everything up to this step.

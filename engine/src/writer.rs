@@ -12,7 +12,7 @@ use std::time::Duration;
 use ractor::ActorRef;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 use windlass_scheduler::effect::Wave;
 use windlass_scheduler::settings::ShardSettings;
 use windlass_scheduler::shard::Shard;
@@ -230,6 +230,12 @@ impl WriterCore {
         twin.close().map_err(OpenFailure::Storage)?;
         let twin_term = twin.open().map_err(OpenFailure::Open)?.term;
         quarantined += load(&mut *twin, &mut shard)?;
+        // A load leaves them out, but they are in memory and count.
+        for checkpoint in twin.checkpoints() {
+            if let Err(misfit) = shard.admit(checkpoint) {
+                debug!(%misfit, "a checkpoint's job was moved aside");
+            }
+        }
         let twin_reader = twin.reader().map_err(OpenFailure::Storage)?;
         drop(twin);
         let reader = self.journal.reader().map_err(OpenFailure::Storage)?;

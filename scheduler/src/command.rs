@@ -1,6 +1,7 @@
 //! What may be asked of a shard. Every command is one step.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -8,10 +9,10 @@ use bytes::Bytes;
 use crate::attempt::Outcome;
 use crate::change::Claim;
 use crate::filter::Filter;
-use crate::job::{JobId, Name, NewJob};
+use crate::job::{Body, JobId, Name, NewJob};
 use crate::lease::LeaseToken;
 use crate::order::OrderCommand;
-use crate::verb::{Read, Verb};
+use crate::verb::{Known, Read, Verb};
 
 /// The driver's own number for someone who waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,6 +72,8 @@ pub enum Command {
         token: LeaseToken,
         /// How.
         outcome: Outcome,
+        /// The job's body, where notices may tell of it: it goes into them if it is on disk only.
+        body: Option<Arc<Body>>,
     },
     /// Let this attempt run until this long from now.
     Extend {
@@ -131,8 +134,8 @@ pub enum Command {
         payload: Bytes,
         /// Its schema version.
         version: u32,
-        /// The job as read, where it is retained.
-        read: Read,
+        /// The job as read, where it is retained, or its body is on disk only.
+        known: Known,
     },
     /// Hand out nothing of this queue, until resumed.
     Pause {
@@ -194,6 +197,18 @@ pub enum Command {
     Stats {
         /// Who waits.
         request: Request,
+    },
+    /// Tell what the memory is used for.
+    Memory {
+        /// Who waits.
+        request: Request,
+    },
+    /// What came of an [`Effect::Fetch`](crate::effect::Effect::Fetch).
+    Fetched {
+        /// The question's number.
+        no: u64,
+        /// Every job that was asked for, with its body where that could be read.
+        bodies: Vec<(JobId, Option<Arc<Body>>)>,
     },
     /// Hand out nothing and accept nothing from now on; what runs may end.
     Drain,

@@ -13,7 +13,7 @@ use crate::order::{Order, OrderProgress};
 use crate::refusal::Refusal;
 use crate::state::{EndState, State};
 use crate::time::{Mono, Timestamp};
-use crate::view::{JobView, Page, QueueStats};
+use crate::view::{JobView, MemoryUse, Page, QueueStats};
 
 /// The changes of some steps in a row, written together or not at all.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +58,14 @@ pub enum Effect {
         /// What to start.
         leases: Vec<Lease>,
     },
+    /// Read the bodies of these jobs from the journal, and answer with
+    /// [`Command::Fetched`](crate::command::Command::Fetched) whatever comes of it.
+    Fetch {
+        /// The question's number.
+        no: u64,
+        /// The jobs.
+        ids: Vec<JobId>,
+    },
     /// Ask this attempt to end.
     Stop {
         /// The queue.
@@ -101,8 +109,8 @@ pub struct Notice {
     pub failure: Failure,
     /// When the job was accepted.
     pub created: Timestamp,
-    /// Payload and labels.
-    pub body: Arc<Body>,
+    /// Payload and labels; `None`: neither memory nor the end of the attempt had them. The journal has, while the job is kept.
+    pub body: Option<Arc<Body>>,
 }
 
 /// What a [`Notice`] is of.
@@ -170,6 +178,8 @@ pub enum Answer {
     OrderProgress(Box<OrderProgress>),
     /// To Stats.
     Stats(Vec<QueueStats>),
+    /// To Memory.
+    Memory(MemoryUse),
     /// To everything else: it is so.
     Ok,
 }

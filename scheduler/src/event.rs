@@ -78,6 +78,12 @@ pub(crate) enum Event {
     Unwatched { id: JobId, request: Request },
     /// An acknowledgement came with a token that was not current.
     StaleAck,
+    /// The bodies of these jobs left memory: the journal has them.
+    PagedOut { slots: Vec<Slot> },
+    /// The disk was asked for the bodies of these jobs.
+    Asked { no: u64, slots: Vec<Slot> },
+    /// The disk's answer to a question about these jobs came; these bodies of it are back in memory.
+    Answered { ids: Vec<JobId>, bodies: Vec<(Slot, Arc<Body>)> },
     /// A record was loaded.
     Loaded(Box<LoadedRecord>),
     /// All records are there: every job takes its place.
@@ -107,7 +113,10 @@ pub(crate) enum LoadedRecord {
     Policy(PolicyNo, RetryPolicy),
     Counters(Counters),
     Ended(EndedRecord),
-    Job(JobRecord),
+    /// And whether its body stays in memory.
+    Job(JobRecord, bool),
     Claims(Claims),
+    /// Bytes that one has in memory: only the twin tells of it.
+    Checkpoint(JobId, u32),
     Order(Box<Order>),
 }

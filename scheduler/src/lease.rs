@@ -44,8 +44,9 @@ pub struct Lease {
     pub lost: u32,
     /// When the job was accepted.
     pub created: Timestamp,
-    /// Payload and labels.
-    pub body: Arc<Body>,
+    /// Payload and labels; `None`: the journal has them under [`Key::Job`](crate::change::Key::Job), certainly so by the
+    /// time that this leaves.
+    pub body: Option<Arc<Body>>,
 }
 
 /// Why an attempt is asked to end early.

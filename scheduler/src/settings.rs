@@ -185,6 +185,8 @@ pub struct ShardSettings {
     pub bulk_jobs_max: usize,
     /// The most bytes of bodies that one enqueue takes.
     pub bulk_bytes_max: usize,
+    /// Bytes that heads, stubs and bodies may take in memory: bodies over it are on disk only.
+    pub memory_bytes_max: u64,
     /// A job lost this often, the last time as the only running suspect, is dead: it kills the process.
     pub lost_max: u32,
     /// What somebody wants to be told of.
@@ -213,6 +215,7 @@ impl ShardSettings {
             unknown_kinds: false,
             bulk_jobs_max: 100_000,
             bulk_bytes_max: 64 << 20,
+            memory_bytes_max: u64::MAX,
             lost_max: 3,
             notices: Notices { dead: false, retry: false },
         }

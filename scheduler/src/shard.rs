@@ -9,9 +9,12 @@ pub mod audit;
 mod decide;
 mod door;
 mod ended;
+mod index;
+mod maybe;
 mod orders;
 mod outbox;
 mod pace;
+mod pages;
 mod ready;
 pub(crate) mod slab;
 mod state;
@@ -22,9 +25,10 @@ use alloc::vec::Vec;
 pub use decide::admit::Misfit;
 
 use self::decide::Decision;
-use self::decide::{admit, checkpoint, claim, due, end, load, look, retain, steer, submit, watch};
+use self::decide::{admit, checkpoint, claim, due, end, load, look, page, retain, steer, submit, watch};
 use self::door::Door;
 use self::outbox::{Mark, Outbox};
+use self::pages::Pager;
 use self::state::State;
 use self::tape::Tape;
 use crate::change::{Claim, Record};
@@ -56,6 +60,8 @@ pub struct Shard {
     sync_wanted: bool,
     /// The last seal left something to hand out.
     is_unfinished: bool,
+    /// Which bodies are looked at next: soft.
+    pager: Pager,
     /// What each timer was last set to: soft, rebuilt on [`Command::Rearm`].
     armed: Vec<[Option<Deadline>; TimerClass::ALL.len()]>,
 }
@@ -73,6 +79,7 @@ impl Shard {
             sealed: 0,
             sync_wanted: false,
             is_unfinished: false,
+            pager: Pager::default(),
             armed: Vec::new(),
         }
     }
@@ -84,6 +91,8 @@ impl Shard {
     pub fn admit(&mut self, record: Record) -> Result<(), Misfit> {
         if let Some(event) = admit::admit(&self.state, record)? {
             self.state.apply(event, &mut self.tape);
+            let out = page::sweep(&self.state, &mut self.pager, 0);
+            self.take(out);
         }
         Ok(())
     }
@@ -113,7 +122,7 @@ impl Shard {
                 submit::follow_ups(state, jobs, now, &mut decision);
                 self.take(decision);
             }
-            Command::End { token, outcome } => self.take(end::end(state, token, outcome, now)),
+            Command::End { token, outcome, body } => self.take(end::end(state, token, outcome, body, now)),
             Command::Extend { request, id, token, by_ms } => {
                 self.answer(request, end::extend(&self.state, request, id, token, by_ms, now));
             }
@@ -133,8 +142,8 @@ impl Shard {
                 let steered = steer::steer(state, id, &verb, read, now);
                 self.answer(request, steered.map(|steered| steered.reply(request)));
             }
-            Command::Edit { request, id, payload, version, read } => {
-                let edited = steer::edit(state, id, payload, version, read, now);
+            Command::Edit { request, id, payload, version, known } => {
+                let edited = steer::edit(state, id, payload, version, known, now);
                 self.answer(request, edited.map(|edited| edited.reply(request)));
             }
             Command::Pause { request, queue } => self.answer(request, watch::pause(state, request, &queue, true)),
@@ -147,21 +156,21 @@ impl Shard {
                 Err(refusal) => self.reply(request, Mark::Sealed, Err(refusal)),
             },
             Command::List { request, filter, from, limit, scan_max } => {
-                let page = look::list(state, &filter, from, limit, scan_max);
-                self.reply(request, Mark::Sealed, Ok(Answer::Page(page)));
+                let (mark, page) = look::list(state, &filter, from, limit, scan_max);
+                self.reply(request, mark, Ok(Answer::Page(page)));
             }
             Command::Order { request, command } => self.order(request, command, now),
             Command::Stats { request } => {
                 let stats = look::stats(&self.state, |no| self.door.waiting(no), now);
                 self.reply(request, Mark::Sealed, Ok(Answer::Stats(stats)));
             }
+            Command::Memory { request } => {
+                self.reply(request, Mark::Sealed, Ok(Answer::Memory(self.state.memory())));
+            }
+            Command::Fetched { no, bodies } => self.take(page::fetched(state, no, bodies)),
             Command::Drain => self.drain(),
             Command::StopAttempts => self.take(watch::stop_attempts(&self.state)),
-            Command::LoadEnd { live } => {
-                self.tape.is_on = true;
-                self.state.apply(Event::AllLoaded { now }, &mut self.tape);
-                self.take(load::load_end(&self.state, &live, self.step, now));
-            }
+            Command::LoadEnd { live } => self.load_end(&live, now),
         }
     }
 
@@ -174,6 +183,7 @@ impl Shard {
             return None;
         }
         let (changes, volatile) = self.tape.take(&mut self.state);
+        self.page();
         let first = core::mem::replace(&mut self.sealed, self.step) + 1;
         self.outbox.reached(Mark::Sealed, self.step);
         let sync = core::mem::take(&mut self.sync_wanted);
@@ -267,6 +277,12 @@ impl Shard {
         (self.state.jobs.len(), self.state.stubs.len(), self.state.watchers.len())
     }
 
+    fn load_end(&mut self, live: &[Claim], now: Now) {
+        self.tape.is_on = true;
+        self.state.apply(Event::AllLoaded { now }, &mut self.tape);
+        self.take(load::load_end(&self.state, live, self.step, now));
+    }
+
     /// Lets a call in or refuses it; gives it back where it has to wait for room.
     fn submit(&mut self, submit: Submit, now: Now) -> Option<(QueueNo, Submit)> {
         let (request, watch) = (submit.request, submit.watch);
@@ -358,6 +374,15 @@ impl Shard {
             }
         }
         came_in
+    }
+
+    /// Keeps the bodies within their share of the memory, and has those read that are needed next.
+    fn page(&mut self) {
+        let absent = page::look_ahead(&self.state, &mut self.pager);
+        self.take(page::out(&self.state, &self.pager, self.tape.written()));
+        let more = page::sweep(&self.state, &mut self.pager, self.tape.written().len());
+        self.take(more);
+        self.take(page::ask(&self.state, &absent, self.step));
     }
 
     fn arm(&mut self) {

@@ -5,7 +5,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use crate::change::EndedRecord;
+use crate::change::{EndedRecord, JobRecord};
 use crate::job::{Body, Name, Priority, When};
 use crate::state::State;
 
@@ -76,3 +76,15 @@ pub struct Retained {
 
 /// What was read, if it had to be.
 pub type Read = Option<Box<Retained>>;
+
+/// What the driver read of a job that gets another payload: its labels stay, and memory may not hold them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing: enough for a live job whose body is in memory.
+    #[default]
+    Nothing,
+    /// A live job, as it was written last; the core refuses `Changed` if it needs it and it is no longer that one.
+    Live(Box<JobRecord>),
+    /// A retained job.
+    Retained(Box<Retained>),
+}

@@ -1,10 +1,9 @@
 //! What the core tells about jobs and queues to those who look.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::change::Counters;
-use crate::job::{Body, JobId, Name, Priority};
+use crate::job::{JobId, Name, Priority};
 use crate::state::State;
 use crate::time::Timestamp;
 
@@ -42,12 +41,21 @@ pub struct JobView {
 /// A part of a list of live jobs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// The jobs, each with its body.
-    pub jobs: Vec<(JobView, Arc<Body>)>,
+    /// The jobs, and what the filter says of each.
+    pub jobs: Vec<(JobView, IsMeant)>,
     /// The term of the core that gave it: places mean nothing to another one.
     pub term: u64,
     /// Where to go on, if there may be more.
     pub next: Option<u32>,
+}
+
+/// What a filter says of a live job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IsMeant {
+    /// It is meant, by all that memory knows: an error stands in the journal.
+    Yes,
+    /// It is, if its labels are: they are with its body, which is on disk only, and written by the time that this leaves.
+    ByLabels,
 }
 
 /// Why a live job is not running.
@@ -131,4 +139,38 @@ pub struct QueueStats {
     pub waiting_callers: usize,
     /// Everything that was ever counted.
     pub totals: Counters,
+}
+
+/// What a shard's memory is used for. From counters: its cost does not grow with the jobs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Bytes that all of it may take, but for the paged-out bodies, which are on disk.
+    pub bytes_max: u64,
+    /// Live jobs.
+    pub jobs: u64,
+    /// Bytes of their heads, with timers and the index of all ids.
+    pub heads_bytes: u64,
+    /// Retained jobs.
+    pub retained: u64,
+    /// Bytes of their stubs.
+    pub stubs_bytes: u64,
+    /// Bytes of what queues at level `Memory` keep beside live jobs: payloads, outputs and errors of retained ones, and
+    /// checkpoints.
+    pub volatile_bytes: u64,
+    /// Bodies (payload and labels) of live jobs that are in memory.
+    pub bodies: u64,
+    /// Bytes of those, with what holding them takes.
+    pub bodies_bytes: u64,
+    /// Live jobs whose bodies are on disk only.
+    pub paged_out: u64,
+    /// Bytes of those bodies.
+    pub paged_out_bytes: u64,
+}
+
+impl MemoryUse {
+    /// Bytes of all that is in memory.
+    #[must_use]
+    pub const fn used_bytes(&self) -> u64 {
+        self.heads_bytes + self.stubs_bytes + self.volatile_bytes + self.bodies_bytes
+    }
 }

@@ -173,6 +173,14 @@ impl Script {
             "drain" => self.driver().handle(Command::Drain),
             "stop" => self.driver().handle(Command::StopAttempts),
             "stats" => self.stats(words.word(1)),
+            "memory" => {
+                let request = self.request(line);
+                self.driver().handle(Command::Memory { request });
+                self.driver().seal();
+            }
+            // The disk answers the oldest question, with what it has or with nothing.
+            "fetched" => assert!(self.driver().fetch_one(true)),
+            "unreadable" => assert!(self.driver().fetch_one(false)),
             "slots" => {
                 let (queue, slots) = (self.queue(words.word(1)), words.number(2) as u32);
                 self.driver().slots[queue.0 as usize] = slots;
@@ -362,7 +370,10 @@ fn tell(text: &str) -> String {
                 is_expected = true;
             }
             _ if line.is_empty() || line.starts_with('#') => {}
-            _ if ["queue", "kind", "bulk_jobs_max", "notices"].iter().any(|word| line.starts_with(word)) => {
+            _ if ["queue", "kind", "bulk_jobs_max", "memory_bytes_max", "notices"]
+                .iter()
+                .any(|word| line.starts_with(word)) =>
+            {
                 assert!(script.driver.is_none(), "the settings come first");
                 let words = Words::new(line);
                 match words.word(0) {
@@ -372,6 +383,7 @@ fn tell(text: &str) -> String {
                         let is_wanted = |what| words.words.contains(&what);
                         script.settings.notices = Notices { dead: is_wanted("dead"), retry: is_wanted("retry") };
                     }
+                    "memory_bytes_max" => script.settings.memory_bytes_max = words.number(1),
                     _ => script.settings.bulk_jobs_max = words.number(1) as usize,
                 }
             }

@@ -305,6 +305,11 @@ fn a_reader_reads_what_is_written_until_the_journal_closes(journal: &mut dyn Jou
     assert_eq!(reader.get(&Key::Job(job_id(1))), Ok(None));
     append(journal, no(), vec![Change::Put(job(1))]);
     assert_eq!(reader.get(&Key::Job(job_id(1))), Ok(Some(job(1))), "written is readable, synced or not");
+    let Record::Job(written) = job(1) else { unreachable!("a sample job is a job") };
+    append(journal, no(), vec![Change::Put(samples::head(1, 1))]);
+    assert_eq!(reader.body(job_id(1)), Ok(Some(written.body)), "a body is read without its head");
+    assert_eq!(reader.body(job_id(2)), Ok(None));
+    append(journal, no(), vec![Change::Delete(Key::Head(job_id(1)))]);
     let elsewhere = std::thread::spawn({
         let reader = reader.clone();
         move || reader.get(&Key::Job(job_id(1)))
@@ -312,6 +317,7 @@ fn a_reader_reads_what_is_written_until_the_journal_closes(journal: &mut dyn Jou
     assert_eq!(elsewhere.join().expect("a reader works on any thread"), Ok(Some(job(1))));
     journal.close().unwrap();
     assert_eq!(reader.get(&Key::Job(job_id(1))), Err(StorageError::Closed));
+    assert_eq!(reader.body(job_id(1)), Err(StorageError::Closed));
     assert_eq!(reader.ended(&name("q"), EndState::Done, None, 1), Err(StorageError::Closed));
     journal.open().unwrap();
     assert_eq!(reader.get(&Key::Job(job_id(1))), Err(StorageError::Closed), "revoked means for ever");

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use windlass_scheduler::change::{Change, EndedRecord, Key, Record};
-use windlass_scheduler::job::Name;
+use windlass_scheduler::job::{Body, JobId, Name};
 use windlass_scheduler::state::EndState;
 
 use crate::backup::PendingBackup;
@@ -49,6 +49,15 @@ pub struct Opened {
     pub term: u64,
     /// The last commit that is there from earlier terms; the default where there is none.
     pub recovered: CommitNo,
+}
+
+/// What a journal's own memory is used for, in bytes: see [`Reader::memory`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JournalMemory {
+    /// What was read and is kept.
+    pub cache_bytes: u64,
+    /// What was written and is not yet in a table.
+    pub buffers_bytes: u64,
 }
 
 /// Changes that are written together or not at all.
@@ -118,6 +127,15 @@ pub trait Journal: Send {
 
     /// Where it is, for messages: a directory, or a word.
     fn describe(&self) -> String;
+
+    /// How much memory the journal may take for itself from its next opening on, in bytes. Answers how much it then takes at
+    /// most; a journal that keeps nothing in memory but what it stores there takes none of it.
+    ///
+    /// Bounds that its user gave it stand, and are answered.
+    fn set_memory(&mut self, bytes: u64) -> u64 {
+        let _ = bytes;
+        0
+    }
 
     /// Takes the journal for this owner and starts a new term.
     ///
@@ -223,6 +241,24 @@ pub trait Reader: Send + Sync {
     /// # Errors
     /// [`StorageError::Closed`] once the journal is closed; [`StorageError::Damaged`] for a record that cannot be read.
     fn get(&self, key: &Key) -> Result<Option<Record>, StorageError>;
+
+    /// The body of a job, live or retained, in one read.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    fn body(&self, id: JobId) -> Result<Option<Arc<Body>>, StorageError> {
+        Ok(self
+            .get(&Key::Job(id))?
+            .and_then(|record| if let Record::Job(job) = record { Some(job.body) } else { None }))
+    }
+
+    /// What the journal's own memory is used for.
+    ///
+    /// # Errors
+    /// [`StorageError::Closed`] once the journal is closed.
+    fn memory(&self) -> Result<JournalMemory, StorageError> {
+        Ok(JournalMemory::default())
+    }
 
     /// A page of the jobs that ended so in this queue, the latest first, with end numbers below `before`
     /// (`None`: from the latest on), at most `limit`.

@@ -38,7 +38,9 @@ mod terms;
 
 pub use backup::{BackupReport, PendingBackup};
 pub use error::{BackupError, LoadError, OpenError, StorageError};
-pub use journal::{Append, Batch, Capabilities, CommitNo, Journal, Loaded, Opened, Quarantined, Reader, Resolution};
+pub use journal::{
+    Append, Batch, Capabilities, CommitNo, Journal, JournalMemory, Loaded, Opened, Quarantined, Reader, Resolution,
+};
 pub use memory::MemoryJournal;
 #[cfg(feature = "rocksdb")]
 pub use rocks::{RocksJournal, RocksOptions};

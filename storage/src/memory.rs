@@ -155,6 +155,13 @@ impl MemoryJournal {
         self.lock().quarantine.clone()
     }
 
+    /// The checkpoints that stand, which a load leaves out.
+    #[must_use]
+    pub fn checkpoints(&self) -> Vec<Record> {
+        let store = self.lock();
+        store.records.values().filter(|record| matches!(record, Record::Checkpoint(..))).cloned().collect()
+    }
+
     /// A panic in a sink or a reader leaves the store whole: every change of it is made between two calls of ours.
     fn lock(&self) -> MutexGuard<'_, Store> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)

@@ -43,6 +43,8 @@ const BATCH_BYTES_MAX: usize = 256 << 20;
 pub struct RocksJournal {
     path: PathBuf,
     options: RocksOptions,
+    /// The options are the user's own.
+    is_bound: bool,
     session: Option<Session>,
 }
 
@@ -80,13 +82,14 @@ impl RocksJournal {
     /// does not exist or is empty is then made a journal.
     #[must_use]
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), options: RocksOptions::default(), session: None }
+        Self { path: path.into(), options: RocksOptions::default(), is_bound: false, session: None }
     }
 
-    /// With other bounds.
+    /// With other bounds. They stand, whatever share of a budget the journal would be given.
     #[must_use]
     pub const fn with_options(mut self, options: RocksOptions) -> Self {
         self.options = options;
+        self.is_bound = true;
         self
     }
 
@@ -145,6 +148,13 @@ impl Journal for RocksJournal {
 
     fn describe(&self) -> String {
         self.path.display().to_string()
+    }
+
+    fn set_memory(&mut self, bytes: u64) -> u64 {
+        if !self.is_bound {
+            self.options = RocksOptions::within(bytes);
+        }
+        self.options.memory_bytes()
     }
 
     fn open(&mut self) -> Result<Opened, OpenError> {

@@ -9,7 +9,9 @@ use windlass::storage::{
     Append, Batch, Capabilities, CommitNo, Journal, LoadError, Loaded, OpenError, Opened, Quarantined, Reader,
     Resolution, StorageError,
 };
-use windlass_scheduler::change::Record;
+use windlass_scheduler::change::{EndedRecord, Key, Record};
+use windlass_scheduler::job::{Body, JobId, Name};
+use windlass_scheduler::state::EndState;
 
 /// How an append goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +48,7 @@ pub enum Call {
 
 type AppendHook = Box<dyn FnMut(&Batch) -> Option<AppendFault> + Send>;
 type RecordHook = Arc<dyn Fn(&Record) -> bool + Send + Sync>;
+type ReadHook = Box<dyn FnMut(JobId) -> Option<StorageError> + Send>;
 
 #[derive(Default)]
 struct State {
@@ -54,12 +57,15 @@ struct State {
     opens: u64,
     hook: Option<AppendHook>,
     unreadable: Option<RecordHook>,
+    on_read: Option<ReadHook>,
+    reads: Vec<JobId>,
     on_append: VecDeque<AppendFault>,
     on_sync: VecDeque<Fault>,
     on_open: VecDeque<Fault>,
     on_load: VecDeque<Fault>,
     batches: Vec<Batch>,
     free_bytes: Option<u64>,
+    memory_bytes: Option<u64>,
     held: Vec<Call>,
     waiting: Vec<Call>,
 }
@@ -107,9 +113,24 @@ impl Faults {
         self.lock().unreadable = Some(Arc::new(is_damaged));
     }
 
+    /// Judges every read of a body before it is made.
+    pub fn judge_reads(&self, hook: impl FnMut(JobId) -> Option<StorageError> + Send + 'static) {
+        self.lock().on_read = Some(Box::new(hook));
+    }
+
+    /// The jobs whose bodies were read, in order.
+    pub fn reads(&self) -> Vec<JobId> {
+        self.lock().reads.clone()
+    }
+
     /// So many bytes are free on the disk from now on.
     pub fn set_free_bytes(&self, bytes: u64) {
         self.lock().free_bytes = Some(bytes);
+    }
+
+    /// The journal's own bounds allow it so much memory, whatever share it is given.
+    pub fn set_memory_bytes(&self, bytes: u64) {
+        self.lock().memory_bytes = Some(bytes);
     }
 
     /// Stops these calls at a gate until [`release`](Self::release). Only where the writer has a thread of its own.
@@ -334,17 +355,54 @@ impl Journal for FaultJournal {
         Ok(())
     }
 
+    fn set_memory(&mut self, bytes: u64) -> u64 {
+        let answer = self.inner.set_memory(bytes);
+        self.faults.lock().memory_bytes.unwrap_or(answer)
+    }
+
     fn free_bytes(&self) -> Option<u64> {
         self.faults.lock().free_bytes.or_else(|| self.inner.free_bytes())
     }
 
     fn reader(&self) -> Result<Arc<dyn Reader>, StorageError> {
-        self.inner.reader()
+        Ok(Arc::new(FaultReader { inner: self.inner.reader()?, faults: self.faults.clone() }))
     }
 
     fn close(&mut self) -> Result<(), StorageError> {
         let was_poisoned = std::mem::take(&mut self.is_poisoned);
         self.inner.close()?;
         if was_poisoned { Err(poisoned()) } else { Ok(()) }
+    }
+}
+
+/// A reader whose reads of bodies fail on demand.
+struct FaultReader {
+    inner: Arc<dyn Reader>,
+    faults: Faults,
+}
+
+impl Reader for FaultReader {
+    fn get(&self, key: &Key) -> Result<Option<Record>, StorageError> {
+        self.inner.get(key)
+    }
+
+    fn body(&self, id: JobId) -> Result<Option<Arc<Body>>, StorageError> {
+        let mut state = self.faults.lock();
+        if let Some(error) = state.on_read.as_mut().and_then(|hook| hook(id)) {
+            return Err(error);
+        }
+        state.reads.push(id);
+        drop(state);
+        self.inner.body(id)
+    }
+
+    fn ended(
+        &self,
+        queue: &Name,
+        state: EndState,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<EndedRecord>, StorageError> {
+        self.inner.ended(queue, state, before, limit)
     }
 }

@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::runtime::Handle;
 use windlass_scheduler::attempt::Outcome;
 use windlass_scheduler::change::Claim;
 use windlass_scheduler::command::{Command, QueueNo, Request, Submit};
@@ -16,10 +17,11 @@ use windlass_scheduler::lease::{LeaseToken, StopReason};
 use windlass_scheduler::settings::{Level, ShardSettings};
 use windlass_scheduler::shard::Shard;
 use windlass_scheduler::time::Now;
-use windlass_storage::{Append, Batch, CommitNo, Journal, MemoryJournal};
+use windlass_storage::{Append, Batch, CommitNo, Journal, MemoryJournal, Reader};
 
 use crate::attempt::End;
 use crate::clock::Clocks;
+use crate::fetch;
 use crate::hooks::Teller;
 use crate::live::LiveTable;
 use crate::messages::{Question, QueueMsg, ReplyTo, SchedulerMsg, SupervisorMsg, Ticket, WorkerMsg, WriterMsg};
@@ -45,6 +47,10 @@ pub(crate) struct QueueParts {
     pub(crate) supervisor: ActorRef<SupervisorMsg>,
     pub(crate) live: Arc<LiveTable>,
     pub(crate) hooks: Arc<Teller>,
+    /// Of the journal, for what is read ahead.
+    pub(crate) reader: Arc<dyn Reader>,
+    /// Where blocking reads go.
+    pub(crate) handlers: Handle,
 }
 
 /// Someone who waits. The ticket goes with the answer.
@@ -55,6 +61,8 @@ struct Pending {
 
 pub(crate) struct QueueState {
     parts: QueueParts,
+    /// Where answers of the disk go, while it lives: a mailbox lives as long as an address of it.
+    myself: Option<ActorRef<QueueMsg>>,
     pending: HashMap<Request, Pending>,
     /// Ends by their step: their entries in the table of live attempts go when that is written.
     ends: VecDeque<(u64, JobId, LeaseToken)>,
@@ -74,15 +82,12 @@ impl Actor for QueueActor {
     type State = QueueState;
     type Arguments = QueueParts;
 
-    async fn pre_start(
-        &self,
-        _myself: ActorRef<QueueMsg>,
-        parts: QueueParts,
-    ) -> Result<QueueState, ActorProcessingErr> {
+    async fn pre_start(&self, myself: ActorRef<QueueMsg>, parts: QueueParts) -> Result<QueueState, ActorProcessingErr> {
         let queues = 0..u32::try_from(parts.workers.len()).unwrap_or(u32::MAX);
         let has_volatile = queues.into_iter().any(|no| parts.shard.level(QueueNo(no)) == Level::Memory);
         Ok(QueueState {
             parts,
+            myself: Some(myself),
             has_volatile,
             pending: HashMap::new(),
             ends: VecDeque::new(),
@@ -108,6 +113,7 @@ impl Actor for QueueActor {
     /// by then nobody should wait, nor hold all jobs twice.
     async fn post_stop(&self, _myself: ActorRef<QueueMsg>, state: &mut QueueState) -> Result<(), ActorProcessingErr> {
         state.pending.clear();
+        state.myself = None;
         *state.parts.shard = Shard::new(ShardSettings::new(0, 0, Vec::new(), Vec::new()));
         Ok(())
     }
@@ -163,6 +169,7 @@ impl QueueState {
             QueueMsg::Ends(ends) => self.end_all(ends),
             QueueMsg::Slots { queue, slots } => self.command(Command::Slots { queue, slots }),
             QueueMsg::Due { queue, class } => self.command(Command::Due { queue, class }),
+            QueueMsg::Fetched { no, bodies } => self.command(Command::Fetched { no, bodies }),
             QueueMsg::Rearm(scheduler) => {
                 self.parts.scheduler = scheduler;
                 self.command(Command::Rearm);
@@ -231,7 +238,9 @@ impl QueueState {
                 Outcome::Done { follow_ups, .. } => !follow_ups.iter().any(|job| self.is_journaled(job)),
                 _ => true,
             };
-        self.command_at(Command::End { token, outcome }, now);
+        let may_be_told_of = matches!(outcome, Outcome::Failed { .. }) && self.parts.hooks.are_there();
+        let body = may_be_told_of.then(|| self.parts.live.body(id, token)).flatten();
+        self.command_at(Command::End { token, outcome, body }, now);
         if is_volatile {
             self.ends_in_twin.push((id, token));
         } else {
@@ -390,6 +399,11 @@ impl QueueState {
                     let _ = worker.send_message(WorkerMsg::Run(leases));
                 }
             }
+            Effect::Fetch { no, ids } => {
+                if let Some(myself) = self.myself.clone() {
+                    fetch::read_ahead(&self.parts.handlers, self.parts.reader.clone(), myself, no, ids);
+                }
+            }
             Effect::Stop { queue, id, token, reason } => {
                 // A job that is gone has no queue any more, but its code runs at some worker.
                 let at = self.parts.workers.get(queue.0 as usize);
@@ -397,6 +411,10 @@ impl QueueState {
                 if let Some(worker) = at {
                     let _ = worker.send_message(WorkerMsg::Stop { id, token, reason });
                 }
+            }
+            Effect::Notice(notice) if notice.body.is_none() => {
+                let (reader, hooks) = (self.parts.reader.clone(), self.parts.hooks.clone());
+                fetch::tell_with_body(&self.parts.handlers, reader, hooks, notice);
             }
             Effect::Notice(notice) => self.parts.hooks.tell(notice),
             Effect::Arm { queue, class, at } => {
@@ -410,7 +428,7 @@ fn as_command(request: Request, question: Question) -> Command {
     match question {
         Question::Extend { id, token, by_ms } => Command::Extend { request, id, token, by_ms },
         Question::Steer { id, verb, read } => Command::Steer { request, id, verb, read },
-        Question::Edit { id, payload, version, read } => Command::Edit { request, id, payload, version, read },
+        Question::Edit { id, payload, version, known } => Command::Edit { request, id, payload, version, known },
         Question::Pause(queue) => Command::Pause { request, queue },
         Question::Resume(queue) => Command::Resume { request, queue },
         Question::Watch(id) => Command::Watch { request, id },
@@ -418,5 +436,6 @@ fn as_command(request: Request, question: Question) -> Command {
         Question::List { filter, from, limit, scan_max } => Command::List { request, filter, from, limit, scan_max },
         Question::Order(command) => Command::Order { request, command },
         Question::Stats => Command::Stats { request },
+        Question::Memory => Command::Memory { request },
     }
 }

@@ -288,6 +288,8 @@ impl SupervisorState {
             supervisor: myself.clone(),
             live: self.door.live.clone(),
             hooks: self.door.hooks.clone(),
+            reader: opening.reader.clone(),
+            handlers: self.handlers.clone(),
         };
         let (queue, _) = Actor::spawn_linked(None, QueueActor, parts, myself.get_cell()).await?;
         if self.writer.send(WriterMsg::Attach(queue.clone())).is_err() {

@@ -9,15 +9,17 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::runtime::Handle;
-use tracing::{Instrument as _, debug, error};
+use tokio::sync::oneshot;
+use tracing::{Instrument as _, Span, debug, error};
 use windlass_scheduler::command::QueueNo;
-use windlass_scheduler::job::JobId;
+use windlass_scheduler::job::{Body, JobId};
 use windlass_scheduler::lease::{Lease, LeaseToken, StopReason};
 
 use crate::attempt::{End, Ends, Guard, Stage, Start, failed_here, run_all};
 use crate::context::AttemptCore;
 use crate::door::Door;
-use crate::handler::{Registry, Runner};
+use crate::fetch::{self, Awaited, Wanted};
+use crate::handler::{AttemptFuture, Registry, Runner};
 use crate::live::{LiveAttempt, LiveTable, Signals};
 use crate::messages::{QueueMsg, SupervisorMsg, WorkerMsg};
 use crate::telemetry;
@@ -100,7 +102,10 @@ impl WorkerState {
     /// Async attempts are begun by as many tasks as there are threads to run them: a task each would cost more than many a
     /// job does.
     fn run(&self, myself: &ActorRef<WorkerMsg>, leases: Vec<Lease>) {
-        let starts: Vec<_> = leases.into_iter().filter_map(|lease| self.start(myself, lease)).collect();
+        let mut wanted = Vec::new();
+        let starts = leases.into_iter().filter_map(|lease| self.start(myself, lease, &mut wanted));
+        let starts: Vec<_> = starts.collect();
+        fetch::read_all(&self.parts.handlers, &self.parts.door, wanted);
         let tasks = starts.len().min(self.threads);
         let starts = Arc::new(Mutex::new(starts.into_iter()));
         for _ in 0..tasks {
@@ -108,8 +113,9 @@ impl WorkerState {
         }
     }
 
-    /// Starts a blocking attempt; gives an async one back, ready to be polled.
-    fn start(&self, myself: &ActorRef<WorkerMsg>, lease: Lease) -> Option<Start> {
+    /// Starts a blocking attempt; gives an async one back, ready to be polled. A body that is not in memory is read before
+    /// the handler begins.
+    fn start(&self, myself: &ActorRef<WorkerMsg>, mut lease: Lease, wanted: &mut Vec<Wanted>) -> Option<Start> {
         let (id, token) = (lease.id, lease.token);
         let signals = Arc::new(Signals::default());
         let attempt = LiveAttempt {
@@ -119,6 +125,8 @@ impl WorkerState {
             signals: signals.clone(),
             abort: None,
             outcome: None,
+            // A core that has to be rebuilt may not hold it any more.
+            body: lease.body.clone().filter(|_| self.parts.door.hooks.are_there()),
         };
         let handler = self.parts.registry.handlers.get(&lease.kind).cloned();
         let (runner, rule) = handler.map(|handler| (handler.runner, handler.retry)).unzip();
@@ -142,13 +150,25 @@ impl WorkerState {
             failures: lease.failures + 1,
             stage: if needs_thread { Stage::NeedsThread } else { Stage::Waiting },
         };
-        let core = Arc::new(AttemptCore::new(lease, signals, self.parts.door.clone()));
+        let (door, body, queue) = (self.parts.door.clone(), lease.body.take(), lease.queue.clone());
+        let core = move |body| Arc::new(AttemptCore::new(lease, body, signals, door));
         match runner {
             Some(Runner::Async(run)) => {
-                return Some(Start { guard, code: run(core).instrument(span) });
+                let code = if let Some(body) = body {
+                    run(core(body))
+                } else {
+                    let (answer, read) = oneshot::channel();
+                    wanted.push(Wanted { id, token, queue, answer });
+                    awaiting(id, read, span.clone(), move |body| run(core(body)))
+                };
+                return Some(Start { guard, code: code.instrument(span) });
             }
             Some(Runner::Blocking(run)) => {
-                let task = move || span.in_scope(|| guard.report(run(core)));
+                let door = self.parts.door.clone();
+                let task = move || {
+                    let body = body.map_or_else(|| fetch::read(&door, &queue, id, token), Ok);
+                    span.in_scope(|| guard.report(body.map_or_else(|outcome| outcome, |body| run(core(body)))));
+                };
                 if self.parts.is_single_runtime {
                     self.parts.handlers.spawn_blocking(task);
                     return None;
@@ -185,4 +205,24 @@ impl WorkerState {
             self.parts.door.tell_queue(QueueMsg::Ends(ends));
         }
     }
+}
+
+/// The code of an attempt that begins once its body is read.
+fn awaiting(
+    id: JobId,
+    body: oneshot::Receiver<Awaited>,
+    span: Span,
+    run: impl FnOnce(Arc<Body>) -> AttemptFuture + Send + 'static,
+) -> AttemptFuture {
+    Box::pin(async move {
+        match body.await {
+            Ok(Ok(body)) => {
+                telemetry::record_body(&span, &body);
+                run(body).await
+            }
+            Ok(Err(outcome)) => outcome,
+            // The threads that read are gone, and with them the runtime.
+            Err(_) => fetch::later(id, "nobody reads any more"),
+        }
+    })
 }

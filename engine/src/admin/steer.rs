@@ -5,12 +5,13 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use windlass_scheduler::change::{Key, Record};
+use windlass_scheduler::change::{EndedKey, Key, Record};
 use windlass_scheduler::effect::{Answer, Found};
 use windlass_scheduler::job::{JobId, Name, Priority, When};
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::state::State;
-use windlass_scheduler::verb::{Read, Retained, Verb};
+use windlass_scheduler::verb::{Known, Read, Retained, Verb};
+use windlass_storage::Reader;
 
 use crate::config::ms;
 use crate::engine::{Engine, ended_record};
@@ -18,6 +19,9 @@ use crate::error::ControlError;
 use crate::job::{Job, at, encode};
 use crate::messages::Question;
 use crate::range::{self, check_when};
+
+/// How often an edit reads a live job that moves meanwhile.
+const READS_MAX: u32 = 8;
 
 impl Engine {
     /// Calls a job off. A waiting one is cancelled now. A running one is asked to end: the request is recorded before `Ok`,
@@ -118,16 +122,29 @@ impl Engine {
         payload: Bytes,
         version: u32,
     ) -> Result<State, ControlError> {
-        let found = self.look(id).await?;
-        let read = self.read_found(id, &found).await?;
-        let is = match (&found, &read) {
-            (Found::Live(view), _) => Some(&view.kind),
-            (_, read) => read.as_ref().map(|read| &read.ended.kind),
-        };
-        if let (Some(kind), Some(is)) = (kind, is.filter(|is| kind.is_some_and(|kind| is.as_str() != kind))) {
-            return Err(ControlError::OtherKind { id, kind: is.to_string(), asked: kind });
+        let mut reads_left = READS_MAX;
+        loop {
+            let found = self.look(id).await?;
+            let is_live = matches!(found, Found::Live(_));
+            let (is, known) = match found {
+                // Its labels stay. Where they are with a body that is on disk only, the first answer says so.
+                Found::Live(view) if reads_left == READS_MAX => (view.kind, Known::Nothing),
+                Found::Live(view) => (view.kind, self.read_live(id, view.queue).await?),
+                Found::Ended(key) => {
+                    let read = self.read_ended(id, key).await?;
+                    (read.ended.kind.clone(), Known::Retained(Box::new(read)))
+                }
+            };
+            if let Some(kind) = kind.filter(|kind| is.as_str() != *kind) {
+                return Err(ControlError::OtherKind { id, kind: is.to_string(), asked: kind });
+            }
+            let edit = Question::Edit { id, payload: payload.clone(), version, known };
+            match self.door().ask(edit).await {
+                // Or it moved between the reading and the edit.
+                Err(ControlError::Refused(Refusal::Changed { .. })) if is_live && reads_left > 0 => reads_left -= 1,
+                answer => return Ok(steered(answer?)),
+            }
         }
-        Ok(steered(self.door().ask(Question::Edit { id, payload, version, read }).await?))
     }
 
     async fn reschedule(&self, id: JobId, when: When) -> Result<State, ControlError> {
@@ -143,24 +160,33 @@ impl Engine {
         Ok(steered(self.door().ask(Question::Steer { id, verb, read }).await?))
     }
 
+    /// What a verb needs to know of a retained job; nothing of a live one.
     async fn read_retained(&self, id: JobId) -> Result<Read, ControlError> {
-        let found = self.look(id).await?;
-        self.read_found(id, &found).await
+        match self.look(id).await? {
+            Found::Live(_) => Ok(None),
+            Found::Ended(key) => Ok(Some(Box::new(self.read_ended(id, key).await?))),
+        }
     }
 
-    /// What a verb needs to know of a retained job; nothing of a live one.
-    async fn read_found(&self, id: JobId, found: &Found) -> Result<Read, ControlError> {
-        let Found::Ended(key) = found else { return Ok(None) };
-        let key = key.clone();
-        let desk = self.desk();
-        let read = desk.read(key.queue.clone(), move |reader| {
+    async fn read_ended(&self, id: JobId, key: EndedKey) -> Result<Retained, ControlError> {
+        let queue = key.queue.clone();
+        let read = move |reader: &dyn Reader| {
             let ended = ended_record(reader, &key, id)?;
             match reader.get(&Key::Job(id))? {
                 Some(Record::Job(job)) => Ok(Retained { ended, body: job.body }),
                 _ => Err(Refusal::Forgotten { id }.into()),
             }
-        });
-        Ok(Some(Box::new(read.await?)))
+        };
+        self.desk().read(queue, read).await
+    }
+
+    /// A live job with its body, as it is written; what it says is for the core to judge.
+    async fn read_live(&self, id: JobId, queue: Name) -> Result<Known, ControlError> {
+        let read = move |reader: &dyn Reader| match reader.get(&Key::Job(id))? {
+            Some(Record::Job(job)) => Ok(Known::Live(Box::new(job))),
+            _ => Ok(Known::Nothing),
+        };
+        self.desk().read(queue, read).await
     }
 }
 

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use windlass_scheduler::attempt::Failure;
-use windlass_scheduler::change::{EndedRecord, Key, Record};
+use windlass_scheduler::change::{EndedRecord, JobRecord, Key, Record};
 use windlass_scheduler::effect::Answer;
 use windlass_scheduler::filter::Facts;
 use windlass_scheduler::job::{Body, JobId, Name};
 use windlass_scheduler::state::{EndState, State};
 use windlass_scheduler::verb::Retained;
-use windlass_scheduler::view::{JobView, Page};
+use windlass_scheduler::view::{IsMeant, JobView, Page};
 use windlass_storage::Reader;
 
 use crate::door::Door;
@@ -124,8 +124,27 @@ impl Walk {
             Some(slot) => Some(Place::Live { term: Some(term), slot }),
             None => self.row_after(None).await?,
         };
-        let views = jobs.into_iter().map(|(view, _)| view).collect();
+        let views = self.with_labels(jobs).await?;
         Ok(self.with_error(views).await?.into_iter().map(Met::Live).collect())
+    }
+
+    /// Only those whose labels meet the filter, where the core could not tell: their bodies are on disk only.
+    async fn with_labels(&self, jobs: Vec<(JobView, IsMeant)>) -> Result<Vec<JobView>, ControlError> {
+        let Some((view, _)) = jobs.iter().find(|(_, is_meant)| *is_meant == IsMeant::ByLabels) else {
+            return Ok(jobs.into_iter().map(|(view, _)| view).collect());
+        };
+        let (queue, filter) = (view.queue.clone(), self.filter.clone());
+        // What is not in memory is in the journal, whatever queue.
+        let pick = move |reader: &dyn Reader| {
+            let mut meant = Vec::with_capacity(jobs.len());
+            for (view, is_meant) in jobs {
+                if is_meant == IsMeant::Yes || has_labels(reader, &filter, &view)? {
+                    meant.push(view);
+                }
+            }
+            Ok(meant)
+        };
+        self.desk.read(queue, pick).await
     }
 
     /// Only those whose last failure meets the filter: that stands in the record of an attempt.
@@ -232,6 +251,14 @@ fn meant(
         // Of another job, or purged between the two reads.
         _ => Ok(None),
     }
+}
+
+/// Whether the labels of a live job, as they are written, meet the filter. They stay through all edits; what stands there
+/// may be about a later job with the same id.
+fn has_labels(reader: &dyn Reader, filter: &Filter, view: &JobView) -> Result<bool, ControlError> {
+    let job = reader.get(&Key::Job(view.id))?;
+    let is_it = |job: &JobRecord| job.head.created == view.created && filter.core.is_met_by_labels(&job.body);
+    Ok(matches!(job, Some(Record::Job(job)) if is_it(&job)))
 }
 
 /// The failure of the last attempt of a live job that left a record.

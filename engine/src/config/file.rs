@@ -15,6 +15,7 @@
 //!     r#"
 //!     [engine]                        # what holds for all of it
 //!     disk_free_bytes_min = "1 GiB"
+//!     memory_bytes_max = "512 MiB"    # heads, payloads, and the journal's own
 //!
 //!     [queues.critical-email]
 //!     concurrency = 16                # attempts at once

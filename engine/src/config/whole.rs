@@ -13,7 +13,8 @@ use windlass_scheduler::settings::KindSettings;
 use super::kind::KindConfig;
 use super::queue::QueueConfig;
 use crate::error::ConfigError;
-use crate::range::{DISK_FREE, in_range};
+use crate::memory::MEMORY_BYTES_MAX;
+use crate::range::{DISK_FREE, MEMORY, in_range};
 
 /// Free bytes on the journal's disk below which new jobs are refused, so that what runs can still be acknowledged.
 const DISK_FREE_BYTES_MIN: u64 = 256 << 20;
@@ -54,6 +55,7 @@ impl fmt::Display for ConfigPlace {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wide {
     pub(crate) disk_free_bytes_min: Option<u64>,
+    pub(crate) memory_bytes_max: Option<u64>,
     pub(crate) allow_unknown_kinds: Option<bool>,
     pub(crate) single_runtime: Option<bool>,
 }
@@ -101,6 +103,7 @@ impl EngineConfig {
         let (mine, theirs) = (&self.wide, &other.wide);
         let both = [
             ("disk_free_bytes_min", mine.disk_free_bytes_min.is_some() && theirs.disk_free_bytes_min.is_some()),
+            ("memory_bytes_max", mine.memory_bytes_max.is_some() && theirs.memory_bytes_max.is_some()),
             ("allow_unknown_kinds", mine.allow_unknown_kinds.is_some() && theirs.allow_unknown_kinds.is_some()),
             ("single_runtime", mine.single_runtime.is_some() && theirs.single_runtime.is_some()),
         ];
@@ -121,6 +124,7 @@ impl EngineConfig {
         }
         self.wide = Wide {
             disk_free_bytes_min: self.wide.disk_free_bytes_min.or(other.wide.disk_free_bytes_min),
+            memory_bytes_max: self.wide.memory_bytes_max.or(other.wide.memory_bytes_max),
             allow_unknown_kinds: self.wide.allow_unknown_kinds.or(other.wide.allow_unknown_kinds),
             single_runtime: self.wide.single_runtime.or(other.wide.single_runtime),
         };
@@ -187,8 +191,11 @@ impl Plan {
         config.kinds = effective;
         let free = config.wide.disk_free_bytes_min.unwrap_or(DISK_FREE_BYTES_MIN);
         in_range("engine setting", "disk_free_bytes_min", &[(DISK_FREE, free)])?;
+        let memory = config.wide.memory_bytes_max.unwrap_or(MEMORY_BYTES_MAX);
+        in_range("engine setting", "memory_bytes_max", &[(MEMORY, memory)])?;
         config.wide = Wide {
             disk_free_bytes_min: Some(free),
+            memory_bytes_max: Some(memory),
             allow_unknown_kinds: Some(unknown_kinds),
             single_runtime: Some(config.wide.single_runtime.unwrap_or_default()),
         };
@@ -198,6 +205,11 @@ impl Plan {
     /// See [`Wide`].
     pub(crate) fn disk_free_bytes_min(&self) -> u64 {
         self.config.wide.disk_free_bytes_min.unwrap_or(DISK_FREE_BYTES_MIN)
+    }
+
+    /// See [`Wide`].
+    pub(crate) fn memory_bytes_max(&self) -> u64 {
+        self.config.wide.memory_bytes_max.unwrap_or(MEMORY_BYTES_MAX)
     }
 
     /// The queues that jobs of the kinds go to.

@@ -62,31 +62,31 @@ impl Attempt {
     /// The payload, as it was encoded.
     #[must_use]
     pub fn payload(&self) -> &Bytes {
-        &self.core.lease.body.payload
+        &self.core.body.payload
     }
 
     /// The payload's schema version.
     #[must_use]
     pub fn version(&self) -> u32 {
-        self.core.lease.body.version
+        self.core.body.version
     }
 
     /// The job's tags.
     #[must_use]
     pub fn tags(&self) -> &[String] {
-        &self.core.lease.body.tags
+        &self.core.body.tags
     }
 
     /// The caller's id of the story that the job is part of.
     #[must_use]
     pub fn correlation_id(&self) -> Option<&str> {
-        self.core.lease.body.correlation_id.as_deref()
+        self.core.body.correlation_id.as_deref()
     }
 
     /// The W3C trace context that came with the job.
     #[must_use]
     pub fn trace_context(&self) -> Option<&str> {
-        self.core.lease.body.trace.as_deref()
+        self.core.body.trace.as_deref()
     }
 
     /// Fires when the attempt should end. Whoever waits for something around a handler should wait for this, too.

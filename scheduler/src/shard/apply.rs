@@ -4,8 +4,10 @@
 mod attempts;
 mod ends;
 mod load;
+mod page;
 mod steered;
 
+use super::maybe::Maybe;
 use super::slab::{NONE, Slot};
 use super::state::{KindEntry, Live, Place, Queue, Spot, State, lane};
 use super::tape::Tape;
@@ -61,6 +63,9 @@ impl State {
             Event::Watched { id, request } => self.watchers.entry(id).or_default().push(request),
             Event::Unwatched { id, request } => self.unwatched(id, request),
             Event::StaleAck => self.stale_acks += 1,
+            Event::PagedOut { slots } => self.paged_out(&slots),
+            Event::Asked { no, slots } => self.asked(no, &slots),
+            Event::Answered { ids, bodies } => self.answered(&ids, bodies),
             Event::Loaded(record) => self.loaded(*record, tape),
             Event::AllLoaded { now } => self.all_loaded(now, tape),
             Event::Adopted { slot, token, no, now } => self.adopted(slot, token, no, now),
@@ -79,31 +84,33 @@ impl State {
         let kind = self.intern_kind(&job.kind);
         let policy = job.retry.map(|policy| self.intern_policy(policy, tape));
         let (due, due_by_wall, clock_ms) = steered::moment(job.due, now);
+        let expires = job.expires.map(|when| match when {
+            When::After(ms) => now.wall.plus_ms(ms),
+            When::At(at) => at,
+        });
         let settings = &self.queue(queue).settings;
-        let slot = self.jobs.insert(Live {
+        let slot = self.add_job(Live {
             id: job.id,
-            body: job.body,
+            body_bytes: job.body.bytes() as u32,
+            body: Some(job.body),
             queue,
             kind,
             priority: job.priority.unwrap_or(settings.priority),
             spot: Spot::Loading,
             arrival,
             created: now.wall,
-            due,
+            due: due.into(),
             due_by_wall,
             clock_ms,
-            expires: job.expires.map(|when| match when {
-                When::After(ms) => now.wall.plus_ms(ms),
-                When::At(at) => at,
-            }),
-            timeout_ms: job.timeout_ms,
+            expires: expires.into(),
+            timeout_ms: job.timeout_ms.into(),
             policy,
             attempts_ended: 0,
             attempt_recorded: 0,
             failures: 0,
             lost: 0,
             cancel_requested: false,
-            started: None,
+            started: Maybe::NONE,
             run: None,
             prev: NONE,
             next: NONE,
@@ -122,10 +129,10 @@ impl State {
 
     /// Puts a job where it belongs by its `due`.
     fn place(&mut self, slot: Slot, now: Now) {
-        if self.jobs[slot].due.is_some() {
-            self.place_delayed(slot);
-        } else {
+        if self.jobs[slot].due == Maybe::NONE {
             self.place_ready(slot, now);
+        } else {
+            self.place_delayed(slot);
         }
     }
 
@@ -133,7 +140,7 @@ impl State {
     fn stand_in_line(&mut self, slot: Slot, arrival: i64, now: Now, tape: &mut Tape) {
         self.unplace(slot);
         let live = &mut self.jobs[slot];
-        live.due = None;
+        live.due = Maybe::NONE;
         live.arrival = arrival;
         self.next_arrival = self.next_arrival.max(arrival + 1);
         self.place_ready(slot, now);
@@ -174,7 +181,7 @@ impl State {
     fn unplace(&mut self, slot: Slot) {
         let live = &self.jobs[slot];
         let queue = &mut self.queues[live.queue.0 as usize];
-        if let Some(expires) = live.expires {
+        if let Some(expires) = live.expires.time() {
             queue.expiry.remove(&(expires, live.arrival, slot));
         }
         match live.spot {
@@ -196,7 +203,7 @@ impl State {
 
     fn watch_expiry(&mut self, slot: Slot) {
         let live = &self.jobs[slot];
-        if let Some(expires) = live.expires {
+        if let Some(expires) = live.expires.time() {
             self.queues[live.queue.0 as usize].expiry.insert((expires, live.arrival, slot));
         }
     }

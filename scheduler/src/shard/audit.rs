@@ -19,7 +19,7 @@ use crate::state::EndState;
 /// What two shards have to have in common to be in the same state. Leaves out what only one process can know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Portrait {
-    /// Live jobs: kind, payload bytes, head, and the token of the attempt that runs.
+    /// Live jobs: kind, bytes of the body, head, and the token of the attempt that runs.
     pub jobs: BTreeMap<JobId, (Name, usize, Head, Option<LeaseToken>)>,
     /// Retained jobs: queue, end, number.
     pub retained: BTreeMap<JobId, (Name, EndState, u64)>,
@@ -42,7 +42,7 @@ impl Shard {
         let job = |(_, live): (Slot, &super::state::Live)| {
             let kind = state.kinds[live.kind as usize].name.clone();
             let token = live.run.as_ref().map(|run| run.token);
-            (live.id, (kind, live.body.payload.len(), state.head_of(live), token))
+            (live.id, (kind, live.body_bytes as usize, state.head_of(live), token))
         };
         let line = |queue: &Queue| {
             let mut slots: Vec<_> = queue.lanes.iter().flat_map(|lane| lane.iter(&state.jobs)).collect();
@@ -78,7 +78,7 @@ impl Shard {
             return Err(format!("the index has {ids} ids for {jobs} live and {stubs} retained jobs"));
         }
         for (slot, live) in state.jobs.iter() {
-            if state.index.get(&live.id) != Some(&Place::Live(slot)) {
+            if state.place_of(live.id) != Some(Place::Live(slot)) {
                 return Err(format!("the index misses live job {}", live.id));
             }
             if (live.spot == Spot::Running) != live.run.is_some() {
@@ -91,6 +91,7 @@ impl Shard {
         for queue in &state.queues {
             check_queue(state, queue).map_err(|wrong| format!("queue {}: {wrong}", queue.settings.name))?;
         }
+        super::pages::audit(state)?;
         check_claims(state)
     }
 }
@@ -114,7 +115,7 @@ fn check_queue(state: &State, queue: &Queue) -> Result<(), String> {
         };
         counts[place] += 1;
         let waits = live.spot != Spot::Running;
-        if live.expires.is_some_and(|expires| queue.expiry.contains(&(expires, live.arrival, slot)) != waits) {
+        if live.expires.time().is_some_and(|expires| queue.expiry.contains(&(expires, live.arrival, slot)) != waits) {
             return Err(format!("job {} ({:?}) and the expiry timers disagree", live.id, live.spot));
         }
     }

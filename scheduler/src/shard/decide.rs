@@ -9,6 +9,7 @@ pub(crate) mod load;
 pub(crate) mod look;
 pub(crate) mod notice;
 pub(crate) mod orders;
+pub(crate) mod page;
 pub(crate) mod retain;
 pub(crate) mod steer;
 pub(crate) mod submit;

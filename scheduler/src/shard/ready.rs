@@ -89,6 +89,12 @@ impl Line {
         self.len -= 1;
     }
 
+    /// The very last one.
+    pub(crate) fn back(&self) -> Option<Slot> {
+        let (word, bits) = self.in_use.iter().enumerate().rev().find(|(_, bits)| **bits != 0)?;
+        Some(self.levels[word * 64 + 63 - bits.leading_zeros() as usize].last)
+    }
+
     /// The first of every priority in use, the most urgent one first.
     pub(crate) fn fronts(&self) -> impl Iterator<Item = Slot> {
         self.in_use.iter().enumerate().flat_map(move |(word, bits)| {

@@ -31,7 +31,8 @@ impl<T> Slab<T> {
         self.places() - self.free.len()
     }
 
-    fn places(&self) -> usize {
+    /// Places taken or free again: what stays allocated.
+    pub(crate) fn places(&self) -> usize {
         self.pages.last().map_or(0, |last| (self.pages.len() - 1) * PAGE + last.len())
     }
 

@@ -11,7 +11,10 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::ended::{EndedList, Stub};
+use super::index::Index;
+use super::maybe::Maybe;
 use super::pace::Pace;
+use super::pages::Pages;
 use super::ready::Line;
 use super::slab::{Slab, Slot};
 use crate::change::{Claims, ClaimsNo, Counters, Head, PolicyNo};
@@ -55,20 +58,23 @@ pub(crate) enum Spot {
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) id: JobId,
-    pub(crate) body: Arc<Body>,
+    /// Payload and labels; `None` where they are on disk only.
+    pub(crate) body: Option<Arc<Body>>,
+    /// Bytes of the body, wherever it is.
+    pub(crate) body_bytes: u32,
     pub(crate) queue: QueueNo,
     pub(crate) kind: u32,
     pub(crate) priority: Priority,
     pub(crate) spot: Spot,
     pub(crate) arrival: i64,
     pub(crate) created: Timestamp,
-    pub(crate) due: Option<Timestamp>,
+    pub(crate) due: Maybe,
     pub(crate) due_by_wall: bool,
     /// Delayed: its key in the timers (negative where it fell due while the process was down). In line: since when, by
     /// the monotonic clock.
     pub(crate) clock_ms: i64,
-    pub(crate) expires: Option<Timestamp>,
-    pub(crate) timeout_ms: Option<u64>,
+    pub(crate) expires: Maybe,
+    pub(crate) timeout_ms: Maybe,
     pub(crate) policy: Option<PolicyNo>,
     pub(crate) attempts_ended: u32,
     pub(crate) attempt_recorded: u32,
@@ -76,7 +82,7 @@ pub(crate) struct Live {
     pub(crate) lost: u32,
     pub(crate) cancel_requested: bool,
     /// When its last attempt was handed out, as far as this process knows.
-    pub(crate) started: Option<Timestamp>,
+    pub(crate) started: Maybe,
     pub(crate) run: Option<Box<Run>>,
     pub(crate) prev: Slot,
     pub(crate) next: Slot,
@@ -186,13 +192,14 @@ pub(crate) struct State {
     pub(crate) policies_used: BTreeSet<PolicyNo>,
     pub(crate) jobs: Slab<Live>,
     pub(crate) stubs: Slab<Stub>,
-    pub(crate) index: Map<JobId, Place>,
+    pub(crate) index: Index,
     pub(crate) running: Map<LeaseToken, Slot>,
     /// The records of claims that have open attempts.
     pub(crate) claims_open: BTreeMap<ClaimsNo, OpenClaims>,
     /// Their entries whose attempts have ended, by job.
     pub(crate) claims_spent: Map<JobId, Vec<ClaimsNo>>,
     pub(crate) watchers: Map<JobId, Vec<Request>>,
+    pub(crate) pages: Pages,
     pub(crate) next_arrival: i64,
     pub(crate) next_token: u64,
     /// How many suspects may run at once; `u32::MAX`: as many as there are slots.
@@ -222,11 +229,12 @@ impl State {
             policies_used: BTreeSet::new(),
             jobs: Slab::new(),
             stubs: Slab::new(),
-            index: Map::with_hasher(hash.clone()),
+            index: Index::new(hash.clone()),
             running: Map::with_hasher(hash.clone()),
             claims_open: BTreeMap::new(),
             claims_spent: Map::with_hasher(hash.clone()),
-            watchers: Map::with_hasher(hash),
+            watchers: Map::with_hasher(hash.clone()),
+            pages: Pages::new(hash),
             next_arrival: 1,
             next_token: 1,
             suspects_max: u32::MAX,
@@ -258,16 +266,24 @@ impl State {
         self.queue_names.get(name).copied()
     }
 
+    /// Where this id is.
+    pub(crate) fn place_of(&self, id: JobId) -> Option<Place> {
+        self.index.find(id, |place| match place {
+            Place::Live(slot) => self.jobs.get(slot).is_some_and(|live| live.id == id),
+            Place::Ended(slot) => self.stubs.get(slot).is_some_and(|stub| stub.id == id),
+        })
+    }
+
     pub(crate) fn live(&self, id: JobId) -> Option<(Slot, &Live)> {
-        match self.index.get(&id) {
-            Some(Place::Live(slot)) => Some((*slot, &self.jobs[*slot])),
+        match self.place_of(id) {
+            Some(Place::Live(slot)) => Some((slot, &self.jobs[slot])),
             _ => None,
         }
     }
 
     pub(crate) fn stub(&self, id: JobId) -> Option<(Slot, &Stub)> {
-        match self.index.get(&id) {
-            Some(Place::Ended(slot)) => Some((*slot, &self.stubs[*slot])),
+        match self.place_of(id) {
+            Some(Place::Ended(slot)) => Some((slot, &self.stubs[slot])),
             _ => None,
         }
     }
@@ -281,7 +297,7 @@ impl State {
     /// How long an attempt of this job may run: the job's own word, then its kind's, then its queue's.
     pub(crate) fn timeout_ms_of(&self, live: &Live) -> Option<u64> {
         let kind = &self.kinds[live.kind as usize];
-        live.timeout_ms.or(kind.timeout_ms).or(self.queue(live.queue).settings.timeout_ms)
+        live.timeout_ms.ms().or(kind.timeout_ms).or(self.queue(live.queue).settings.timeout_ms)
     }
 
     pub(crate) fn lane_of(&self, live: &Live) -> usize {
@@ -331,10 +347,10 @@ impl State {
             priority: live.priority,
             arrival: live.arrival,
             created: live.created,
-            due: live.due,
+            due: live.due.time(),
             due_by_wall: live.due_by_wall,
-            expires: live.expires,
-            timeout_ms: live.timeout_ms,
+            expires: live.expires.time(),
+            timeout_ms: live.timeout_ms.ms(),
             policy: live.policy,
             attempts_ended: live.attempts_ended,
             failures: live.failures,
@@ -344,10 +360,15 @@ impl State {
     }
 }
 
+/// Whether a job that was lost so often in a row may be what kills the process.
+pub(crate) const fn is_suspect(lost: u32) -> bool {
+    lost >= 2
+}
+
 impl Live {
     /// Lost twice or more: it may be what kills the process.
     pub(crate) const fn is_suspect(&self) -> bool {
-        self.lost >= 2
+        is_suspect(self.lost)
     }
 
     /// The number of the running attempt, or of the next one.

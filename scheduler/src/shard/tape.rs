@@ -24,6 +24,8 @@ pub(crate) struct Tape {
     volatile: Vec<Change>,
     jobs: Vec<Slot>,
     counters: Vec<QueueNo>,
+    /// The jobs that the last wave wrote something of.
+    written: Vec<Slot>,
 }
 
 impl Tape {
@@ -62,16 +64,23 @@ impl Tape {
         }
     }
 
+    /// The jobs that the wave which was closed last wrote something of, in order.
+    pub(crate) fn written(&self) -> &[Slot] {
+        &self.written
+    }
+
     /// The record of a job that the journal has not seen.
     pub(crate) fn job_record(state: &State, slot: Slot) -> Record {
         let live = &state.jobs[slot];
         let kind = state.kinds[live.kind as usize].name.clone();
-        Record::Job(JobRecord { id: live.id, kind, body: live.body.clone(), head: state.head_of(live) })
+        let Some(body) = live.body.clone() else { unreachable!("job {} left memory before it was written", live.id) };
+        Record::Job(JobRecord { id: live.id, kind, body, head: state.head_of(live) })
     }
 
     /// Closes the wave: the changes for the journal, and those for the volatile twin.
     pub(crate) fn take(&mut self, state: &mut State) -> (Vec<Change>, Vec<Change>) {
         let mut jobs = core::mem::take(&mut self.jobs);
+        self.written.clear();
         for slot in jobs.drain(..) {
             // A place may have been left since, and taken by another job, which then has its own mark.
             if !state.jobs.get(slot).is_some_and(|live| live.is_dirty) {
@@ -86,6 +95,7 @@ impl Tape {
             live.is_dirty = false;
             live.has_head |= !live.is_new;
             live.is_new = false;
+            self.written.push(slot);
         }
         self.jobs = jobs;
         for queue in core::mem::take(&mut self.counters) {

@@ -44,10 +44,7 @@ impl Store {
     /// What a load streams: every job joined with its head, no attempts, no results, no checkpoints.
     pub(crate) fn stream(&self) -> impl Iterator<Item = Record> + '_ {
         self.0.values().filter_map(|record| match record {
-            Record::Job(job) => Some(Record::Job(match self.0.get(&Key::Head(job.id)) {
-                Some(Record::Head(_, head)) => JobRecord { head: head.clone(), ..job.clone() },
-                _ => job.clone(),
-            })),
+            Record::Job(job) => self.joined(job.id).map(Record::Job),
             Record::Head(..) | Record::Attempt(_) | Record::Result(..) | Record::Checkpoint(..) => None,
             other => Some(other.clone()),
         })
@@ -65,6 +62,15 @@ impl Store {
             Some(Record::Job(job)) => Some(job),
             _ => None,
         }
+    }
+
+    /// A job with its latest head in it.
+    pub(crate) fn joined(&self, id: JobId) -> Option<JobRecord> {
+        let job = self.job(id)?;
+        Some(match self.0.get(&Key::Head(id)) {
+            Some(Record::Head(_, head)) => JobRecord { head: head.clone(), ..job.clone() },
+            _ => job.clone(),
+        })
     }
 
     pub(crate) fn claims(&self) -> impl Iterator<Item = &Claim> {
@@ -109,6 +115,8 @@ pub(crate) struct Driver {
     pub(crate) effects: Vec<Effect>,
     /// Every lease that was ever started.
     pub(crate) tokens: Vec<(LeaseToken, JobId, QueueNo)>,
+    /// Questions to the disk that it has not answered.
+    pub(crate) fetches: VecDeque<(u64, Vec<JobId>)>,
     /// Everything that left, as text, where someone wants to compare it.
     pub(crate) trace: Option<String>,
 }
@@ -133,6 +141,7 @@ impl Driver {
             armed: BTreeMap::new(),
             effects: Vec::new(),
             tokens: Vec::new(),
+            fetches: VecDeque::new(),
             trace: None,
         };
         assert_eq!(driver.load(), []);
@@ -152,7 +161,7 @@ impl Driver {
 
     /// An attempt's code ends.
     pub(crate) fn end(&mut self, token: LeaseToken, outcome: Outcome) {
-        self.handle(Command::End { token, outcome: outcome.clone() });
+        self.handle(Command::End { token, outcome: outcome.clone(), body: None });
         let step = self.shard.step();
         if let Some(attempt) = self.live.get_mut(&token) {
             attempt.end.get_or_insert((outcome, step));
@@ -219,6 +228,15 @@ impl Driver {
         self.pump();
     }
 
+    /// The disk answers the oldest question with what stands there now, or it cannot.
+    pub(crate) fn fetch_one(&mut self, is_readable: bool) -> bool {
+        let Some((no, ids)) = self.fetches.pop_front() else { return false };
+        let body = |id: JobId| self.journal.job(id).filter(|_| is_readable).map(|job| job.body.clone());
+        let bodies = ids.into_iter().map(|id| (id, body(id))).collect();
+        self.handle(Command::Fetched { no, bodies });
+        true
+    }
+
     /// What a calm driver does: everything is sealed and written, and synced where someone asked for it.
     pub(crate) fn settle(&mut self) {
         loop {
@@ -257,9 +275,11 @@ impl Driver {
         self.unsynced.clear();
         self.armed.clear();
         self.effects.clear();
+        self.fetches.clear();
         (self.sync_asked, self.marks) = (0, [0; 3]);
         let records = self.journal.stream().chain(self.twin.stream());
-        let misfits = records.filter_map(|record| self.shard.admit(record).err()).collect();
+        let checkpoints = self.twin.0.values().filter(|record| matches!(record, Record::Checkpoint(..))).cloned();
+        let misfits = records.chain(checkpoints).filter_map(|record| self.shard.admit(record).err()).collect();
         // Whose end was written, and who does not know it yet.
         self.live.retain(|_, attempt| attempt.end.is_none() || self.shard.has_claim(&attempt.claim));
         let live: Vec<Claim> = self.live.values().map(|attempt| attempt.claim).collect();
@@ -270,7 +290,8 @@ impl Driver {
         }
         for attempt in self.live.clone().into_values() {
             if let Some((outcome, _)) = attempt.end {
-                self.handle(Command::End { token: attempt.claim.token, outcome: outcome.clone() });
+                let token = attempt.claim.token;
+                self.handle(Command::End { token, outcome: outcome.clone(), body: None });
                 let step = self.shard.step();
                 if let Some(attempt) = self.live.get_mut(&attempt.claim.token) {
                     attempt.end = Some((outcome, step));
@@ -304,6 +325,9 @@ impl Driver {
             self.note(&format!("{effect:?}"));
             match &effect {
                 Effect::Run { queue, leases } => leases.iter().for_each(|lease| self.start(*queue, lease)),
+                Effect::Fetch { no, ids } => {
+                    self.fetches.push_back((*no, ids.clone()));
+                }
                 Effect::Stop { token, reason: StopReason::Gone, .. } => drop(self.live.remove(token)),
                 Effect::Arm { queue, class, at: Some(at) } => drop(self.armed.insert((*queue, *class), *at)),
                 Effect::Arm { queue, class, at: None } => drop(self.armed.remove(&(*queue, *class))),
@@ -324,6 +348,9 @@ impl Driver {
         assert!(self.tokens.iter().all(|(token, ..)| *token != lease.token), "I4: {} was given twice", lease.token);
         let twice = self.live.values().find(|one| one.claim.id == lease.id && one.end.is_none());
         assert!(twice.is_none(), "I4: {claim:?} starts beside {twice:?}");
+        if lease.body.is_none() {
+            assert!(self.journal.job(lease.id).is_some(), "I2: {claim:?} starts, and nobody has its body");
+        }
         self.tokens.push((lease.token, lease.id, queue));
         self.live.insert(lease.token, Attempt { claim, queue, end: None });
     }

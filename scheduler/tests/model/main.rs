@@ -1,7 +1,7 @@
 //! The model test: random moves, clocks, progress and crashes, on a shard and on a naive oracle, compared after each.
 //!
-//! Guards I1, I2, I3, I4, I5 and I11: see the parts. `world` is the oracle, `reload` what a crash leaves of it and all
-//! comparisons, `play`, `verbs` and `steer` the moves.
+//! Guards I1, I2, I3, I4, I5, I6 and I11: see the parts. `settings` is what it is played with, `world` the oracle, `reload`
+//! what a crash leaves of it and all comparisons, `play`, `verbs` and `steer` the moves.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 // Small numbers all over: ids, milliseconds from a small origin, counts.
 #![allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)]
@@ -10,6 +10,7 @@
 mod common;
 mod play;
 mod reload;
+mod settings;
 mod steer;
 mod verbs;
 mod world;
@@ -27,15 +28,13 @@ use windlass_scheduler::effect::Deadline;
 use windlass_scheduler::job::{Body, JobId, Name, NewJob, Priority, When};
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
-use windlass_scheduler::settings::{
-    Keep, KeepDone, KindSettings, Level, QueueSettings, Retention, ShardSettings, WhenFull,
-};
 use windlass_scheduler::state::State;
-use windlass_scheduler::time::{Mono, Now, Timestamp};
+use windlass_scheduler::time::{Now, Timestamp};
 use windlass_scheduler::verb::Verb;
 
 use self::common::id;
 use self::play::{Death, Play};
+use self::settings::{memory, settings, start};
 
 const QUEUES: [&str; 3] = ["ram", "tiny", "safe"];
 const KINDS: [&str; 3] = ["mail", "print", "unknown"];
@@ -45,11 +44,27 @@ const IDS: u8 = 6;
 /// One move.
 #[derive(Clone, Debug)]
 enum Move {
-    Submit { jobs: Vec<Spec>, watch: bool },
-    End { pick: u8, how: How },
-    EndStale { pick: u8, how: How },
-    Extend { pick: u8, ms: u64 },
-    Checkpoint { pick: u8, n: u8, is_stale: bool },
+    Submit {
+        jobs: Vec<Spec>,
+        watch: bool,
+    },
+    End {
+        pick: u8,
+        how: How,
+    },
+    EndStale {
+        pick: u8,
+        how: How,
+    },
+    Extend {
+        pick: u8,
+        ms: u64,
+    },
+    Checkpoint {
+        pick: u8,
+        n: u8,
+        is_stale: bool,
+    },
     Steer(usize, u8, Do),
     Edit(usize, u8, u8),
     PlaceOrder(u8, Do),
@@ -58,6 +73,7 @@ enum Move {
     Watch(usize, u8),
     Unwatch(usize, u8),
     Look(usize, u8),
+    List(bool),
     Pause(usize, bool),
     Slots(usize, u32),
     Advance(u64),
@@ -69,10 +85,14 @@ enum Move {
     Write(usize),
     Sync,
     Settle,
+    /// The disk answers, or cannot.
+    Fetched(bool),
     Law,
     Kill,
     PowerLoss(usize),
-    Rebuild { finish: bool },
+    Rebuild {
+        finish: bool,
+    },
     Drain,
 }
 
@@ -119,6 +139,7 @@ struct Spec {
     timeout_ms: Option<u64>,
     retry: Option<u64>,
     is_big: bool,
+    tag: bool,
 }
 
 fn job_of(queue: usize, n: u8) -> JobId {
@@ -130,6 +151,12 @@ fn payload(id: JobId) -> Bytes {
     let n = id.0.as_u128() as u8;
     Bytes::from(vec![n; usize::from(n % 7) * 4])
 }
+
+/// The one tag that a job has, through all its edits, and its bytes.
+fn tag(which: bool) -> String {
+    String::from(if which { "a" } else { "b" })
+}
+const TAG_BYTES: usize = 1;
 
 /// By the wall clock, where it may be past, or after a time.
 fn moment((at, ms): (bool, u64), now: Now) -> When {
@@ -175,7 +202,7 @@ impl Spec {
                 attempts_max: 2,
                 jitter_percent: 0,
             }),
-            body: Arc::new(Body { payload, ..Body::default() }),
+            body: Arc::new(Body { payload, tags: vec![tag(self.tag)], ..Body::default() }),
         }
     }
 }
@@ -209,39 +236,6 @@ impl How {
     }
 }
 
-fn queue(name: &str, level: Level) -> QueueSettings {
-    let keep = |count_max| Keep { age_ms: 2_000, count_max, bytes_max: 60 };
-    QueueSettings {
-        slots: 2,
-        level,
-        retry: RetryPolicy { backoff: Backoff::Fixed { delay_ms: 30 }, attempts_max: 3, jitter_percent: 0 },
-        payload_bytes_max: 64,
-        retention: Retention { keep_done: KeepDone::All, done: keep(3), dead: keep(2), dropped: keep(2) },
-        ..QueueSettings::new(Name::from(name))
-    }
-}
-
-fn settings() -> ShardSettings {
-    let mut ram = queue(QUEUES[0], Level::Memory);
-    ram.retention.keep_done = KeepDone::None;
-    ram.timeout_ms = Some(100);
-    let mut tiny = queue(QUEUES[1], Level::Process);
-    tiny.retention.keep_done = KeepDone::WithOutput;
-    (tiny.depth_max, tiny.when_full) = (2, WhenFull::Wait { waiters_max: 2 });
-    let mut safe = queue(QUEUES[2], Level::Durable);
-    (safe.slots, safe.depth_max) = (3, 5);
-    safe.retention.dropped.count_max = 1;
-    let mut kinds: Vec<_> = KINDS[..2].iter().map(|kind| KindSettings::from(*kind)).collect();
-    kinds[1].slots = Some(2);
-    kinds[1].timeout_ms = Some(80);
-    kinds[1].retry = Some(RetryPolicy { backoff: Backoff::Fixed { delay_ms: 20 }, attempts_max: 2, jitter_percent: 0 });
-    ShardSettings { unknown_kinds: true, bulk_jobs_max: 3, ..ShardSettings::new(1, 7, vec![ram, tiny, safe], kinds) }
-}
-
-fn start() -> Now {
-    Now { mono: Mono(50), wall: Timestamp(1_000_000) }
-}
-
 fn spec() -> impl Strategy<Value = Spec> {
     let when = || prop::option::weighted(0.2, (any::<bool>(), 0..150_u64));
     let place = (0..3_usize, 0..IDS, prop_oneof![12 => Just(0_usize), 2 => Just(1), 1 => Just(2)]);
@@ -251,9 +245,9 @@ fn spec() -> impl Strategy<Value = Spec> {
         when(),
         prop::option::weighted(0.2, 1..100_u64),
         prop::option::weighted(0.2, 0..60_u64),
-        prop::bool::weighted(0.02),
+        (prop::bool::weighted(0.02), any::<bool>()),
     );
-    (place, options).prop_map(|((queue, n, kind), (priority, due, expires, timeout_ms, retry, is_big))| Spec {
+    (place, options).prop_map(|((queue, n, kind), (priority, due, expires, timeout_ms, retry, (is_big, tag)))| Spec {
         queue,
         n,
         kind,
@@ -263,6 +257,7 @@ fn spec() -> impl Strategy<Value = Spec> {
         timeout_ms,
         retry,
         is_big,
+        tag,
     })
 }
 
@@ -302,6 +297,7 @@ fn one_move() -> impl Strategy<Value = Move> {
         8 => (1..4_usize).prop_map(Move::Write),
         5 => Just(Move::Sync),
         12 => Just(Move::Settle),
+        8 => prop::bool::weighted(0.8).prop_map(Move::Fetched),
         3 => Just(Move::Law),
         2 => Just(Move::Kill),
         1 => (0..6_usize).prop_map(Move::PowerLoss),
@@ -317,7 +313,8 @@ fn one_move() -> impl Strategy<Value = Move> {
     ];
     let steer = prop_oneof![
         30 => (job(), verb()).prop_map(|((queue, n), verb)| Move::Steer(queue, n, verb)),
-        3 => (job(), 0..70_u8).prop_map(|((queue, n), bytes)| Move::Edit(queue, n, bytes)),
+        5 => (job(), 0..70_u8).prop_map(|((queue, n), bytes)| Move::Edit(queue, n, bytes)),
+        4 => any::<bool>().prop_map(Move::List),
         3 => (0..5_u8, verb()).prop_map(|(n, verb)| Move::PlaceOrder(n, verb)),
         1 => (0..5_u8).prop_map(Move::CancelOrder),
         6 => (0..5_u8, prop::collection::vec(job(), 0..5), prop::bool::weighted(0.2))
@@ -363,6 +360,7 @@ fn make(play: &mut Play, one: &Move) {
         Move::Watch(queue, n) => play.watch(job_of(*queue, *n)),
         Move::Unwatch(queue, n) => play.unwatch(job_of(*queue, *n)),
         Move::Look(queue, n) => play.look(job_of(*queue, *n)),
+        Move::List(which) => play.list(&tag(*which)),
         Move::Pause(queue, paused) => play.pause(*queue, *paused),
         Move::Slots(queue, slots) => play.slots(*queue, *slots),
         Move::Advance(ms) => play.driver.advance(*ms),
@@ -374,6 +372,7 @@ fn make(play: &mut Play, one: &Move) {
         Move::Write(waves) => play.write(*waves),
         Move::Sync => play.sync(),
         Move::Settle => play.settle(),
+        Move::Fetched(is_readable) => drop(play.driver.fetch_one(*is_readable)),
         Move::Law => play.law(),
         Move::Kill => play.restart(Death::OfProcess),
         Move::PowerLoss(surviving) => play.restart(Death::OfPower { surviving: *surviving }),
@@ -452,8 +451,8 @@ proptest! {
     #![proptest_config(config(2_000))]
 
     #[test]
-    fn whatever_happens_the_shard_is_what_the_oracle_says(moves in moves()) {
-        let mut play = Play::new(settings(), start());
+    fn whatever_happens_the_shard_is_what_the_oracle_says(memory in memory(), moves in moves()) {
+        let mut play = Play::new(settings(memory), start());
         for one in &moves {
             make(&mut play, one);
         }
@@ -465,9 +464,9 @@ proptest! {
     #![proptest_config(config(100))]
 
     #[test]
-    fn the_same_commands_and_times_give_the_same_waves_and_effects(moves in moves()) {
+    fn the_same_commands_and_times_give_the_same_waves_and_effects(memory in memory(), moves in moves()) {
         let trace = || {
-            let mut play = Play::new(settings(), start());
+            let mut play = Play::new(settings(memory), start());
             play.driver.trace = Some(String::new());
             for one in &moves {
                 make(&mut play, one);

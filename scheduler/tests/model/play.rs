@@ -9,12 +9,14 @@ use windlass_scheduler::attempt::Output;
 use windlass_scheduler::change::Claim;
 use windlass_scheduler::command::{Command, Request, Submit};
 use windlass_scheduler::effect::{Answer, Effect, Found};
+use windlass_scheduler::filter::Filter;
 use windlass_scheduler::job::{JobId, NewJob};
 use windlass_scheduler::order::Order;
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::settings::{ShardSettings, WhenFull};
 use windlass_scheduler::state::{EndState, State};
 use windlass_scheduler::time::Now;
+use windlass_scheduler::view::IsMeant;
 
 use super::common::Driver;
 use super::world::World;
@@ -29,6 +31,7 @@ pub(crate) enum What {
     Ended(EndState, u64),
     Live(State),
     Steered(State),
+    Page(BTreeMap<JobId, IsMeant>),
     Order(Order),
     /// How far it came, jobs that the step met, and whether it was held up.
     Progress(Order, usize, bool),
@@ -199,7 +202,7 @@ impl Play {
                 fresh.push(false);
                 continue;
             }
-            if job.body.payload.len() > world.settings.queues[queue].payload_bytes_max {
+            if job.body.bytes() > world.settings.queues[queue].payload_bytes_max {
                 return Err((("PayloadTooLarge", None), 0));
             }
             mark = mark.max(self.mark(queue));
@@ -247,6 +250,23 @@ impl Play {
         } else {
             self.expect_no(request, ("Forgotten", None));
         }
+    }
+
+    /// All that have this tag: as memory knows it, or as is to be read.
+    pub(crate) fn list(&mut self, tag: &str) {
+        let (request, out) = (self.request(), self.driver.shard.paged_out().collect::<BTreeSet<_>>());
+        let filter = Box::new(Filter { tag: Some(tag.to_owned()), ..Filter::default() });
+        let (limit, scan_max) = (usize::MAX, usize::MAX);
+        self.driver.handle(Command::List { request, filter, from: 0, limit, scan_max });
+        let is_meant = |(id, job): (&JobId, &super::world::Job)| {
+            if out.contains(id) {
+                Some((*id, IsMeant::ByLabels))
+            } else {
+                (job.tag == tag).then_some((*id, IsMeant::Yes))
+            }
+        };
+        let jobs = self.world.jobs.iter().filter_map(is_meant).collect();
+        self.expect(request, What::Page(jobs), usize::from(!out.is_empty()));
     }
 
     pub(crate) fn unwatch(&mut self, id: JobId) {
@@ -328,6 +348,9 @@ impl Play {
         self.collect();
         let waits = self.expected.iter().find(|(_, (what, ..))| *what != What::Nothing);
         assert!(waits.is_none(), "I2: no answer came: {waits:?}");
+        for id in self.driver.shard.paged_out() {
+            assert!(self.driver.journal.job(id).is_some(), "the body of {id} is nowhere");
+        }
         self.written.check_store(&self.driver.journal, false);
         self.twin.check_store(&self.driver.twin, true);
     }
@@ -384,7 +407,11 @@ impl Play {
             if let Effect::Run { leases, .. } = &effect {
                 assert!(leases.is_sorted_by_key(|lease| lease.token), "I4");
                 for lease in leases {
-                    assert_eq!(lease.body.payload, self.world.jobs[&lease.id].payload, "payload of {}", lease.id);
+                    // A body that is not in memory stands where the attempt reads it.
+                    let read = || self.driver.journal.job(lease.id).unwrap().body.clone();
+                    let body = lease.body.clone().unwrap_or_else(read);
+                    let job = &self.world.jobs[&lease.id];
+                    assert_eq!((&body.payload, &body.tags[0]), (&job.payload, &job.tag), "body of {}", lease.id);
                 }
             }
             let Effect::Reply { request, answer } = effect else { continue };
@@ -408,7 +435,8 @@ fn said(answer: Result<Answer, Refusal>) -> What {
         Ok(Answer::Found(Found::Live(view))) => What::Live(view.state),
         Ok(Answer::Orders(orders)) => What::Order(orders[0].clone()),
         Ok(Answer::OrderProgress(come)) => What::Progress(come.order, come.met, come.held_up.is_some()),
-        Ok(Answer::Stats(_) | Answer::Page(_) | Answer::Ok) => What::Ok,
+        Ok(Answer::Page(page)) => What::Page(page.jobs.iter().map(|(view, is_meant)| (view.id, *is_meant)).collect()),
+        Ok(Answer::Stats(_) | Answer::Memory(_) | Answer::Ok) => What::Ok,
         Err(refusal) => What::No(super::word(&refusal)),
     }
 }

@@ -150,7 +150,7 @@ impl World {
 
     fn check_job(&self, id: JobId, job: &Job, portrait: &Portrait) {
         let (kind, bytes, head, token) = &portrait.jobs[&id];
-        assert_eq!((kind, *bytes), (&job.kind, job.payload.len()), "job {id}");
+        assert_eq!((kind, *bytes), (&job.kind, super::TAG_BYTES + job.payload.len()), "job {id}");
         assert_eq!(head.queue, self.settings.queues[job.queue].name, "queue of {id}");
         assert_eq!((head.priority.0, head.timeout_ms), (job.priority, job.timeout_ms), "options of {id}");
         assert_eq!(head.policy.is_some(), job.policy.is_some(), "policy of {id}");
@@ -211,8 +211,14 @@ impl World {
             let is_right = match record {
                 Record::Setting(_) | Record::Policy(..) | Record::Counters(_) => true,
                 Record::Job(job) => match (jobs.get(&job.id), ended.get(&job.id)) {
-                    (Some(live), None) => (&live.kind, &live.payload) == (&job.kind, &job.body.payload),
-                    (None, Some(ended)) => (&ended.kind, &ended.payload) == (&job.kind, &job.body.payload),
+                    (Some(live), None) => {
+                        let stands = (&job.kind, &job.body.payload, &job.body.tags[0]);
+                        (&live.kind, &live.payload, &live.tag) == stands
+                    }
+                    (None, Some(ended)) => {
+                        let stands = (&job.kind, &job.body.payload, &job.body.tags[0]);
+                        (&ended.kind, &ended.payload, &ended.job.tag) == stands
+                    }
                     _ => false,
                 },
                 Record::Head(id, _) => jobs.contains_key(id),

@@ -12,10 +12,10 @@ use windlass_scheduler::job::{JobId, When};
 use windlass_scheduler::order::{Order, OrderCommand, OrderEnd, OrderId, OrderPlace, OrderStep};
 use windlass_scheduler::settings::Level;
 use windlass_scheduler::state::{EndState, State};
-use windlass_scheduler::verb::{Read, Retained, Verb};
+use windlass_scheduler::verb::{Known, Read, Retained, Verb};
 
 use super::play::{No, Play, What};
-use super::world::Job;
+use super::world::{Job, World};
 
 /// What came of a verb: the state that the job is in then, the mark that the answer waits for, and whether anything is
 /// different.
@@ -181,23 +181,41 @@ impl Play {
 
     pub(crate) fn edit(&mut self, id: JobId, bytes: u8) {
         let payload = Bytes::from(vec![bytes; usize::from(bytes)]);
-        let read = self.read(id);
-        let request = self.request();
-        self.driver.handle(Command::Edit { request, id, payload: payload.clone(), version: 2, read: read.clone() });
-        match self.edited(id, payload, &read) {
+        let known = self.known(id);
+        let (request, is_out) = (self.request(), self.driver.shard.paged_out().any(|one| one == id));
+        self.driver.handle(Command::Edit { request, id, payload: payload.clone(), version: 2, known: known.clone() });
+        match self.edited(id, payload, known, is_out) {
             Ok((state, mark, _)) => self.expect(request, What::Steered(state), mark),
             Err(no) => self.expect_no(request, no),
         }
     }
 
-    fn edited(&mut self, id: JobId, payload: Bytes, read: &Read) -> Did {
+    /// As an edit needs it: the job where it is retained, or its body where it is live.
+    fn known(&self, id: JobId) -> Known {
+        match self.read(id) {
+            Some(read) => Known::Retained(read),
+            None => self.driver.journal.joined(id).map_or(Known::Nothing, |job| Known::Live(Box::new(job))),
+        }
+    }
+
+    fn edited(&mut self, id: JobId, payload: Bytes, known: Known, is_out: bool) -> Did {
         let among = [State::Delayed, State::Ready, State::Parked, State::Dead, State::Cancelled, State::Expired];
         let (state, queue) = self.allowed(id, &among)?;
         let is_live = self.world.jobs.contains_key(&id);
-        if !is_live && !self.is_current(id, read) {
+        // What was read of a live job is needed only where its body is not in memory.
+        let is_current = match known {
+            Known::Retained(read) if !is_live => self.is_current(id, &Some(read)),
+            Known::Live(_) if is_out => {
+                let turn = |world: &World| world.jobs.get(&id).map(|job| job.turn);
+                turn(&self.written) == turn(&self.world)
+            }
+            _ => is_live && !is_out,
+        };
+        if !is_current {
             return Err(("Changed", Some(queue)));
         }
-        if payload.len() > self.world.settings.queues[queue].payload_bytes_max {
+        let bytes = super::TAG_BYTES + payload.len();
+        if bytes > self.world.settings.queues[queue].payload_bytes_max {
             return Err(("PayloadTooLarge", None));
         }
         if is_live {

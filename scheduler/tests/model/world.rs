@@ -40,6 +40,7 @@ pub(crate) struct Job {
     pub(crate) was_suspect: bool,
     pub(crate) deadline: Option<u64>,
     pub(crate) overdue: bool,
+    pub(crate) tag: String,
     /// What its attempts left for the next one.
     pub(crate) checkpoint: Option<Bytes>,
 }
@@ -166,6 +167,7 @@ impl World {
             was_suspect: false,
             deadline: None,
             overdue: false,
+            tag: new.body.tags[0].clone(),
             checkpoint: None,
         };
         self.jobs.insert(new.id, job);
@@ -225,7 +227,7 @@ impl World {
         let retention = &self.settings.queues[job.queue].retention;
         let limits = retention.keep(end);
         let error = failure.map_or(0, |failure| failure.message.len());
-        let bytes = (job.payload.len() + output.kept_bytes() + error) as u64;
+        let bytes = (super::TAG_BYTES + job.payload.len() + output.kept_bytes() + error) as u64;
         let is_wanted = end != EndState::Done
             || match retention.keep_done {
                 KeepDone::None => false,

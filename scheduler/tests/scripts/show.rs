@@ -5,6 +5,7 @@ use windlass_scheduler::change::{Change, Key};
 use windlass_scheduler::command::Request;
 use windlass_scheduler::effect::{Answer, Effect, Found};
 use windlass_scheduler::order::Order;
+use windlass_scheduler::view::IsMeant;
 
 use super::Script;
 
@@ -29,7 +30,10 @@ impl Script {
                 Effect::Reply { request, answer: Ok(answer) } => self.answer(request, answer),
                 Effect::Reply { request, answer: Err(refusal) } => format!("{}: no, {refusal}", self.asked[&request]),
                 Effect::Run { leases, .. } => {
-                    let runs = leases.iter().map(|lease| format!("{} ({})", self.name(lease.id), lease.attempt));
+                    let runs = leases.iter().map(|lease| {
+                        let body = if lease.body.is_some() { "" } else { ", body on disk" };
+                        format!("{} ({}{body})", self.name(lease.id), lease.attempt)
+                    });
                     format!("run {}", runs.collect::<Vec<_>>().join(", "))
                 }
                 Effect::Stop { id, reason, .. } => format!("stop {}: {reason:?}", self.name(id)),
@@ -37,6 +41,10 @@ impl Script {
                     let (name, failure) = (self.name(notice.id), &notice.failure);
                     let (attempt, failures) = (notice.attempt, notice.failures);
                     format!("tell {name} ({attempt}): {:?}, failures {failures}, {failure}", notice.what)
+                }
+                Effect::Fetch { ids, .. } => {
+                    let names: Vec<_> = ids.iter().map(|id| self.name(*id)).collect();
+                    format!("fetch {}", names.join(", "))
                 }
                 Effect::Arm { .. } => continue,
             };
@@ -85,7 +93,11 @@ impl Script {
                 )
             }
             Answer::Page(page) => {
-                let jobs: Vec<_> = page.jobs.iter().map(|(view, _)| self.name(view.id)).collect();
+                let jobs = page.jobs.iter().map(|(view, is_meant)| match is_meant {
+                    IsMeant::Yes => self.name(view.id).to_owned(),
+                    IsMeant::ByLabels => format!("{} by its labels", self.name(view.id)),
+                });
+                let jobs: Vec<_> = jobs.collect();
                 format!("{asked}: {}{}", jobs.join(", "), page.next.map_or("", |_| ", and more"))
             }
             Answer::Orders(orders) => {
@@ -95,6 +107,10 @@ impl Script {
             Answer::OrderProgress(come) => {
                 let held_up = come.held_up.map_or(String::new(), |no| format!(", held up after {}: {no}", come.met));
                 format!("{asked}: {}{held_up}", shown(&come.order))
+            }
+            Answer::Memory(memory) => {
+                let (bodies, out, bytes) = (memory.bodies, memory.paged_out, memory.paged_out_bytes);
+                format!("{asked}: {} live, {bodies} bodies in memory, {out} out with {bytes} bytes", memory.jobs)
             }
             Answer::Ok => format!("{asked}: yes"),
         }

@@ -3,7 +3,7 @@
 use windlass_scheduler::command::{Command, Request};
 use windlass_scheduler::job::{JobId, Name, Priority, When};
 use windlass_scheduler::time::Timestamp;
-use windlass_scheduler::verb::{Retained, Verb};
+use windlass_scheduler::verb::{Known, Retained, Verb};
 
 use super::{Script, Words};
 
@@ -28,7 +28,9 @@ impl Script {
             "move" => Verb::Move(Name::from(words.word(2))),
             _ => {
                 let payload = vec![1; words.option("bytes").unwrap()].into();
-                return Command::Edit { request, id, payload, version: 2, read };
+                let live = self.driver().journal.joined(id).map_or(Known::Nothing, |job| Known::Live(Box::new(job)));
+                let known = read.map_or(live, Known::Retained);
+                return Command::Edit { request, id, payload, version: 2, known };
             }
         };
         let read = read.filter(|_| verb == Verb::Requeue);

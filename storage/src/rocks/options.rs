@@ -34,6 +34,36 @@ impl Default for RocksOptions {
     }
 }
 
+impl RocksOptions {
+    /// Bounds that keep within this much memory, half of it for each use. The buffers are bounded themselves: what they
+    /// hold is what an opening replays.
+    #[must_use]
+    pub fn within(bytes: u64) -> Self {
+        let buffers = (bytes / 2).clamp(BUFFERS_BYTES_MIN, BUFFERS_BYTES_MAX);
+        let cache = bytes.saturating_sub(buffers).max(CACHE_BYTES_MIN);
+        let size = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+        Self {
+            write_buffer_size_bytes: size(buffers),
+            cache_bytes: size(cache),
+            log_bytes_max: 2 * buffers,
+            ..Self::default()
+        }
+    }
+
+    /// Memory that these bounds allow.
+    #[must_use]
+    pub const fn memory_bytes(&self) -> u64 {
+        self.write_buffer_size_bytes as u64 + self.cache_bytes as u64
+    }
+}
+
+/// Less, and every batch would be a table of its own.
+const BUFFERS_BYTES_MIN: u64 = 4 << 20;
+/// More, and an opening would take seconds to replay them.
+const BUFFERS_BYTES_MAX: u64 = 128 << 20;
+/// Room for the indexes of tables.
+const CACHE_BYTES_MIN: u64 = 4 << 20;
+
 /// What a table file begins to be compacted for: so many deletions among so many neighbours, or this share of all.
 const DELETIONS_WINDOW: usize = 1_000;
 const DELETIONS_TRIGGER: usize = 100;

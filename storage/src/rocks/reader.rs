@@ -2,18 +2,21 @@
 //!
 //! Owns the shared database handle, because closing must be able to take it away from every reader. Never writes.
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use rocksdb::{ColumnFamily, DB, ReadOptions};
 use windlass_scheduler::change::{EndedKey, EndedRecord, Key, Record};
-use windlass_scheduler::job::{JobId, Name};
+use windlass_scheduler::job::{Body, JobId, Name};
 use windlass_scheduler::state::EndState;
 
 use super::storage_error;
 use crate::codec::{self, Names};
 use crate::error::StorageError;
-use crate::journal::Reader;
+use crate::journal::{JournalMemory, Reader};
 use crate::keys::{self, Family, hex};
+
+const CACHE_USAGE: &str = "rocksdb.block-cache-usage";
+const BUFFERS_USAGE: &str = "rocksdb.size-all-mem-tables";
 
 /// The database, while it is open.
 #[derive(Debug)]
@@ -69,6 +72,34 @@ impl Reader for Shared {
             job.head = head;
         }
         Ok(Some(Record::Job(job)))
+    }
+
+    fn body(&self, id: JobId) -> Result<Option<Arc<Body>>, StorageError> {
+        let held = self.hold();
+        let db = held.as_ref().ok_or(StorageError::Closed)?;
+        let key = job_key(id);
+        let value = db
+            .get_pinned_cf(handle(db, Family::Jobs)?, &key)
+            .map_err(|error| storage_error(db.path(), "reading a body", &error))?;
+        match value.map(|value| decode(Family::Jobs, &key, &value)).transpose()? {
+            Some(Record::Job(job)) => Ok(Some(job.body)),
+            _ => Ok(None),
+        }
+    }
+
+    fn memory(&self) -> Result<JournalMemory, StorageError> {
+        let held = self.hold();
+        let db = held.as_ref().ok_or(StorageError::Closed)?;
+        let of = |family: Family, property: &str| -> Result<u64, StorageError> {
+            let value = db.property_int_value_cf(handle(db, family)?, property);
+            Ok(value.map_err(|error| storage_error(db.path(), "reading a property", &error))?.unwrap_or_default())
+        };
+        // One cache serves all families.
+        let mut memory = JournalMemory { cache_bytes: of(Family::Jobs, CACHE_USAGE)?, buffers_bytes: 0 };
+        for family in Family::ALL {
+            memory.buffers_bytes += of(family, BUFFERS_USAGE)?;
+        }
+        Ok(memory)
     }
 
     fn ended(

@@ -183,8 +183,10 @@ fn every_number_has_its_range_and_the_refusal_names_it() {
         let error = toml(&format!("[kinds.send]\n{text}"));
         assert!(matches!(*error.problem, ConfigProblem::Range { .. }), "{text}: {error}");
     }
-    let error = toml("[engine]\ndisk_free_bytes_min = \"2 EiB\"");
-    assert!(matches!(*error.problem, ConfigProblem::Range { .. }), "{error}");
+    for text in ["disk_free_bytes_min = \"2 EiB\"", "memory_bytes_max = \"15 MiB\"", "memory_bytes_max = \"65 TiB\""] {
+        let error = toml(&format!("[engine]\n{text}"));
+        assert!(matches!(*error.problem, ConfigProblem::Range { .. }), "{text}: {error}");
+    }
     // The ends of a range are in it.
     let ends = "[queues.mail]\nconcurrency = 100_000\npriority = 255\nresult_bytes_max = \"0 B\"\nabort_after = \"0s\"";
     EngineConfig::from_toml(ends).unwrap();

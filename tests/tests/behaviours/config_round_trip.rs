@@ -95,8 +95,8 @@ fn kind() -> impl Strategy<Value = (Option<u32>, Option<Duration>, Option<RetryP
 /// A valid configuration: kinds go to queues that there are.
 fn config() -> impl Strategy<Value = EngineConfig> {
     let queues = btree_map(name(), queue(), 1..5);
-    let wide = (option::of(number(0, 1 << 60)), any::<bool>());
-    (queues, btree_map(name(), kind(), 0..4), wide).prop_map(|(queues, kinds, (disk, single))| {
+    let wide = (option::of(number(0, 1 << 60)), option::of(number(16 << 20, 1 << 46)), any::<bool>());
+    (queues, btree_map(name(), kind(), 0..4), wide).prop_map(|(queues, kinds, (disk, memory, single))| {
         // No kind has a handler here.
         let mut builder = Engine::builder().journal(MemoryJournal::new()).allow_unknown_kinds();
         let names: Vec<_> = queues.keys().cloned().collect();
@@ -111,6 +111,7 @@ fn config() -> impl Strategy<Value = EngineConfig> {
             builder = builder.kind(kind);
         }
         let builder = disk.into_iter().fold(builder, windlass::EngineBuilder::disk_free_bytes_min);
+        let builder = memory.into_iter().fold(builder, windlass::EngineBuilder::memory_bytes_max);
         let builder = if single { builder.single_runtime() } else { builder };
         builder.effective_config().unwrap()
     })

@@ -25,6 +25,8 @@ mod kinds;
 mod lease;
 mod lifecycle;
 mod limits;
+mod memory;
+mod memory_verbs;
 mod middleware;
 mod orders;
 mod overdraft;

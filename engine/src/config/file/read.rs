@@ -25,7 +25,7 @@ pub(super) const KEEP: [(&str, KeepDone); 3] =
 pub(super) const NEVER: &str = "never";
 
 const ALL: [&str; 3] = ["engine", "queues", "kinds"];
-const WIDE: [&str; 3] = ["disk_free_bytes_min", "allow_unknown_kinds", "single_runtime"];
+const WIDE: [&str; 4] = ["disk_free_bytes_min", "memory_bytes_max", "allow_unknown_kinds", "single_runtime"];
 const QUEUE: [&str; 12] = [
     "concurrency",
     "priority",
@@ -105,6 +105,7 @@ fn wide(fields: &Fields<'_>, config: &mut EngineConfig) -> Read<Wide> {
     }
     Ok(Wide {
         disk_free_bytes_min: fields.number("disk_free_bytes_min", &range::DISK_FREE)?,
+        memory_bytes_max: fields.number("memory_bytes_max", &range::MEMORY)?,
         allow_unknown_kinds: fields.get("allow_unknown_kinds").map(|field| field.flag()).transpose()?,
         single_runtime: fields.get("single_runtime").map(|field| field.flag()).transpose()?,
     })

@@ -101,6 +101,9 @@ fn wide(wide: &Wide) -> Table {
     if let Some(bytes) = wide.disk_free_bytes_min {
         table.size("disk_free_bytes_min", bytes);
     }
+    if let Some(bytes) = wide.memory_bytes_max {
+        table.size("memory_bytes_max", bytes);
+    }
     if let Some(flag) = wide.allow_unknown_kinds {
         table.put("allow_unknown_kinds", Written::Flag(flag));
     }

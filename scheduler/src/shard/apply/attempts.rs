@@ -37,7 +37,7 @@ impl State {
             entries.push(Claim { id: live.id, attempt: live.attempt(), token: claim.token });
             self.unplace(claim.slot);
             self.start(claim.slot, claim.token, no, claim.deadline);
-            self.jobs[claim.slot].started = Some(now.wall);
+            self.jobs[claim.slot].started = now.wall.into();
             self.next_token = self.next_token.max(claim.token.n + 1);
         }
         let queue_state = &mut self.queues[queue.0 as usize];
@@ -144,7 +144,7 @@ impl State {
         self.close(slot, tape);
         let live = &mut self.jobs[slot];
         live.failures += u32::from(counts);
-        let (no, attempt, started) = (live.queue, live.attempts_ended, live.started.unwrap_or(now.wall));
+        let (no, attempt, started) = (live.queue, live.attempts_ended, live.started.time().unwrap_or(now.wall));
         if counts {
             let queue = &mut self.queues[no.0 as usize];
             queue.counters.failures += 1;
@@ -172,7 +172,7 @@ impl State {
 
     pub(super) fn delayed(&mut self, slot: Slot, delay_ms: u64, now: Now, is_retry: bool, tape: &mut Tape) {
         let live = &mut self.jobs[slot];
-        live.due = Some(now.wall.plus_ms(delay_ms));
+        live.due = now.wall.plus_ms(delay_ms).into();
         live.due_by_wall = false;
         live.clock_ms = as_key(now.mono.plus_ms(delay_ms).0);
         let queue = live.queue;
@@ -207,14 +207,18 @@ impl State {
         let live = &mut self.jobs[slot];
         live.has_checkpoint = true;
         let (id, queue) = (live.id, live.queue);
-        tape.put(self.queue(queue).level(), Record::Checkpoint(id, bytes));
+        let level = self.queue(queue).level();
+        if level == Level::Memory {
+            self.pages.set_checkpoint(id, Some(bytes.len() as u32));
+        }
+        tape.put(level, Record::Checkpoint(id, bytes));
     }
 
     pub(super) fn adopted(&mut self, slot: Slot, token: LeaseToken, no: ClaimsNo, now: Now) {
         self.unplace(slot);
         let timeout = self.timeout_ms_of(&self.jobs[slot]);
         self.start(slot, token, no, timeout.map(|ms| now.mono.plus_ms(ms)));
-        self.jobs[slot].started = Some(now.wall);
+        self.jobs[slot].started = now.wall.into();
         // It may have left one before the core that knew of it fell.
         self.jobs[slot].has_checkpoint = true;
     }
@@ -224,7 +228,7 @@ impl State {
         let live = &mut self.jobs[slot];
         live.attempts_ended += 1;
         live.lost += 1;
-        live.started = Some(started);
+        live.started = started.into();
         live.has_checkpoint = true;
         let (attempt, queue) = (live.attempts_ended, live.queue);
         self.let_go_of_old_record(slot, tape);

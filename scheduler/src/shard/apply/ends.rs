@@ -2,6 +2,7 @@
 
 use super::super::decide::retain;
 use super::super::ended::Stub;
+use super::super::maybe::Maybe;
 use super::super::slab::{NONE, Slot};
 use super::super::state::{Live, Place, Queue, Spot, State};
 use super::super::tape::Tape;
@@ -55,7 +56,7 @@ impl State {
         } else {
             self.forget(slot, level, tape);
         }
-        self.jobs.remove(slot);
+        self.drop_job(slot);
     }
 
     fn retain(&mut self, slot: Slot, state: EndState, at: Timestamp, left: Left, level: Level, tape: &mut Tape) {
@@ -78,7 +79,7 @@ impl State {
             kind: self.kinds[live.kind as usize].name.clone(),
             head: self.head_of(live),
             at,
-            started: live.started,
+            started: live.started.time(),
             attempt_recorded: live.attempt_recorded,
             bytes,
             edits: 0,
@@ -91,11 +92,11 @@ impl State {
         // All but a success may be brought back.
         let has_checkpoint = live.has_checkpoint && state != EndState::Done;
         if live.has_checkpoint && !has_checkpoint {
-            tape.delete(level, Key::Checkpoint(live.id));
+            Self::drop_checkpoint(&mut self.pages, live.id, level, tape);
         }
         let (id, kind) = (live.id, live.kind);
         let stub = self.hold(&record, queue_no, kind, Beside { result: result.is_some(), checkpoint: has_checkpoint });
-        self.index.insert(id, Place::Ended(stub));
+        self.index.replace(id, Place::Live(slot), Place::Ended(stub));
         tape.put(level, Record::Ended(record));
         if let Some(bytes) = result {
             tape.put(level, Record::Result(id, bytes));
@@ -138,15 +139,15 @@ impl State {
             }
         }
         if live.has_checkpoint {
-            tape.delete(level, Key::Checkpoint(live.id));
+            Self::drop_checkpoint(&mut self.pages, live.id, level, tape);
         }
         delete_attempts(live.id, live.attempt_recorded, level, tape);
-        self.index.remove(&live.id);
+        self.index.remove(live.id, Place::Live(slot));
     }
 
     pub(super) fn purged(&mut self, slot: Slot, tape: &mut Tape) {
         let stub = self.unhold(slot, tape);
-        self.index.remove(&stub.id);
+        self.index.remove(stub.id, Place::Ended(slot));
         let queue = &mut self.queues[stub.queue.0 as usize];
         queue.counters.purged += 1;
         let level = queue.settings.level;
@@ -157,7 +158,7 @@ impl State {
             tape.delete(level, Key::Result(stub.id));
         }
         if stub.has_checkpoint {
-            tape.delete(level, Key::Checkpoint(stub.id));
+            Self::drop_checkpoint(&mut self.pages, stub.id, level, tape);
         }
     }
 
@@ -170,32 +171,33 @@ impl State {
         stub
     }
 
-    pub(super) fn requeued(&mut self, stub: Slot, read: Retained, arrival: i64, now: Now, tape: &mut Tape) {
+    pub(super) fn requeued(&mut self, stub_slot: Slot, read: Retained, arrival: i64, now: Now, tape: &mut Tape) {
         let Retained { ended, body } = read;
-        let stub = self.unhold(stub, tape);
+        let stub = self.unhold(stub_slot, tape);
         let head = &ended.head;
-        let slot = self.jobs.insert(Live {
+        let slot = self.add_job(Live {
             id: stub.id,
-            body,
+            body_bytes: body.bytes() as u32,
+            body: Some(body),
             queue: stub.queue,
             kind: stub.kind,
             priority: head.priority,
             spot: Spot::Loading,
             arrival,
             created: head.created,
-            due: None,
+            due: Maybe::NONE,
             due_by_wall: false,
             clock_ms: 0,
             // Whoever brings it back wants it to run.
-            expires: None,
-            timeout_ms: head.timeout_ms,
+            expires: Maybe::NONE,
+            timeout_ms: head.timeout_ms.into(),
             policy: head.policy,
             attempts_ended: head.attempts_ended,
             attempt_recorded: stub.attempt_recorded,
             failures: 0,
             lost: 0,
             cancel_requested: false,
-            started: ended.started,
+            started: ended.started.into(),
             run: None,
             prev: NONE,
             next: NONE,
@@ -204,7 +206,7 @@ impl State {
             has_checkpoint: stub.has_checkpoint,
             is_dirty: false,
         });
-        self.index.insert(stub.id, Place::Live(slot));
+        self.index.replace(stub.id, Place::Ended(stub_slot), Place::Live(slot));
         self.next_arrival = self.next_arrival.max(arrival + 1);
         self.queues[stub.queue.0 as usize].counters.requeued += 1;
         self.place_ready(slot, now);

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::super::maybe::Maybe;
 use super::super::slab::{NONE, Slot};
 use super::super::state::{Live, Place, Spot, State};
 use super::super::tape::Tape;
@@ -36,8 +37,9 @@ impl State {
             }
             LoadedRecord::Counters(counters) => self.loaded_counters(counters),
             LoadedRecord::Ended(record) => self.loaded_ended(&record),
-            LoadedRecord::Job(record) => self.loaded_job(record),
+            LoadedRecord::Job(record, keeps_body) => self.loaded_job(record, keeps_body),
             LoadedRecord::Claims(claims) => self.loaded_claims.push(claims),
+            LoadedRecord::Checkpoint(id, bytes) => self.pages.set_checkpoint(id, Some(bytes)),
             LoadedRecord::Order(order) => drop(self.orders.insert(order.id, *order)),
         }
     }
@@ -69,25 +71,26 @@ impl State {
         self.index.insert(record.id, Place::Ended(stub));
     }
 
-    fn loaded_job(&mut self, record: JobRecord) {
+    fn loaded_job(&mut self, record: JobRecord, keeps_body: bool) {
         let head = record.head;
         let queue = self.queue_or_new(&head.queue);
         let kind = self.intern_kind(&record.kind);
         self.policies_used.extend(head.policy);
-        let slot = self.jobs.insert(Live {
+        let slot = self.add_job(Live {
             id: record.id,
-            body: record.body,
+            body_bytes: record.body.bytes() as u32,
+            body: keeps_body.then_some(record.body),
             queue,
             kind,
             priority: head.priority,
             spot: Spot::Loading,
             arrival: head.arrival,
             created: head.created,
-            due: head.due,
+            due: head.due.into(),
             due_by_wall: head.due_by_wall,
             clock_ms: 0,
-            expires: head.expires,
-            timeout_ms: head.timeout_ms,
+            expires: head.expires.into(),
+            timeout_ms: head.timeout_ms.into(),
             policy: head.policy,
             attempts_ended: head.attempts_ended,
             // Which of them left a record is not loaded; deleting one too many is no error.
@@ -95,7 +98,7 @@ impl State {
             failures: head.failures,
             lost: head.lost,
             cancel_requested: head.cancel_requested,
-            started: None,
+            started: Maybe::NONE,
             run: None,
             prev: NONE,
             next: NONE,
@@ -121,7 +124,7 @@ impl State {
         order.sort_unstable();
         for (_, slot) in order {
             let live = &mut self.jobs[slot];
-            let Some(due) = live.due else {
+            let Some(due) = live.due.time() else {
                 self.place_ready(slot, now);
                 continue;
             };

@@ -44,7 +44,8 @@ impl State {
     pub(super) fn rescheduled(&mut self, slot: Slot, when: When, arrival: i64, now: Now, tape: &mut Tape) {
         self.unplace(slot);
         let live = &mut self.jobs[slot];
-        (live.due, live.due_by_wall, live.clock_ms) = moment(Some(when), now);
+        let (due, due_by_wall, clock_ms) = moment(Some(when), now);
+        (live.due, live.due_by_wall, live.clock_ms) = (due.into(), due_by_wall, clock_ms);
         self.arrive(slot, arrival);
         self.place(slot, now);
         tape.touch_job(self, slot);
@@ -69,7 +70,7 @@ impl State {
     }
 
     pub(super) fn edited(&mut self, slot: Slot, body: Arc<Body>, tape: &mut Tape) {
-        self.jobs[slot].body = body;
+        self.replace_body(slot, body);
         let live = &self.jobs[slot];
         if !live.is_new {
             let level = self.queue(live.queue).level();

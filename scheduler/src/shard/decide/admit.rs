@@ -6,6 +6,7 @@ use core::fmt;
 
 use super::super::slab::NONE;
 use super::super::state::{Place, State};
+use super::page;
 use crate::change::{JobRecord, Record};
 use crate::event::{Event, LoadedRecord};
 use crate::job::JobId;
@@ -46,7 +47,7 @@ pub(crate) fn admit(state: &State, record: Record) -> Result<Option<Event>, Misf
         Record::Policy(no, policy) => LoadedRecord::Policy(no, policy),
         Record::Counters(counters) => LoadedRecord::Counters(counters),
         Record::Ended(ended) => {
-            if state.index.contains_key(&ended.id) {
+            if state.place_of(ended.id).is_some() {
                 return Err(Misfit::IdTwice(ended.id));
             }
             let list = state.queue_no(&ended.key.queue).map(|no| &state.queue(no).ended[ended.key.state.index()]);
@@ -56,14 +57,21 @@ pub(crate) fn admit(state: &State, record: Record) -> Result<Option<Event>, Misf
             }
             LoadedRecord::Ended(ended)
         }
-        Record::Job(job) => match state.index.get(&job.id) {
+        Record::Job(job) => match state.place_of(job.id) {
             // The body of a retained job.
             Some(Place::Ended(_)) => return Ok(None),
             Some(Place::Live(_)) => return Err(Misfit::IdTwice(job.id)),
-            None => LoadedRecord::Job(in_range(job)?),
+            None => {
+                let keeps_body = page::keeps_body(state, &job);
+                LoadedRecord::Job(in_range(job)?, keeps_body)
+            }
         },
         Record::Claims(claims) => LoadedRecord::Claims(claims),
         Record::Order(order) => LoadedRecord::Order(order),
+        // It takes no part in anything but in what is in memory.
+        Record::Checkpoint(id, bytes) if page::is_volatile(state, id) => {
+            LoadedRecord::Checkpoint(id, bytes.len() as u32)
+        }
         Record::Head(..) | Record::Attempt(_) | Record::Result(..) | Record::Checkpoint(..) => {
             return Err(Misfit::NotLoaded);
         }

@@ -76,7 +76,7 @@ pub(crate) fn claims_no(state: &State, step: u64, level: Level) -> ClaimsNo {
 }
 
 fn is_late(live: &Live, now: Now) -> bool {
-    live.expires.is_some_and(|expires| expires <= now.wall)
+    live.expires.time().is_some_and(|expires| expires <= now.wall)
 }
 
 /// The lanes merged, of each only as many as may run: one that expires instead is not counted.

@@ -2,6 +2,7 @@
 //! stand together or not at all.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 
 use super::super::outbox::Mark;
 use super::super::slab::Slot;
@@ -13,14 +14,15 @@ use crate::attempt::{Failure, FailureKind, Outcome, Output, Retry};
 use crate::command::Request;
 use crate::effect::{Answer, NoticeOf};
 use crate::event::Event;
-use crate::job::JobId;
+use crate::job::{Body, JobId};
 use crate::lease::LeaseToken;
 use crate::refusal::Refusal;
 use crate::state::EndState;
 use crate::time::Now;
 
 /// What an attempt's end means for its job. A token that is not current changes nothing (I4).
-pub(crate) fn end(state: &State, token: LeaseToken, outcome: Outcome, now: Now) -> Decision {
+/// `body`: the job's, for notices, as far as the attempt had it.
+pub(crate) fn end(state: &State, token: LeaseToken, outcome: Outcome, body: Option<Arc<Body>>, now: Now) -> Decision {
     let mut decision = Decision::default();
     let Some(slot) = state.running.get(&token).copied() else {
         return decision.event(Event::StaleAck);
@@ -41,7 +43,7 @@ pub(crate) fn end(state: &State, token: LeaseToken, outcome: Outcome, now: Now) 
             end_job(state, slot, EndState::Done, now, output, None, &mut decision);
             follow_ups(state, jobs, now, &mut decision);
         }
-        Outcome::Failed { failure, retry } => failed(state, slot, failure, retry, now, &mut decision),
+        Outcome::Failed { failure, retry } => failed(state, slot, failure, retry, body, now, &mut decision),
         Outcome::Snoozed { delay_ms: 0 } => {
             decision.events.push(Event::AttemptEnded { slot });
             decision.events.push(Event::Returned { slot, arrival: state.next_arrival, now });
@@ -63,7 +65,15 @@ pub(crate) fn end(state: &State, token: LeaseToken, outcome: Outcome, now: Now) 
     decision
 }
 
-fn failed(state: &State, slot: Slot, failure: Failure, retry: Retry, now: Now, decision: &mut Decision) {
+fn failed(
+    state: &State,
+    slot: Slot,
+    failure: Failure,
+    retry: Retry,
+    body: Option<Arc<Body>>,
+    now: Now,
+    decision: &mut Decision,
+) {
     let live = &state.jobs[slot];
     let by_policy = state.policy_of(live).delay_ms(live.failures + 1, live.id);
     let delay_ms = match (retry, by_policy) {
@@ -71,7 +81,7 @@ fn failed(state: &State, slot: Slot, failure: Failure, retry: Retry, now: Now, d
         (Retry::ByPolicy, Some(delay_ms)) | (Retry::After(delay_ms), Some(_)) => Some(delay_ms),
     };
     let what = delay_ms.map_or(NoticeOf::Dead, |delay_ms| NoticeOf::Retry { delay_ms });
-    tell(state, slot, what, &failure, true, decision);
+    tell(state, slot, what, &failure, true, body, decision);
     close(slot, Some(failure.clone()), now, true, decision);
     match delay_ms {
         Some(delay_ms) => decision.events.push(Event::Delayed { slot, delay_ms, now, is_retry: true }),

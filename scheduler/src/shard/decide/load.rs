@@ -108,7 +108,7 @@ fn lost(state: &State, adopted: &[Vec<Claim>; 2], now: Now, decision: &mut Decis
         } else if job.lost + 1 >= state.settings.lost_max && job.is_suspect() && suspects == 1 {
             let message = format!("killed the process: {} attempts lost in a row, the last one alone", job.lost + 1);
             let failure = Failure::new(FailureKind::Lost, message);
-            tell(state, *slot, NoticeOf::Dead, &failure, false, decision);
+            tell(state, *slot, NoticeOf::Dead, &failure, false, None, decision);
             end_job(state, *slot, EndState::Dead, now, Output::None, Some(failure), decision);
         } else {
             decision.events.push(Event::Returned { slot: *slot, arrival: job.arrival, now });

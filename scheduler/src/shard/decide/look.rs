@@ -15,17 +15,17 @@ use crate::job::JobId;
 use crate::refusal::Refusal;
 use crate::settings::Level;
 use crate::time::Now;
-use crate::view::{JobView, Page, QueueStats, Why};
+use crate::view::{IsMeant, JobView, Page, QueueStats, Why};
 
 /// Tells what is known of a job: from memory, or where its record stands.
 pub(crate) fn look(state: &State, request: Request, id: JobId) -> Result<Decision, Refusal> {
-    match state.index.get(&id) {
+    match state.place_of(id) {
         Some(Place::Live(slot)) => {
-            let found = Found::Live(view(state, &state.jobs[*slot]));
+            let found = Found::Live(view(state, &state.jobs[slot]));
             Ok(Decision::default().reply(Mark::Sealed, request, Ok(Answer::Found(found))))
         }
         Some(Place::Ended(slot)) => {
-            let stub = &state.stubs[*slot];
+            let stub = &state.stubs[slot];
             // The driver reads the record, so it has to be there.
             let level = state.queue(stub.queue).level().min(Level::Process);
             let found = Answer::Found(ended(state, stub));
@@ -51,8 +51,8 @@ pub(crate) fn view(state: &State, live: &Live) -> JobView {
         failures: live.failures,
         lost: live.lost,
         created: live.created,
-        due: live.due,
-        expires: live.expires,
+        due: live.due.time(),
+        expires: live.expires.time(),
         cancel_requested: live.cancel_requested,
         why: why(state, live),
     }
@@ -78,32 +78,41 @@ fn why(state: &State, live: &Live) -> Why {
     }
 }
 
-/// Live jobs that a filter means, from a place on. What is not in memory (an error) is not looked at.
-pub(crate) fn list(state: &State, filter: &Filter, from: u32, limit: usize, scan_max: usize) -> Page {
+/// Live jobs that a filter means, from a place on, and what the answer waits for. What is not in memory is not looked at:
+/// an error, and labels of a body that is on disk only.
+pub(crate) fn list(state: &State, filter: &Filter, from: u32, limit: usize, scan_max: usize) -> (Mark, Page) {
     let mut page = Page { jobs: Vec::new(), term: state.settings.term, next: None };
     for (slot, live) in state.jobs.places_from(from) {
         if page.jobs.len() >= limit || (slot - from) as usize >= scan_max {
             page.next = Some(slot);
             break;
         }
-        if let Some(live) = live.filter(|live| is_meant(state, filter, live)) {
-            page.jobs.push((view(state, live), live.body.clone()));
+        if let Some((live, is_meant)) = live.and_then(|live| Some((live, is_meant(state, filter, live)?))) {
+            page.jobs.push((view(state, live), is_meant));
         }
     }
-    page
+    let has_to_read = page.jobs.iter().any(|(_, is_meant)| *is_meant == IsMeant::ByLabels);
+    (if has_to_read { Mark::Written } else { Mark::Sealed }, page)
 }
 
-fn is_meant(state: &State, filter: &Filter, live: &Live) -> bool {
+fn is_meant(state: &State, filter: &Filter, live: &Live) -> Option<IsMeant> {
     let facts = Facts {
         queue: &state.queue(live.queue).settings.name,
         kind: &state.kinds[live.kind as usize].name,
         state: State::state_of(live),
         created: live.created,
-        due: live.due,
+        due: live.due.time(),
         ended: None,
     };
     let may_have_failed = filter.error.is_none() || live.attempt_recorded > 0;
-    filter.is_met_by(&facts) && may_have_failed && filter.is_met_by_labels(&live.body)
+    if !filter.is_met_by(&facts) || !may_have_failed {
+        return None;
+    }
+    match &live.body {
+        Some(body) => filter.is_met_by_labels(body).then_some(IsMeant::Yes),
+        None if filter.asks_labels() => Some(IsMeant::ByLabels),
+        None => Some(IsMeant::Yes),
+    }
 }
 
 /// The numbers of one queue.

@@ -1,6 +1,7 @@
 //! Who wants to be told of what: a notice leaves when what it tells of is remembered at its queue's level (I2).
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 
 use super::super::outbox::Mark;
 use super::super::slab::Slot;
@@ -8,14 +9,17 @@ use super::super::state::State;
 use super::Decision;
 use crate::attempt::Failure;
 use crate::effect::{Effect, Notice, NoticeOf};
+use crate::job::Body;
 
 /// Tells that a live attempt of this job has failed, and what came of it. `counts`: the failure counts for the retry policy.
+/// `body`: the job's, as far as the attempt had it, for where memory does not.
 pub(crate) fn tell(
     state: &State,
     slot: Slot,
     what: NoticeOf,
     failure: &Failure,
     counts: bool,
+    body: Option<Arc<Body>>,
     decision: &mut Decision,
 ) {
     let wanted = state.settings.notices;
@@ -37,7 +41,7 @@ pub(crate) fn tell(
         failures: live.failures + u32::from(counts),
         failure: failure.clone(),
         created: live.created,
-        body: live.body.clone(),
+        body: live.body.clone().or(body),
     };
     decision.effects.push((Mark::from(queue.level), Effect::Notice(Box::new(notice))));
 }

@@ -34,7 +34,7 @@ pub(crate) fn is_kept(
 /// Bytes that a retained job takes: body, output and error.
 pub(crate) fn bytes(live: &Live, output: &Output, failure: Option<&Failure>) -> u64 {
     let error = failure.map_or(0, |failure| failure.message.len());
-    (live.body.bytes() + output.kept_bytes() + error) as u64
+    u64::from(live.body_bytes) + (output.kept_bytes() + error) as u64
 }
 
 /// The retained jobs of this queue that have to go by now.

@@ -10,6 +10,7 @@ use super::super::slab::Slot;
 use super::super::state::{Live, Place, Spot, State};
 use super::{Decision, drop_job, end_job};
 use crate::attempt::Output;
+use crate::change::JobRecord;
 use crate::command::{QueueNo, Request};
 use crate::effect::{Answer, Effect};
 use crate::event::Event;
@@ -19,7 +20,7 @@ use crate::refusal::Refusal;
 use crate::settings::Level;
 use crate::state::{EndState, State as JobState};
 use crate::time::Now;
-use crate::verb::{Read, Retained, Verb};
+use crate::verb::{Known, Read, Retained, Verb};
 
 /// What a verb does to a job.
 pub(crate) struct Steered {
@@ -55,9 +56,9 @@ pub(crate) fn steer(state: &State, id: JobId, verb: &Verb, read: Read, now: Now)
 }
 
 fn place_of(state: &State, id: JobId) -> Result<(Place, JobState), Refusal> {
-    match state.index.get(&id) {
-        Some(place @ Place::Live(slot)) => Ok((*place, State::state_of(&state.jobs[*slot]))),
-        Some(place @ Place::Ended(stub)) => Ok((*place, state.stubs[*stub].state.into())),
+    match state.place_of(id) {
+        Some(place @ Place::Live(slot)) => Ok((place, State::state_of(&state.jobs[slot]))),
+        Some(place @ Place::Ended(stub)) => Ok((place, state.stubs[stub].state.into())),
         None => Err(Refusal::Forgotten { id }),
     }
 }
@@ -130,7 +131,7 @@ fn move_to(state: &State, slot: Slot, is: JobState, to: &Name, now: Now) -> Resu
     if (from.level() == Level::Memory) != (queue.level() == Level::Memory) {
         return Err(Refusal::OtherStore { from: from.settings.name.clone(), to: to.clone() });
     }
-    let (bytes, bytes_max) = (live.body.bytes(), queue.settings.payload_bytes_max);
+    let (bytes, bytes_max) = (live.body_bytes as usize, queue.settings.payload_bytes_max);
     if bytes > bytes_max {
         return Err(Refusal::PayloadTooLarge { queue: to.clone(), bytes, bytes_max });
     }
@@ -175,13 +176,24 @@ fn as_read(state: &State, stub: Slot, read: Read) -> Result<Box<Retained>, Refus
     read.filter(|read| is_same(read)).ok_or(Refusal::Changed { id: stub.id })
 }
 
+/// The body of a live job, from memory or as the driver read it, if what it read is still this job: an arrival is given
+/// once, and again whenever the job changes its place.
+fn body_of(live: &Live, known: Known) -> Result<Arc<Body>, Refusal> {
+    let is_it = |job: &JobRecord| (job.id, job.head.arrival, job.head.created) == (live.id, live.arrival, live.created);
+    match (&live.body, known) {
+        (Some(body), _) => Ok(body.clone()),
+        (None, Known::Live(job)) if is_it(&job) => Ok(job.body),
+        (None, _) => Err(Refusal::Changed { id: live.id }),
+    }
+}
+
 /// Gives a job that waits, or that did not succeed, another payload. Its labels stay.
 pub(crate) fn edit(
     state: &State,
     id: JobId,
     payload: Bytes,
     version: u32,
-    read: Read,
+    known: Known,
     now: Now,
 ) -> Result<Steered, Refusal> {
     let (place, is) = place_of(state, id)?;
@@ -189,8 +201,9 @@ pub(crate) fn edit(
         return Err(Refusal::Forbidden { id, state: is, verb: "edited" });
     }
     let (no, old, stub) = match place {
-        Place::Live(slot) => (state.jobs[slot].queue, state.jobs[slot].body.clone(), None),
+        Place::Live(slot) => (state.jobs[slot].queue, body_of(&state.jobs[slot], known)?, None),
         Place::Ended(stub) => {
+            let read = if let Known::Retained(read) = known { Some(read) } else { None };
             let read = as_read(state, stub, read)?;
             (state.stubs[stub].queue, read.body.clone(), Some((stub, read)))
         }

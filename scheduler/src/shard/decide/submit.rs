@@ -102,9 +102,9 @@ impl<'a> Intake<'a> {
     /// The queue of the job that has this id already, if one has.
     fn place_of(&self, job: &NewJob) -> Result<Option<QueueNo>, Refusal> {
         let name = |kind: u32| &self.state.kinds[kind as usize].name;
-        let (queue, kind) = match self.state.index.get(&job.id) {
-            Some(Place::Live(slot)) => (self.state.jobs[*slot].queue, name(self.state.jobs[*slot].kind)),
-            Some(Place::Ended(slot)) => (self.state.stubs[*slot].queue, name(self.state.stubs[*slot].kind)),
+        let (queue, kind) = match self.state.place_of(job.id) {
+            Some(Place::Live(slot)) => (self.state.jobs[slot].queue, name(self.state.jobs[slot].kind)),
+            Some(Place::Ended(slot)) => (self.state.stubs[slot].queue, name(self.state.stubs[slot].kind)),
             None => match self.ids.get(&job.id) {
                 Some((queue, kind)) => (*queue, kind),
                 None => return Ok(None),

@@ -23,10 +23,10 @@ pub(crate) fn pause(state: &State, request: Request, queue: &Name, paused: bool)
 
 /// Answers at the job's end, or with where its record stands if it has ended.
 pub(crate) fn watch(state: &State, request: Request, id: JobId) -> Result<Decision, Refusal> {
-    match state.index.get(&id) {
+    match state.place_of(id) {
         Some(Place::Live(_)) => Ok(Decision::default().event(Event::Watched { id, request })),
         Some(Place::Ended(slot)) => {
-            let stub = &state.stubs[*slot];
+            let stub = &state.stubs[slot];
             // It waits like the original's end would have, and the driver reads it from where it is written.
             let mark = Mark::from(state.queue(stub.queue).level());
             let found = Answer::Found(look::ended(state, stub));

@@ -1,0 +1,51 @@
+//! What the model is played with: three queues, one of each level, small limits, and little memory or much.
+
+use proptest::prelude::*;
+use proptest::sample::select;
+use windlass_scheduler::job::Name;
+use windlass_scheduler::retry::{Backoff, RetryPolicy};
+use windlass_scheduler::settings::{
+    Keep, KeepDone, KindSettings, Level, QueueSettings, Retention, ShardSettings, WhenFull,
+};
+use windlass_scheduler::time::{Mono, Now, Timestamp};
+
+use super::{KINDS, QUEUES};
+
+fn queue(name: &str, level: Level) -> QueueSettings {
+    let keep = |count_max| Keep { age_ms: 2_000, count_max, bytes_max: 60 };
+    QueueSettings {
+        slots: 2,
+        level,
+        retry: RetryPolicy { backoff: Backoff::Fixed { delay_ms: 30 }, attempts_max: 3, jitter_percent: 0 },
+        payload_bytes_max: 64,
+        retention: Retention { keep_done: KeepDone::All, done: keep(3), dead: keep(2), dropped: keep(2) },
+        ..QueueSettings::new(Name::from(name))
+    }
+}
+
+/// From no room for any body to room for all.
+pub(crate) fn memory() -> impl Strategy<Value = u64> {
+    select(vec![0, 2_000, 3_500, 5_000, u64::MAX])
+}
+
+pub(crate) fn settings(memory_bytes_max: u64) -> ShardSettings {
+    let mut ram = queue(QUEUES[0], Level::Memory);
+    ram.retention.keep_done = KeepDone::None;
+    ram.timeout_ms = Some(100);
+    let mut tiny = queue(QUEUES[1], Level::Process);
+    tiny.retention.keep_done = KeepDone::WithOutput;
+    (tiny.depth_max, tiny.when_full) = (2, WhenFull::Wait { waiters_max: 2 });
+    let mut safe = queue(QUEUES[2], Level::Durable);
+    (safe.slots, safe.depth_max) = (3, 5);
+    safe.retention.dropped.count_max = 1;
+    let mut kinds: Vec<_> = KINDS[..2].iter().map(|kind| KindSettings::from(*kind)).collect();
+    kinds[1].slots = Some(2);
+    kinds[1].timeout_ms = Some(80);
+    kinds[1].retry = Some(RetryPolicy { backoff: Backoff::Fixed { delay_ms: 20 }, attempts_max: 2, jitter_percent: 0 });
+    let settings = ShardSettings::new(1, 7, vec![ram, tiny, safe], kinds);
+    ShardSettings { unknown_kinds: true, bulk_jobs_max: 3, memory_bytes_max, ..settings }
+}
+
+pub(crate) fn start() -> Now {
+    Now { mono: Mono(50), wall: Timestamp(1_000_000) }
+}
