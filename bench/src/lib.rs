@@ -5,6 +5,8 @@
 //! counting allocator, which would slow down everything else.
 
 #[cfg(feature = "rocksdb")]
+pub mod backlog;
+#[cfg(feature = "rocksdb")]
 mod ceilings;
 #[cfg(feature = "rocksdb")]
 mod enqueue;

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use windlass_bench::backlog;
 use windlass_bench::suite::{self, Options};
 
 fn main() -> ExitCode {
@@ -12,6 +13,14 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    match backlog::part(&options.dir) {
+        Ok(true) => return ExitCode::SUCCESS,
+        Ok(false) => {}
+        Err(failure) => {
+            eprintln!("a part of the bench failed: {failure}");
+            return ExitCode::FAILURE;
+        }
+    }
     match suite::run(&options) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {

@@ -6,10 +6,13 @@ use std::time::Instant;
 
 use crate::ceilings::Ceilings;
 use crate::figure::{Figure, table};
-use crate::{Failure, enqueue, latency, life, memory, recovery};
+use crate::{Failure, backlog, enqueue, latency, life, memory, recovery};
 
 /// The groups, in order.
 pub const GROUPS: [&str; 6] = ["enqueue", "life", "latency", "recovery", "memory", "ceilings"];
+
+/// Groups that run only where they are asked for by name.
+pub const ASKED_FOR: [&str; 1] = ["backlog"];
 
 /// What to run, and where.
 #[derive(Clone, Debug)]
@@ -27,7 +30,8 @@ impl Options {
     /// # Errors
     /// How to call it.
     pub fn from_environment() -> Result<Self, String> {
-        let usage = format!("[ONLY={}] [LEVEL=Memory|Process|Durable] windlass-bench [--dir DIR]", GROUPS.join("|"));
+        let groups = [GROUPS.as_slice(), &ASKED_FOR].concat();
+        let usage = format!("[ONLY={}] [LEVEL=Memory|Process|Durable] windlass-bench [--dir DIR]", groups.join("|"));
         let mut arguments = std::env::args().skip(1);
         let dir = match (arguments.next().as_deref(), arguments.next()) {
             (None, _) => {
@@ -38,7 +42,7 @@ impl Options {
             _ => return Err(usage),
         };
         let only = std::env::var("ONLY").ok().filter(|only| !only.is_empty());
-        if only.as_deref().is_some_and(|only| !GROUPS.contains(&only)) {
+        if only.as_deref().is_some_and(|only| !groups.contains(&only)) {
             return Err(usage);
         }
         // Said before anything is measured.
@@ -57,7 +61,11 @@ pub fn run(options: &Options) -> Result<bool, Failure> {
     eprintln!("journals in {}", dir.display());
     let mut ceilings = Ceilings::new(dir);
     let mut figures = Vec::new();
-    for group in GROUPS.into_iter().filter(|group| options.only.as_deref().is_none_or(|only| only == *group)) {
+    let groups: Vec<_> = match options.only.as_deref() {
+        None => GROUPS.into(),
+        Some(only) => GROUPS.into_iter().chain(ASKED_FOR).filter(|group| *group == only).collect(),
+    };
+    for group in groups {
         let started = Instant::now();
         match group {
             "enqueue" => figures.extend(enqueue::measure(dir, &mut ceilings)?),
@@ -65,6 +73,7 @@ pub fn run(options: &Options) -> Result<bool, Failure> {
             "latency" => figures.extend(latency::measure(dir, &mut ceilings)?),
             "recovery" => figures.extend(recovery::measure(dir)?),
             "memory" => figures.extend(memory::measure(dir)?),
+            "backlog" => figures.extend(backlog::measure(dir)?),
             _ => ceilings.measure_all()?,
         }
         eprintln!("{group}: {:.0} s", started.elapsed().as_secs_f64());

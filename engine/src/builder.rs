@@ -177,11 +177,13 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
         self
     }
 
-    /// What jobs and journal may take of memory, in bytes; 1 GiB unless said (what a service can spare, and room for a million
-    /// waiting jobs of 200 bytes without reading one back), from 16 MiB on. An eighth of it (8 to 512 MiB) is the journal's
-    /// own: what it has read, and what it has written and not yet put into tables. The rest is for heads of live jobs, stubs
-    /// of retained ones, and payloads. Payloads over it stay on disk: they are read ahead of their turn, or by their
-    /// attempts, and neither the order nor any verb knows the difference. See [`Engine::memory`].
+    /// What jobs and journal may take of memory, in bytes; 1 GiB unless said, from 16 MiB on. An eighth of it (8 to 512 MiB)
+    /// is the journal's own: what it has read, and what it has written and not yet put into tables. The rest is for heads of
+    /// live jobs, stubs of retained ones, and, a third of it at most, payloads: at the default 850,000 of 200 bytes. Payloads
+    /// over it stay on disk: they are read ahead of their turn, or by their attempts, and neither the order nor any verb
+    /// knows the difference. See [`Engine::memory`].
+    ///
+    /// Ten million waiting jobs of 200 bytes fit in 3 GiB, as the system counts the process.
     ///
     /// Heads are never on disk only: about 150 bytes a live job, whose number `depth_max` bounds. Beside the budget stand what
     /// is on its way through the engine (64 MiB of payloads at most), what attempts and hooks have in hand, and errors of

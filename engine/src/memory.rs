@@ -13,7 +13,7 @@ use crate::messages::Question;
 use crate::range::MEMORY;
 
 const MIB: u64 = 1 << 20;
-/// What a service can spare, and room for a million waiting jobs of 200 bytes without reading one back.
+/// What a service can spare, and room for 850,000 waiting jobs of 200 bytes without reading one back.
 pub(crate) const MEMORY_BYTES_MAX: u64 = 1 << 30;
 /// The journal's part of the budget: what it reads again is little, what it writes leaves soon.
 const JOURNAL_SHARE: u64 = 8;

@@ -27,21 +27,23 @@ const AHEAD_MAX: u64 = 16_384;
 const ASKED_MAX: usize = 2 * AHEAD_MAX as usize;
 /// This part of the memory is kept for what is read ahead.
 const AHEAD_SHARE: u64 = 8;
+/// Bodies take no more than this part, however much is left: what they gave back as heads came is not the heads', since
+/// allocators keep it for other bodies.
+const BODIES_SHARE: (u64, u64) = (1, 3);
 /// Places that one sweep passes, and more of them for each job that its wave wrote.
 const HAND_MIN: usize = 8;
 const HAND_PER_JOB: usize = 4;
 
-/// What heads, stubs and bodies may take before bodies have to leave.
-fn bytes_kept_max(state: &State) -> u64 {
-    state.settings.memory_bytes_max - state.settings.memory_bytes_max / AHEAD_SHARE
-}
-
-/// Bytes that have to leave.
+/// Bytes that have to leave: what heads, stubs and bodies take together beyond what is kept free for reading ahead, and what
+/// bodies take beyond their own part.
 fn bytes_over(state: &State) -> u64 {
-    if state.settings.memory_bytes_max == u64::MAX {
+    let bytes_max = state.settings.memory_bytes_max;
+    if bytes_max == u64::MAX {
         return 0;
     }
-    state.memory().used_bytes().saturating_sub(bytes_kept_max(state))
+    let over = |used: u64, max: u64| used.saturating_sub(max);
+    let all = over(state.memory().used_bytes(), bytes_max - bytes_max / AHEAD_SHARE);
+    all.max(over(state.pages.held_bytes, bytes_max / BODIES_SHARE.1 * BODIES_SHARE.0))
 }
 
 /// Whether the body of a job that is loaded stays in memory. What is volatile has no other place.
