@@ -166,7 +166,7 @@ impl WorkerState {
             Some(Runner::Blocking(run)) => {
                 let door = self.parts.door.clone();
                 let task = move || {
-                    let body = body.map_or_else(|| fetch::read(&door, &queue, id, token), Ok);
+                    let body = or_read(body, &span, || fetch::read(&door, &queue, id, token));
                     span.in_scope(|| guard.report(body.map_or_else(|outcome| outcome, |body| run(core(body)))));
                 };
                 if self.parts.is_single_runtime {
@@ -205,6 +205,11 @@ impl WorkerState {
             self.parts.door.tell_queue(QueueMsg::Ends(ends));
         }
     }
+}
+
+/// The body, read where it is not here.
+fn or_read(body: Option<Arc<Body>>, span: &Span, read: impl FnOnce() -> Awaited) -> Awaited {
+    body.map_or_else(|| read().inspect(|body| telemetry::record_body(span, body)), Ok)
 }
 
 /// The code of an attempt that begins once its body is read.
