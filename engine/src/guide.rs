@@ -1,6 +1,37 @@
 //! The guide: one page for each thing that a user of the engine has to decide or to know.
 //!
-//! Owns pages, which stand in `engine/docs`, and no code.
+//! Owns pages, which stand in `engine/docs`, and no code: their examples are tests.
+//!
+//! | page | answers |
+//! |---|---|
+//! | [`getting_started`] | from an empty crate to a job that survives `kill -9`; the words, if you come from elsewhere |
+//! | [`workloads`] | a queue for each workload, in code and in TOML; kinds, promises, priorities, concurrency |
+//! | [`retries`] | policies, a kind's own rule, what counts as a failure; dead letters |
+//! | [`durability`] | what `Ok` is worth, unknown outcomes, why a handler may run twice, checkpoints, backups |
+//! | [`around_attempts`] | cancellation, progress, logs, middleware, layers of tower, hooks |
+//! | [`deploying`] | signals and drains, one directory with one owner, blocking handlers, two runtimes |
+//! | [`evolving`] | payloads, kinds and queues that change while jobs wait; rolling back |
+//! | [`operating`] | health, numbers, lists, verbs, a full disk, quarantine, log lines |
+//! | [`testing`] | handlers, retries and crashes on a paused clock |
+//! | [`limits`] | every limit, its default, and what is refused beyond it |
 
+#[doc = include_str!("../docs/around-attempts.md")]
+pub mod around_attempts {}
+#[doc = include_str!("../docs/deploying.md")]
+pub mod deploying {}
+#[doc = include_str!("../docs/durability.md")]
+pub mod durability {}
+#[doc = include_str!("../docs/evolving.md")]
+pub mod evolving {}
+#[doc = include_str!("../docs/getting-started.md")]
+pub mod getting_started {}
 #[doc = include_str!("../docs/limits.md")]
 pub mod limits {}
+#[doc = include_str!("../docs/operating.md")]
+pub mod operating {}
+#[doc = include_str!("../docs/retries.md")]
+pub mod retries {}
+#[doc = include_str!("../docs/testing.md")]
+pub mod testing {}
+#[doc = include_str!("../docs/workloads.md")]
+pub mod workloads {}

@@ -53,6 +53,13 @@
 //!
 //! In code as above, or from TOML and JSON, or both: see [`config`].
 //!
+//! # The guide
+//!
+//! [`guide`] has a page for each thing that you have to decide or to know: [getting started](guide::getting_started),
+//! [workloads](guide::workloads), [retries and dead letters](guide::retries), [durability](guide::durability),
+//! [around attempts](guide::around_attempts), [deploying](guide::deploying), [evolving jobs](guide::evolving),
+//! [operating](guide::operating), [testing](guide::testing), [limits](guide::limits).
+//!
 //! # Where it runs
 //!
 //! The engine's parts have a thread of their own, and so does the journal. Handlers run on the tokio runtime that called
