@@ -32,12 +32,14 @@ test: setup ## the whole test suite, then the three crates again without RocksDB
 	@$(RUN) cargo test $(LOCKED) --package windlass-storage --no-default-features
 	@$(RUN) cargo test $(LOCKED) --package windlass --no-default-features
 
-check: setup ## formatting, lints and documentation, warnings as errors
+check: setup ## formatting, lints, documentation and packages, warnings as errors
 	@cargo fmt --all --check
 	@cargo fmt --manifest-path fuzz/Cargo.toml --check
 	@$(RUN) cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
 	@$(RUN) cargo clippy $(LOCKED) --package windlass-storage --package windlass --no-default-features --all-targets -- -D warnings
 	@$(RUN) RUSTDOCFLAGS="-D warnings" cargo doc $(LOCKED) --workspace --no-deps
+	@$(RUN) RUSTDOCFLAGS="-D warnings" cargo doc $(LOCKED) --package windlass --no-default-features --no-deps
+	@cargo package $(LOCKED) --package windlass-scheduler --package windlass-storage --package windlass --no-verify --allow-dirty --offline
 
 bench: setup ## first figures, each beside an exact-delivery check and this machine's own ceilings; ONLY=life runs one group
 	@$(RUN) cargo build $(LOCKED) --release --package windlass-bench

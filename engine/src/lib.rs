@@ -139,6 +139,6 @@ pub use windlass_storage::RocksJournal;
 pub use windlass_storage::{self as storage, BackupReport, MemoryJournal};
 
 /// The README's examples are tests, too.
-#[cfg(all(doctest, feature = "rocksdb"))]
-#[doc = include_str!("../../README.md")]
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
 struct Readme;

@@ -12,3 +12,8 @@ mod collector;
 pub mod fault;
 pub mod script;
 pub mod world;
+
+/// The examples of the house's README are tests, too.
+#[cfg(all(doctest, feature = "rocksdb"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -13,6 +13,7 @@ mod leaves;
 mod limits;
 mod manifests;
 mod offence;
+mod packages;
 mod public_api;
 mod reach;
 mod size;
