@@ -125,7 +125,8 @@ impl Engine {
         List { engine: self.clone(), filter, limit: PAGE, after: None }
     }
 
-    /// How many jobs a filter means. It walks over all of them, a bounded look at a time.
+    /// How many jobs a filter means. It walks over all of them, a bounded look at a time; one that ends meanwhile may be
+    /// counted twice. [`stats`](Self::stats) has the exact numbers of whole queues.
     ///
     /// # Errors
     /// As [`jobs`](Self::jobs).
