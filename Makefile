@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test check bench torture fuzz
+.PHONY: help setup demo test check package bench torture fuzz
 
 # CI passes LOCKED=--locked: there, a Cargo.lock that lags behind is an error.
 LOCKED ?=
@@ -32,14 +32,16 @@ test: setup ## the whole test suite, then the three crates again without RocksDB
 	@$(RUN) cargo test $(LOCKED) --package windlass-storage --no-default-features
 	@$(RUN) cargo test $(LOCKED) --package windlass --no-default-features
 
-check: setup ## formatting, lints, documentation and packages, warnings as errors
+check: setup ## formatting, lints and documentation, warnings as errors
 	@cargo fmt --all --check
 	@cargo fmt --manifest-path fuzz/Cargo.toml --check
 	@$(RUN) cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
 	@$(RUN) cargo clippy $(LOCKED) --package windlass-storage --package windlass --no-default-features --all-targets -- -D warnings
 	@$(RUN) RUSTDOCFLAGS="-D warnings" cargo doc $(LOCKED) --workspace --no-deps
 	@$(RUN) RUSTDOCFLAGS="-D warnings" cargo doc $(LOCKED) --package windlass --no-default-features --no-deps
-	@cargo package $(LOCKED) --package windlass-scheduler --package windlass-storage --package windlass --no-verify --allow-dirty --offline
+
+package: ## the three crates as they would be published, in target/package; nothing is compiled
+	@cargo package $(LOCKED) --package windlass-scheduler --package windlass-storage --package windlass --no-verify --allow-dirty
 
 bench: setup ## first figures, each beside an exact-delivery check and this machine's own ceilings; ONLY=life runs one group
 	@$(RUN) cargo build $(LOCKED) --release --package windlass-bench
