@@ -30,12 +30,14 @@ pub(crate) enum JobErrorKind {
 }
 
 impl JobError {
-    /// A failure that no retry can mend: the job is dead at once.
+    /// A failure that no retry can mend: the job is dead at once. Said after the attempt's time was over, it is a timeout like
+    /// any other, and the policy decides.
     pub fn permanent(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { kind: JobErrorKind::Permanent(chain(error.into().as_ref())) }
     }
 
-    /// A failure, to be tried again after this time instead of the policy's, unless its attempts are used up.
+    /// A failure, to be tried again after this time instead of the policy's, unless its attempts are used up (or the attempt's
+    /// time was over: then it is a timeout).
     pub fn retry_after(delay: Duration, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { kind: JobErrorKind::RetryAfter(delay, chain(error.into().as_ref())) }
     }

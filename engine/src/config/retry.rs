@@ -45,7 +45,8 @@ impl RetryPolicy {
         Self::with(Backoff::Fixed { delay_ms: ms(delay) })
     }
 
-    /// One delay a failure, and dead after the failure that has none left: three delays mean four attempts. Up to 1,000.
+    /// One delay a failure, and dead after the failure that has none left: three delays mean four attempts. Up to 1,000. With
+    /// more [`attempts`](Self::attempts) the last one repeats.
     #[must_use]
     pub fn list(delays: &[Duration]) -> Self {
         let delays_ms = delays.iter().map(|delay| ms(*delay)).collect();
