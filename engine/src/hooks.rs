@@ -77,7 +77,8 @@ macro_rules! event {
             }
 
             /// The payload, as it was encoded. Empty, as are tags and correlation id, where it is not to be had: its record is
-            /// damaged, or the attempt failed before it had read it, and the job is not kept.
+            /// damaged, the journal is just being opened again, or the attempt failed before it had read it and the job is
+            /// not kept.
             #[must_use]
             pub fn payload(&self) -> &Bytes {
                 self.notice.body.as_ref().map_or(&NO_PAYLOAD, |body| &body.payload)

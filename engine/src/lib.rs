@@ -119,6 +119,7 @@ pub use handle::JobHandle;
 pub use health::{Health, HealthState, HealthWarning};
 pub use hooks::{DeadEvent, RetryEvent};
 pub use job::{Draft, Enqueue, Job, new_job_id};
+pub use memory::Memory;
 pub use middleware::{Attempt, AttemptOutcome, Middleware};
 #[cfg(feature = "signal")]
 pub use signal::{SignalStop, StopSignal, StopSignals, stop_signal};
