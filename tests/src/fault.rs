@@ -113,12 +113,12 @@ impl Faults {
         self.lock().unreadable = Some(Arc::new(is_damaged));
     }
 
-    /// Judges every read of a body before it is made.
+    /// Judges every read of a job's record, or of its body, before it is made.
     pub fn judge_reads(&self, hook: impl FnMut(JobId) -> Option<StorageError> + Send + 'static) {
         self.lock().on_read = Some(Box::new(hook));
     }
 
-    /// The jobs whose bodies were read, in order.
+    /// The jobs whose bodies alone were read, in order.
     pub fn reads(&self) -> Vec<JobId> {
         self.lock().reads.clone()
     }
@@ -383,6 +383,11 @@ struct FaultReader {
 
 impl Reader for FaultReader {
     fn get(&self, key: &Key) -> Result<Option<Record>, StorageError> {
+        if let Key::Job(id) = key
+            && let Some(error) = self.faults.lock().on_read.as_mut().and_then(|hook| hook(*id))
+        {
+            return Err(error);
+        }
         self.inner.get(key)
     }
 

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
+use tracing::warn;
 use windlass_scheduler::attempt::Failure;
 use windlass_scheduler::change::{EndedRecord, JobRecord, Key, Record};
 use windlass_scheduler::effect::Answer;
@@ -14,7 +15,7 @@ use windlass_scheduler::job::{Body, JobId, Name};
 use windlass_scheduler::state::{EndState, State};
 use windlass_scheduler::verb::Retained;
 use windlass_scheduler::view::{IsMeant, JobView, Page};
-use windlass_storage::Reader;
+use windlass_storage::{Reader, StorageError};
 
 use crate::door::Door;
 use crate::error::ControlError;
@@ -244,7 +245,7 @@ fn meant(
     if !with_body && !filter.core.asks_labels() {
         return Ok(Some(Met::Retained(record, None)));
     }
-    match reader.get(&Key::Job(record.id))? {
+    match found(reader, &Key::Job(record.id))? {
         Some(Record::Job(job)) if filter.core.is_met_by_labels(&job.body) => {
             Ok(Some(Met::Retained(record, Some(job.body))))
         }
@@ -253,10 +254,22 @@ fn meant(
     }
 }
 
+/// What stands there, if it can be read. One damaged record hides no other job from a list, and holds up no order for ever: its
+/// job is passed by, and the next start moves it aside.
+fn found(reader: &dyn Reader, key: &Key) -> Result<Option<Record>, ControlError> {
+    match reader.get(key) {
+        Err(error @ StorageError::Damaged { .. }) => {
+            warn!(%error, "a record cannot be read: its job is passed by");
+            Ok(None)
+        }
+        read => Ok(read?),
+    }
+}
+
 /// Whether the labels of a live job, as they are written, meet the filter. They stay through all edits; what stands there
 /// may be about a later job with the same id.
 fn has_labels(reader: &dyn Reader, filter: &Filter, view: &JobView) -> Result<bool, ControlError> {
-    let job = reader.get(&Key::Job(view.id))?;
+    let job = found(reader, &Key::Job(view.id))?;
     let is_it = |job: &JobRecord| job.head.created == view.created && filter.core.is_met_by_labels(&job.body);
     Ok(matches!(job, Some(Record::Job(job)) if is_it(&job)))
 }
@@ -265,7 +278,7 @@ fn has_labels(reader: &dyn Reader, filter: &Filter, view: &JobView) -> Result<bo
 fn last_failure(reader: &dyn Reader, view: &JobView) -> Result<Option<Failure>, ControlError> {
     let last = view.attempts - u32::from(view.state == State::Running);
     for attempt in (1..=last).rev().take(ATTEMPTS_BACK_MAX as usize) {
-        if let Some(Record::Attempt(end)) = reader.get(&Key::Attempt(view.id, attempt))? {
+        if let Some(Record::Attempt(end)) = found(reader, &Key::Attempt(view.id, attempt))? {
             return Ok(Some(end.failure));
         }
     }

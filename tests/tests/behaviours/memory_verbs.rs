@@ -240,3 +240,34 @@ async fn what_a_queue_in_memory_keeps_is_counted_through_a_rebuild() {
     assert_eq!(volatile().await, 0);
     engine.shutdown(SEC).await.unwrap();
 }
+
+/// One that the disk has lost is passed by: live or retained, in lists and in orders.
+#[tokio::test(start_paused = true)]
+async fn a_damaged_record_hides_no_other_job_and_holds_up_no_order() {
+    let (engine, script, faults, jobs) = start().await;
+    let live: Vec<_> = jobs.iter().map(JobHandle::id).collect();
+    let dead = {
+        engine.resume("other").await.unwrap();
+        let mut dead = Vec::new();
+        for name in ["a", "b", "c"] {
+            script.plan(name, [Play::Permanent]);
+            let job = engine.enqueue(step(name)).queue("other").tag("red").await.unwrap();
+            job.wait().await.unwrap_err();
+            dead.push(job.id());
+        }
+        dead
+    };
+    // The last red one that waits, and one of the dead ones.
+    let lost = [live[99], dead[1]];
+    faults.judge_reads(move |id| {
+        let damaged = || StorageError::Damaged { key: "01".to_owned(), reason: "its checksum is wrong".to_owned() };
+        lost.contains(&id).then(damaged)
+    });
+    let red = Filter::new().tag("red");
+    let found = engine.jobs(red.clone()).limit(1_000).await.unwrap();
+    assert_eq!((found.jobs.len(), found.next), (34 - 1 + 3 - 1, None));
+    assert!(!found.jobs.iter().any(|job| lost.contains(&job.id)));
+    let order = engine.steer_all(Verb::Requeue, red).await.unwrap();
+    let order = tokio::time::timeout(MIN, engine.wait_order(order.id)).await.expect("it ends").unwrap();
+    assert_eq!(order.changed, 2);
+}
