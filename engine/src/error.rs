@@ -264,7 +264,7 @@ pub enum EnqueueError {
         reason: String,
     },
     /// An option or a label is out of its range. Nothing was stored.
-    #[error(transparent)]
+    #[error("{0}; nothing was stored: keep to that range")]
     Range(#[from] OutOfRange),
     /// The kind's name cannot be stored. Nothing was stored.
     #[error("kind name `{kind}`: 1 to {bytes_max} letters, digits and `-_.:/` are allowed; correct the type's `KIND`")]
@@ -332,7 +332,7 @@ pub enum ControlError {
         asked: &'static str,
     },
     /// A number in the question is out of its range. Nothing has changed.
-    #[error(transparent)]
+    #[error("{0}; nothing has changed: keep to that range")]
     Range(#[from] OutOfRange),
     /// The list was begun before the engine was started or rebuilt, among the live jobs.
     #[error("the cursor is of a list that was begun before the engine was started or rebuilt: begin the list anew")]

@@ -242,9 +242,15 @@ mod tests {
         let many = |n: usize| (0..n).fold(Filter::new(), |filter, n| filter.queue(&n.to_string()));
         assert!(many(100).check().is_ok());
         let refused = many(101).check().unwrap_err();
-        assert_eq!(refused.to_string(), "values of one part of a filter: 101 given, 0 to 100 allowed");
+        assert_eq!(
+            refused.to_string(),
+            "values of one part of a filter: 101 given, 0 to 100 allowed; nothing has changed: keep to that range"
+        );
         assert!(Filter::new().error(&"x".repeat(256)).check().is_ok());
         let refused = Filter::new().tag(&"x".repeat(257)).check().unwrap_err();
-        assert_eq!(refused.to_string(), "bytes of a text in a filter: 257 given, 0 to 256 allowed");
+        assert_eq!(
+            refused.to_string(),
+            "bytes of a text in a filter: 257 given, 0 to 256 allowed; nothing has changed: keep to that range"
+        );
     }
 }

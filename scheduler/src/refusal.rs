@@ -143,25 +143,41 @@ impl fmt::Display for Refusal {
                 write!(f, "no handler is registered for kind `{kind}`: register one, or allow unknown kinds")
             }
             Self::QueueFull { queue, depth, depth_max, jobs } => {
-                write!(f, "queue `{queue}` is full: {depth} jobs wait, {jobs} more asked in, {depth_max} allowed")
+                write!(
+                    f,
+                    "queue `{queue}` is full: {depth} jobs wait, {jobs} more asked in, {depth_max} allowed; come again later, \
+                     raise its depth_max, or let callers wait for room"
+                )
             }
             Self::TooManyWaiters { queue, waiters_max } => {
-                write!(f, "queue `{queue}` is full, and {waiters_max} callers, as many as may, already wait for room")
+                write!(f, "queue `{queue}` is full, and {waiters_max} callers wait already, as many as may: come later")
             }
             Self::PayloadTooLarge { queue, bytes, bytes_max } => {
-                write!(f, "the payload has {bytes} bytes, queue `{queue}` allows {bytes_max}")
+                write!(
+                    f,
+                    "the payload has {bytes} bytes, queue `{queue}` allows {bytes_max}: keep what is large elsewhere and hand in \
+                     where it is, or raise the queue's payload_bytes_max"
+                )
             }
             Self::BulkTooLarge { jobs, jobs_max, bytes, bytes_max } => {
-                write!(f, "{jobs} jobs of {bytes} bytes in one call, {jobs_max} jobs of {bytes_max} bytes allowed")
+                write!(
+                    f,
+                    "{jobs} jobs of {bytes} bytes in one call, {jobs_max} jobs of {bytes_max} bytes allowed: split it"
+                )
             }
-            Self::IdTaken { id, kind } => write!(f, "job {id} exists already and is of kind `{kind}`"),
+            Self::IdTaken { id, kind } => {
+                write!(f, "job {id} exists already and is of kind `{kind}`: choose another id")
+            }
             Self::TooManyPolicies { policies_max } => {
                 write!(
                     f,
                     "{policies_max} different retry policies were seen since the start, and no more may be: share some"
                 )
             }
-            Self::Forgotten { id } => write!(f, "no live or retained job has the id {id}"),
+            Self::Forgotten { id } => write!(
+                f,
+                "no live or retained job has the id {id}: it never was one, or its queue's retention has let it go"
+            ),
             Self::Forbidden { id, state, verb } => {
                 write!(f, "job {id} is {state} and cannot be {verb}: {}", what_to_do(*state))
             }
@@ -177,11 +193,14 @@ impl fmt::Display for Refusal {
             Self::NoOrder { id } => write!(f, "no order has the id {id}, or it ended long ago"),
             Self::OrderEnded { id, end: OrderEnd::Finished } => write!(f, "order {id} is finished"),
             Self::OrderEnded { id, end: OrderEnd::Cancelled } => write!(f, "order {id} was called off"),
-            Self::StaleLease { id } => write!(f, "the lease on job {id} is not its current one"),
+            Self::StaleLease { id } => write!(
+                f,
+                "the lease on job {id} is not its current one: its attempt has ended, and what it says is too late"
+            ),
             Self::CheckpointTooLarge { id, bytes, bytes_max } => {
                 write!(f, "the checkpoint of job {id} has {bytes} bytes, {bytes_max} are allowed: keep where it got to")
             }
-            Self::Stopping => f.write_str("the engine is stopping"),
+            Self::Stopping => f.write_str("the engine is stopping: hand it in again when the service is back"),
         }
     }
 }
