@@ -207,9 +207,10 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
         let is_alone = handlers.runtime_flavor() == RuntimeFlavor::CurrentThread;
         let driver = is_alone.then(|| std::thread::current().id());
         let mut settings = shard_settings(&plan, self.hooks.notices());
-        settings.memory_bytes_max = memory::share(plan.memory_bytes_max(), journal.as_mut())?;
+        settings.memory_bytes_max = memory::share(plan.config.memory_bytes_max(), journal.as_mut())?;
         let hooks = Arc::new(self.hooks.start(&handlers));
-        let door = Arc::new(Door::new(&settings, plan.kind_queues().collect(), plan.disk_free_bytes_min(), hooks));
+        let door =
+            Arc::new(Door::new(&settings, plan.kind_queues().collect(), plan.config.disk_free_bytes_min(), hooks));
         let twin = Arc::new(Mutex::new(MemoryJournal::new()));
         let registry = Arc::new(self.layers.around(self.registry));
         let workers = plan.config.queues.iter().enumerate().map(|(no, queue)| {
@@ -256,10 +257,8 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
         outcome.await.map_err(|_| StartError::Thread("the supervisor ended while starting".to_owned()))??;
         match supervisor.0.take() {
             Some(supervisor) => {
-                let (memory_bytes_max, config, is_single_runtime) =
-                    (plan.memory_bytes_max(), plan.config, single_runtime);
-                let inner = Inner { door, supervisor, handlers, memory_bytes_max, config, is_single_runtime, driver };
-                Ok(Engine::new(inner))
+                let (config, is_single_runtime) = (plan.config, single_runtime);
+                Ok(Engine::new(Inner { door, supervisor, handlers, config, is_single_runtime, driver }))
             }
             None => Err(StartError::Thread("the supervisor did not start".to_owned())),
         }

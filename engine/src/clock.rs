@@ -7,6 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 use windlass_scheduler::time::{Mono, Now, Timestamp};
 
+use crate::config::ms;
+
 /// Where an engine gets its wall time from. Its monotonic time is tokio's, so that a paused clock is followed.
 pub trait Clock: Send + Sync + 'static {
     /// Milliseconds since the Unix epoch. It may jump both ways.
@@ -19,9 +21,13 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn wall_ms(&self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        timestamp(SystemTime::now()).0
     }
+}
+
+/// A time of the system as the core has it; what is before 1970 is 1970.
+pub(crate) fn timestamp(time: SystemTime) -> Timestamp {
+    Timestamp(ms(time.duration_since(UNIX_EPOCH).unwrap_or_default()))
 }
 
 /// A wall clock that a test sets: it stands still until told, or moves along with tokio's (paused) time.

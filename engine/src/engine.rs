@@ -42,7 +42,6 @@ pub(crate) struct Inner {
     pub(crate) supervisor: ActorRef<SupervisorMsg>,
     /// Where blocking reads go.
     pub(crate) handlers: Handle,
-    pub(crate) memory_bytes_max: u64,
     /// What it goes by.
     pub(crate) config: EngineConfig,
     /// The engine's parts run there, too.
@@ -79,10 +78,6 @@ impl Engine {
 
     pub(crate) fn handlers(&self) -> &Handle {
         &self.inner.handlers
-    }
-
-    pub(crate) fn memory_bytes_max(&self) -> u64 {
-        self.inner.memory_bytes_max
     }
 
     pub(crate) fn is_single_runtime(&self) -> bool {

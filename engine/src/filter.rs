@@ -4,14 +4,13 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use windlass_scheduler::filter::{Filter as CoreFilter, Span};
 use windlass_scheduler::job::Name;
 use windlass_scheduler::state::{EndState, State};
-use windlass_scheduler::time::Timestamp;
 
-use crate::config::ms;
+use crate::clock::timestamp;
 use crate::error::ControlError;
 use crate::range;
 
@@ -28,10 +27,6 @@ const QUOTED_MAX: usize = 256;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     pub(crate) core: CoreFilter,
-}
-
-fn at(time: SystemTime) -> Timestamp {
-    Timestamp(ms(time.duration_since(UNIX_EPOCH).unwrap_or_default()))
 }
 
 impl Filter {
@@ -92,42 +87,42 @@ impl Filter {
     /// Accepted at this time or later.
     #[must_use]
     pub fn created_from(mut self, time: SystemTime) -> Self {
-        self.core.created.from = Some(at(time));
+        self.core.created.from = Some(timestamp(time));
         self
     }
 
     /// Accepted before this time.
     #[must_use]
     pub fn created_until(mut self, time: SystemTime) -> Self {
-        self.core.created.until = Some(at(time));
+        self.core.created.until = Some(timestamp(time));
         self
     }
 
     /// Delayed until this time or later.
     #[must_use]
     pub fn due_from(mut self, time: SystemTime) -> Self {
-        self.core.due.from = Some(at(time));
+        self.core.due.from = Some(timestamp(time));
         self
     }
 
     /// Delayed until some time before this one.
     #[must_use]
     pub fn due_until(mut self, time: SystemTime) -> Self {
-        self.core.due.until = Some(at(time));
+        self.core.due.until = Some(timestamp(time));
         self
     }
 
     /// Ended at this time or later.
     #[must_use]
     pub fn ended_from(mut self, time: SystemTime) -> Self {
-        self.core.ended.from = Some(at(time));
+        self.core.ended.from = Some(timestamp(time));
         self
     }
 
     /// Ended before this time.
     #[must_use]
     pub fn ended_until(mut self, time: SystemTime) -> Self {
-        self.core.ended.until = Some(at(time));
+        self.core.ended.until = Some(timestamp(time));
         self
     }
 

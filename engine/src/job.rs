@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -14,8 +14,8 @@ use serde_json::Value;
 use windlass_scheduler::attempt::Failure;
 use windlass_scheduler::job::{Body, JobId, Name, NewJob, Priority, When};
 use windlass_scheduler::retry::RetryPolicy as CorePolicy;
-use windlass_scheduler::time::Timestamp;
 
+use crate::clock::timestamp;
 use crate::config::{RetryDecision, RetryPolicy, check_of_job, ms};
 use crate::door::Door;
 use crate::engine::Engine;
@@ -204,7 +204,7 @@ pub(crate) fn encode<J: Job>(job: &J) -> Result<Vec<u8>, String> {
 }
 
 pub(crate) fn at(time: SystemTime) -> When {
-    When::At(Timestamp(ms(time.duration_since(UNIX_EPOCH).unwrap_or_default())))
+    When::At(timestamp(time))
 }
 
 macro_rules! options {

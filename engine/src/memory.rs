@@ -103,7 +103,7 @@ impl Engine {
         let read = self.handlers().spawn_blocking(move || door.journal_reader()?.memory());
         let journal =
             read.await.map_err(|_| ControlError::Unavailable("the handlers' runtime is gone".to_owned()))??;
-        Ok(Memory::new(self.memory_bytes_max(), &core, journal))
+        Ok(Memory::new(self.config().memory_bytes_max(), &core, journal))
     }
 }
 

@@ -151,16 +151,44 @@ fn the_order_is_strict_and_what_comes_next_is_asked_for() {
     assert!(driver.fetches.is_empty());
 }
 
+/// What the disk was asked for once the first job had ended, and what it would have answered then.
+struct Asked {
+    second: Vec<Lease>,
+    no: u64,
+    ids: Vec<JobId>,
+    old: Vec<(JobId, Option<Arc<Body>>)>,
+}
+
+fn ask(driver: &mut Driver) -> Asked {
+    let first = leases(driver);
+    succeed(driver, &first[0]);
+    let second = leases(driver);
+    let (no, ids) = driver.fetches.pop_front().expect("something is asked for");
+    let old = ids.iter().map(|id| (*id, driver.journal.job(*id).map(|job| job.body.clone()))).collect();
+    Asked { second, no, ids, old }
+}
+
+/// One of the next attempts is this job's, and has this payload, if any.
+fn runs_with(driver: &mut Driver, id: JobId, byte: u8) {
+    for _ in 0..7 {
+        for lease in leases(driver) {
+            while driver.fetch_one(true) {}
+            if lease.id == id {
+                assert!(lease.body.as_ref().is_none_or(|body| body.payload[0] == byte));
+                return;
+            }
+            succeed(driver, &lease);
+        }
+    }
+    panic!("the job never ran");
+}
+
 /// I3: the answer to a question about a job that is gone is not given to the next one with its id.
 #[test]
 fn a_late_answer_of_the_disk_is_nobody_s() {
     let mut driver = driver(2);
     fill(&mut driver, "mail", 0..8);
-    let first = leases(&mut driver);
-    succeed(&mut driver, &first[0]);
-    let second = leases(&mut driver);
-    let (no, ids) = driver.fetches.pop_front().expect("something is asked for");
-    let old = ids.iter().map(|id| (*id, driver.journal.job(*id).map(|job| job.body.clone()))).collect();
+    let Asked { second, no, ids, old } = ask(&mut driver);
     let gone = ids[0];
     steer(&mut driver, gone, Verb::Cancel);
     driver.settle();
@@ -172,17 +200,7 @@ fn a_late_answer_of_the_disk_is_nobody_s() {
     driver.settle();
     assert!(paged_out(&driver).contains(&gone), "its body is another");
     succeed(&mut driver, &second[0]);
-    for _ in 0..7 {
-        for lease in leases(&mut driver) {
-            while driver.fetch_one(true) {}
-            if lease.id == gone {
-                assert!(lease.body.as_ref().is_none_or(|body| body.payload[0] == 99));
-                return;
-            }
-            succeed(&mut driver, &lease);
-        }
-    }
-    panic!("the new job never ran");
+    runs_with(&mut driver, gone, 99);
 }
 
 #[test]
@@ -281,28 +299,14 @@ fn an_edit_of_a_job_on_disk_needs_its_labels_and_takes_no_other_s() {
 fn an_answer_of_the_disk_from_before_an_edit_is_nobody_s() {
     let mut driver = driver(2);
     fill(&mut driver, "mail", 0..8);
-    let first = leases(&mut driver);
-    succeed(&mut driver, &first[0]);
-    let second = leases(&mut driver);
-    let (no, ids) = driver.fetches.pop_front().expect("something is asked for");
-    let old = ids.iter().map(|id| (*id, driver.journal.job(*id).map(|job| job.body.clone()))).collect();
+    let Asked { second, no, ids, old } = ask(&mut driver);
     let edited = ids[0];
     let known = read(&driver, edited);
     assert!(edit(&mut driver, edited, 99, known).is_ok());
     driver.handle(Command::Fetched { no, bodies: old });
     driver.settle();
     succeed(&mut driver, &second[0]);
-    for _ in 0..7 {
-        for lease in leases(&mut driver) {
-            while driver.fetch_one(true) {}
-            if lease.id == edited {
-                assert!(lease.body.as_ref().is_none_or(|body| body.payload[0] == 99));
-                return;
-            }
-            succeed(&mut driver, &lease);
-        }
-    }
-    panic!("the edited job never ran");
+    runs_with(&mut driver, edited, 99);
 }
 
 /// I2: what is to be read is written by then.

@@ -18,13 +18,14 @@ use windlass_scheduler::state::State;
 use windlass_scheduler::time::Timestamp;
 use windlass_scheduler::verb::{Read, Verb};
 
+use super::steer::check;
 use super::walk::{Desk, Met, Walk};
 use crate::engine::Engine;
 use crate::error::ControlError;
 use crate::filter::{Filter, Place};
 use crate::job::new_job_id;
 use crate::messages::{Question, SupervisorMsg};
-use crate::range::{self, check_when};
+use crate::range;
 use crate::status::time;
 
 /// A step is a tenth of a second's jobs, so that a rate is kept smoothly.
@@ -106,9 +107,7 @@ impl OrderDraft {
         let filter = meant(&self.verb, self.filter);
         filter.check()?;
         self.rate_per_s.map_or(Ok(()), |rate| range::RATE.check(u64::from(rate)))?;
-        if let Verb::Reschedule(when) = self.verb {
-            check_when(&range::JOB_DELAY, when)?;
-        }
+        check(&self.verb)?;
         let order = Order::new(self.id, self.verb, filter.core, self.rate_per_s);
         let engine = self.engine.clone();
         // In a task of its own: whoever placed it may leave, and what is stored is carried out.

@@ -15,7 +15,7 @@ use windlass_storage::Reader;
 
 use crate::config::ms;
 use crate::engine::{Engine, ended_record};
-use crate::error::ControlError;
+use crate::error::{ControlError, OutOfRange};
 use crate::job::{Job, at, encode};
 use crate::messages::Question;
 use crate::range::{self, check_when};
@@ -56,7 +56,7 @@ impl Engine {
     /// # Errors
     /// [`ControlError::Range`], or [`ControlError::Refused`] with `Forbidden` (it runs or has ended) or `Forgotten`.
     pub async fn reschedule_in(&self, id: JobId, delay: Duration) -> Result<State, ControlError> {
-        self.reschedule(id, When::After(ms(delay))).await
+        self.steer(id, Verb::Reschedule(When::After(ms(delay)))).await
     }
 
     /// Starts a waiting job at this time of the wall clock, up to the year 9999; a time that is past means now.
@@ -64,7 +64,7 @@ impl Engine {
     /// # Errors
     /// As [`reschedule_in`](Self::reschedule_in).
     pub async fn reschedule_at(&self, id: JobId, time: SystemTime) -> Result<State, ControlError> {
-        self.reschedule(id, at(time)).await
+        self.steer(id, Verb::Reschedule(at(time))).await
     }
 
     /// Moves a waiting job to the end of another queue; its delay and its priority stay. So a job is freed that is parked
@@ -147,16 +147,12 @@ impl Engine {
         }
     }
 
-    async fn reschedule(&self, id: JobId, when: When) -> Result<State, ControlError> {
-        check_when(&range::JOB_DELAY, when)?;
-        self.steer(id, Verb::Reschedule(when)).await
-    }
-
     async fn steer(&self, id: JobId, verb: Verb) -> Result<State, ControlError> {
         self.steer_with(id, verb, None).await
     }
 
     async fn steer_with(&self, id: JobId, verb: Verb, read: Read) -> Result<State, ControlError> {
+        check(&verb)?;
         Ok(steered(self.door().ask(Question::Steer { id, verb, read }).await?))
     }
 
@@ -188,6 +184,11 @@ impl Engine {
         };
         self.desk().read(queue, read).await
     }
+}
+
+/// Whether the numbers of a verb are in their ranges, for one job or for many.
+pub(super) fn check(verb: &Verb) -> Result<(), OutOfRange> {
+    if let Verb::Reschedule(when) = verb { check_when(&range::JOB_DELAY, *when) } else { Ok(()) }
 }
 
 fn steered(answer: Answer) -> State {

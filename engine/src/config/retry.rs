@@ -115,13 +115,13 @@ pub enum RetryDecision {
     Never,
 }
 
-/// The first delay and the cap over it, where there is one.
-pub(super) const fn first_and_cap(policy: &CorePolicy) -> Option<(u64, u64)> {
+/// The first delay and the cap, where the cap would never let it happen.
+pub(super) const fn first_over_cap(policy: &CorePolicy) -> Option<(u64, u64)> {
     match policy.backoff {
-        Backoff::Exponential { first_ms, cap_ms } | Backoff::Linear { first_ms, cap_ms, .. } => {
+        Backoff::Exponential { first_ms, cap_ms } | Backoff::Linear { first_ms, cap_ms, .. } if first_ms > cap_ms => {
             Some((first_ms, cap_ms))
         }
-        Backoff::Fixed { .. } | Backoff::List { .. } => None,
+        _ => None,
     }
 }
 
@@ -139,11 +139,6 @@ fn values(policy: &CorePolicy) -> Vec<(Range, u64)> {
     };
     values.extend(delays.iter().map(|delay| (DELAY, *delay)));
     values
-}
-
-/// The first delay and the cap, where the cap would never let it happen.
-fn first_over_cap(policy: &CorePolicy) -> Option<(u64, u64)> {
-    first_and_cap(policy).filter(|(first_ms, cap_ms)| first_ms > cap_ms)
 }
 
 /// Whether a policy of this queue or kind can be.

@@ -89,6 +89,16 @@ impl EngineConfig {
         self.queues.iter().map(QueueConfig::name)
     }
 
+    /// What it says, or the default.
+    pub(crate) fn disk_free_bytes_min(&self) -> u64 {
+        self.wide.disk_free_bytes_min.unwrap_or(DISK_FREE_BYTES_MIN)
+    }
+
+    /// What it says, or the default.
+    pub(crate) fn memory_bytes_max(&self) -> u64 {
+        self.wide.memory_bytes_max.unwrap_or(MEMORY_BYTES_MAX)
+    }
+
     pub(crate) fn place(&self, path: &str) -> ConfigPlace {
         self.places.get(path).cloned().unwrap_or(ConfigPlace::Code)
     }
@@ -189,9 +199,9 @@ impl Plan {
         }
         effective.extend(kinds.into_values());
         config.kinds = effective;
-        let free = config.wide.disk_free_bytes_min.unwrap_or(DISK_FREE_BYTES_MIN);
+        let free = config.disk_free_bytes_min();
         in_range("engine setting", "disk_free_bytes_min", &[(DISK_FREE, free)])?;
-        let memory = config.wide.memory_bytes_max.unwrap_or(MEMORY_BYTES_MAX);
+        let memory = config.memory_bytes_max();
         in_range("engine setting", "memory_bytes_max", &[(MEMORY, memory)])?;
         config.wide = Wide {
             disk_free_bytes_min: Some(free),
@@ -200,16 +210,6 @@ impl Plan {
             single_runtime: Some(config.wide.single_runtime.unwrap_or_default()),
         };
         Ok(Self { config, handled })
-    }
-
-    /// See [`Wide`].
-    pub(crate) fn disk_free_bytes_min(&self) -> u64 {
-        self.config.wide.disk_free_bytes_min.unwrap_or(DISK_FREE_BYTES_MIN)
-    }
-
-    /// See [`Wide`].
-    pub(crate) fn memory_bytes_max(&self) -> u64 {
-        self.config.wide.memory_bytes_max.unwrap_or(MEMORY_BYTES_MAX)
     }
 
     /// The queues that jobs of the kinds go to.

@@ -11,7 +11,7 @@ use super::document::Document;
 use super::error::{ConfigFileError, ConfigProblem};
 use super::fields::{Field, Fields, Read};
 use super::words;
-use crate::config::retry::first_and_cap;
+use crate::config::retry::first_over_cap;
 use crate::config::whole::Wide;
 use crate::config::{EngineConfig, KindConfig, QueueConfig, Retention, RetryPolicy};
 use crate::range::{self, KeepRanges, Unit};
@@ -211,13 +211,13 @@ fn retry(field: Field<'_>) -> Read<RetryPolicy> {
     if let Some(percent) = fields.number("jitter_percent", &range::JITTER)? {
         policy = policy.jitter_percent(percent);
     }
-    match first_and_cap(policy.core()) {
-        Some((first_ms, cap_ms)) if first_ms > cap_ms => {
+    match first_over_cap(policy.core()) {
+        Some((first_ms, cap_ms)) => {
             let unsaid = if cap.is_none() { " (the default)" } else { "" };
             let (first, cap) = (words::say(Unit::Ms, first_ms), words::say(Unit::Ms, cap_ms) + unsaid);
             Err(fields.of.wrong(ConfigProblem::FirstOverCap { first, cap }))
         }
-        _ => Ok(policy),
+        None => Ok(policy),
     }
 }
 
