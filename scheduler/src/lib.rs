@@ -48,6 +48,7 @@ pub mod command;
 pub mod effect;
 mod event;
 pub mod filter;
+pub mod history;
 pub mod job;
 pub mod lease;
 pub mod order;

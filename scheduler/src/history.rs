@@ -1,0 +1,298 @@
+//! What happened, told from outside, and the laws that it has to keep.
+//!
+//! Owns the words of a history (every call and its answer, every start and end of a handler, deaths of the process, and what
+//! the store holds) and one [`Checker`] that judges it, whoever tells it: the model, the simulation, killed processes, images
+//! of a power cut, and a user's own tests. It knows nothing of how the engine decides, so that it cannot repeat its mistakes;
+//! and it never guesses: a call without an answer may have been carried out or not, until the store is seen.
+//!
+//! Times are milliseconds of one clock that never goes back. Who has no clock says 0 throughout, and no law of time applies.
+
+use alloc::vec::Vec;
+
+use crate::change::Counters;
+use crate::job::{JobId, Name, Priority};
+use crate::settings::Level;
+use crate::state::{EndState, State};
+
+mod attempts;
+mod calls;
+mod checker;
+mod dump;
+mod law;
+mod line;
+mod story;
+
+pub use checker::{Checker, Seen};
+pub use law::{Law, Violation};
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When.
+    pub at_ms: u64,
+    /// What.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// From here on a queue is to be judged so. Said before the first job of the queue, and again where it changes.
+    Queue(Rules),
+    /// A call was made. Its number is used once.
+    Called {
+        /// Which call.
+        call: u64,
+        /// For what.
+        what: Call,
+    },
+    /// It was answered. A call that dies with its process is not.
+    Answered {
+        /// Which call.
+        call: u64,
+        /// How.
+        answer: Answer,
+    },
+    /// A handler was given a job.
+    Started {
+        /// Which.
+        id: JobId,
+        /// The attempt's number, from 1.
+        attempt: u32,
+        /// A hash of the bytes that it was given.
+        payload: u64,
+    },
+    /// The code of an attempt ended.
+    Ended {
+        /// Of which job.
+        id: JobId,
+        /// Of which attempt.
+        attempt: u32,
+        /// How.
+        how: Finish,
+    },
+    /// The journal took a batch.
+    Committed(Commit),
+    /// Everything up to here is synced.
+    Synced(Commit),
+    /// A call of the journal failed, or nobody knows how it went.
+    StoreBroke,
+    /// The journal was opened, at first or again.
+    StoreOpened {
+        /// The term that begins.
+        term: u64,
+        /// The last commit that was found in it; nothing in a new one.
+        recovered: Option<Commit>,
+    },
+    /// A process begins.
+    Began,
+    /// The process died where it stood; what was written is there.
+    Killed,
+    /// The power failed: the process died, and what was not synced may be gone.
+    PowerLost,
+    /// What the engine's memory counts, with nothing under way.
+    Counted(Vec<Count>),
+    /// What the store holds, with no process at it.
+    Dump(Dump),
+    /// Memory that the engine says it holds, and what it was allowed.
+    Memory {
+        /// Bytes held.
+        used_bytes: u64,
+        /// Bytes allowed.
+        bytes_max: u64,
+    },
+    /// Faults are off and all time that was needed has passed: whatever can end has ended.
+    Drained,
+}
+
+/// How a queue is to be judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Its name.
+    pub queue: Name,
+    /// What an Ok of it means.
+    pub level: Level,
+    /// Attempts that may run at once.
+    pub slots: u32,
+    /// Failures after which a job is dead.
+    pub failures_max: u32,
+    /// No retry comes earlier than so long after its failure, in milliseconds.
+    pub retry_ms_min: u64,
+    /// So long after its start an attempt has ended at the latest, in milliseconds, grace and all.
+    pub attempt_ms_max: Option<u64>,
+    /// What was accepted longer ago than this survives a loss of power at any level, in milliseconds.
+    pub window_ms_max: Option<u64>,
+    /// Of each way to end, by [`EndState::index`], whether all jobs that ended so are there for ever.
+    pub keeps: [bool; 4],
+    /// Whether the most urgent and then the oldest job goes first: not where kinds have slots of their own.
+    pub is_in_order: bool,
+}
+
+/// A call of the program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// All of these are accepted, or none.
+    Enqueue(Vec<Intent>),
+    /// A running attempt adds these to its success.
+    FollowUps {
+        /// Whose success.
+        parent: JobId,
+        /// In which attempt: with any other that succeeds, they are not there.
+        attempt: u32,
+        /// What.
+        jobs: Vec<Intent>,
+    },
+    /// Calls a job off.
+    Cancel(JobId),
+    /// Brings an ended job back.
+    Requeue(JobId),
+    /// Forgets an ended job.
+    Discard(JobId),
+    /// Anything else that an operator does to a job: where it is, when it is due, what it carries.
+    Steer(JobId),
+    /// This queue hands out nothing.
+    Pause(Name),
+    /// It does again.
+    Resume(Name),
+    /// Until a job has ended.
+    Wait(JobId),
+    /// In which state a job is.
+    Look(JobId),
+    /// Something that only the holder of a live lease may do: extend it, leave a checkpoint, tell the end.
+    UseLease {
+        /// Of which job.
+        id: JobId,
+        /// By which attempt.
+        attempt: u32,
+    },
+    /// Opens the engine.
+    Open {
+        /// So long it may take, in milliseconds.
+        within_ms: u64,
+    },
+    /// Stops the engine.
+    Shutdown {
+        /// So long it may take, in milliseconds.
+        within_ms: u64,
+    },
+}
+
+/// A job that somebody wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// Its id.
+    pub id: JobId,
+    /// Where to.
+    pub queue: Name,
+    /// How urgent.
+    pub priority: Priority,
+    /// Not started before.
+    pub due_ms: u64,
+    /// Not started from then on.
+    pub expires_ms: Option<u64>,
+    /// Its own bound on failures.
+    pub failures_max: Option<u32>,
+    /// A hash of its bytes.
+    pub payload: u64,
+}
+
+/// How a call was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Carried out, to the level of its queue.
+    Ok,
+    /// Not carried out.
+    Refused,
+    /// Nobody knows.
+    Unknown,
+    /// The job is in this state.
+    Is(State),
+    /// There is no such job, or none any more.
+    Gone,
+}
+
+/// How the code of an attempt ended, as the code itself sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// It succeeded.
+    Ok,
+    /// It failed, and wants to be tried again: after so many milliseconds, or as the policy says.
+    Failed {
+        /// Its own wish.
+        after_ms: Option<u64>,
+    },
+    /// It failed for good.
+    Permanent,
+    /// It wants to run again after so many milliseconds, and that is no failure.
+    Snoozed {
+        /// When.
+        after_ms: u64,
+    },
+    /// It called its job off.
+    CalledOff,
+    /// It gave its job back: the engine stops, or has lost what ran it.
+    Released,
+    /// It was dropped, by whomever; whether that is a failure is not for the code to say.
+    Dropped,
+}
+
+/// A commit's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Commit {
+    /// The term.
+    pub term: u64,
+    /// The number in it.
+    pub n: u64,
+}
+
+/// What memory counts of a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// The queue.
+    pub queue: Name,
+    /// Jobs that have not ended.
+    pub live: u64,
+    /// Jobs that are retained, by [`EndState::index`].
+    pub ended: [u64; 4],
+}
+
+/// All that a store holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dump {
+    /// The jobs, in any order.
+    pub jobs: Vec<Kept>,
+    /// The counters of every queue.
+    pub counters: Vec<Counters>,
+    /// Records that could not be read, and were set aside.
+    pub quarantined: u64,
+}
+
+/// A job as the store has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Which.
+    pub id: JobId,
+    /// Where.
+    pub queue: Name,
+    /// How it ended; `None`: it is live.
+    pub ended: Option<EndState>,
+    /// The last attempt that ended.
+    pub attempts_ended: u32,
+    /// An attempt that was handed out and has not ended.
+    pub open: Option<u32>,
+    /// Failures that count.
+    pub failures: u32,
+    /// Whether it is dead of something that no handler of its kind was asked for: bytes that it cannot read, a process that
+    /// it killed.
+    pub is_condemned: bool,
+    /// A hash of its bytes; `None`: not read.
+    pub payload: Option<u64>,
+}
+
+impl Kept {
+    /// The last attempt that was handed out.
+    #[must_use]
+    pub fn claimed(&self) -> u32 {
+        self.open.map_or(self.attempts_ended, |open| open.max(self.attempts_ended))
+    }
+}

@@ -1,0 +1,170 @@
+//! What is known of one job.
+
+use alloc::collections::BTreeSet;
+
+use super::line::Life;
+use super::{Finish, Intent, Rules};
+use crate::job::{JobId, Name};
+use crate::settings::Level;
+use crate::state::{EndState, State};
+
+/// How it stands with a job's acceptance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Promise {
+    /// Asked for, not answered: it may be there or not.
+    Open,
+    /// Accepted, and not yet seen in the store.
+    Accepted,
+    /// It was in the store, or ran: it exists, whatever was answered.
+    Seen,
+    /// It is rightly gone, and whether it was ever there nobody knows.
+    Over,
+    /// Refused, or found missing where it may be: it must not turn up.
+    Never,
+}
+
+/// The last end that an attempt's code told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LastEnd {
+    pub(super) attempt: u32,
+    pub(super) how: Finish,
+    pub(super) at_ms: u64,
+    /// The engine was stopping: a failure may have been taken for a release.
+    pub(super) while_stopping: bool,
+}
+
+/// An end that somebody was told, or that was found in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) end: EndState,
+    /// A loss of power does not take it.
+    pub(super) is_durable: bool,
+}
+
+/// What is known of one job.
+#[derive(Clone, Debug)]
+pub(super) struct Story {
+    pub(super) intent: Intent,
+    pub(super) queue: Name,
+    pub(super) promise: Promise,
+    /// Of all events, the one of the call and the one of its Ok.
+    pub(super) called_no: u64,
+    pub(super) accepted_no: Option<u64>,
+    pub(super) accepted_ms: u64,
+    /// The call that it came with.
+    pub(super) group: u64,
+    /// Whose success it belongs to, and in which attempt.
+    pub(super) parent: Option<(JobId, u32)>,
+    /// The greatest attempt that is known to have been handed out.
+    pub(super) known: u32,
+    pub(super) running: Option<(u32, u64)>,
+    /// The attempt that ran when its process died, and the how-manieth process that was.
+    pub(super) lost: Option<(u32, u64)>,
+    pub(super) last_end: Option<LastEnd>,
+    pub(super) failed: BTreeSet<u32>,
+    /// Attempts that may count as failures.
+    pub(super) perhaps_failed: BTreeSet<u32>,
+    pub(super) end: Option<Known>,
+    /// Not to be started before.
+    pub(super) due_ms: u64,
+    pub(super) cancel_asked: bool,
+    /// When a cancel was answered with Ok, and whether an attempt ran then.
+    pub(super) cancelled: Option<(u64, bool)>,
+    pub(super) discard_asked: bool,
+    /// An operator moved it: where it is and when it runs is no longer judged.
+    pub(super) is_steered: bool,
+    /// Started attempts of others that went before it, though it was first.
+    pub(super) passed_over: u32,
+    /// Deaths of the process, and losses of power, that its numbers have taken into account.
+    pub(super) deaths: u64,
+    pub(super) power_losses: u64,
+    pub(super) life: Life,
+}
+
+impl Story {
+    pub(super) fn new(intent: Intent, parent: Option<(JobId, u32)>, call: u64, called_no: u64) -> Self {
+        Self {
+            queue: intent.queue.clone(),
+            due_ms: intent.due_ms,
+            intent,
+            promise: Promise::Open,
+            called_no,
+            accepted_no: None,
+            accepted_ms: 0,
+            group: call,
+            parent,
+            known: 0,
+            running: None,
+            lost: None,
+            last_end: None,
+            failed: BTreeSet::new(),
+            perhaps_failed: BTreeSet::new(),
+            end: None,
+            cancel_asked: false,
+            cancelled: None,
+            discard_asked: false,
+            is_steered: false,
+            passed_over: 0,
+            deaths: 0,
+            power_losses: 0,
+            life: Life::default(),
+        }
+    }
+
+    /// Whether it certainly exists, or existed.
+    pub(super) fn exists(&self) -> bool {
+        matches!(self.promise, Promise::Accepted | Promise::Seen)
+    }
+
+    pub(super) fn failures_max(&self, rules: Option<&Rules>) -> u32 {
+        self.intent.failures_max.or(rules.map(|rules| rules.failures_max)).unwrap_or(u32::MAX)
+    }
+
+    /// The ways to end that would explain why it is not in the store.
+    pub(super) fn may_have_ended(&self, end: EndState, rules: Option<&Rules>) -> bool {
+        let last = self.last_end.map(|last| last.how);
+        match end {
+            EndState::Done => last == Some(Finish::Ok),
+            EndState::Dead => {
+                last == Some(Finish::Permanent)
+                    || self.failed.len() + self.perhaps_failed.len() >= self.failures_max(rules) as usize
+            }
+            EndState::Cancelled => self.cancel_asked || last == Some(Finish::CalledOff),
+            EndState::Expired => self.intent.expires_ms.is_some(),
+        }
+    }
+
+    /// Whether it may lawfully be missing in the store, though it was accepted.
+    pub(super) fn may_be_gone(&self, rules: Option<&Rules>) -> bool {
+        let is_kept = |end: EndState| rules.is_some_and(|rules| rules.keeps[end.index()]);
+        self.discard_asked
+            || EndState::ALL.into_iter().any(|end| {
+                let is_so = self.end.map_or_else(|| self.may_have_ended(end, rules), |known| known.end == end);
+                is_so && !is_kept(end)
+            })
+    }
+
+    /// Whether this state contradicts an end that is known.
+    pub(super) fn contradicts(&self, state: State) -> bool {
+        !self.is_steered && self.end.is_some_and(|known| State::from(known.end) != state)
+    }
+
+    /// Whether it was first in line from its acceptance on: it never ran, had nothing to wait for, and nobody touched it.
+    pub(super) fn is_plain(&self) -> bool {
+        self.known == 0
+            && self.intent.due_ms == 0
+            && self.intent.expires_ms.is_none()
+            && !self.cancel_asked
+            && !self.is_steered
+            && self.end.is_none()
+    }
+}
+
+/// What a queue's Ok is worth when the process or the power is gone.
+pub(super) fn survives(level: Level, power_lost: bool) -> bool {
+    match level {
+        Level::Memory => false,
+        Level::Process => !power_lost,
+        Level::Durable => true,
+    }
+}
