@@ -59,7 +59,7 @@ pub enum What {
         id: JobId,
         /// The attempt's number, from 1.
         attempt: u32,
-        /// A hash of the bytes that it was given.
+        /// The [`fingerprint`] of the bytes that it was given.
         payload: u64,
     },
     /// The code of an attempt ended.
@@ -148,8 +148,17 @@ pub enum Call {
     Requeue(JobId),
     /// Forgets an ended job.
     Discard(JobId),
-    /// Anything else that an operator does to a job: where it is, when it is due, what it carries.
+    /// Gives a job other bytes.
+    Edit {
+        /// Which.
+        id: JobId,
+        /// Their [`fingerprint`].
+        payload: u64,
+    },
+    /// Anything else that an operator does to a job: where it is, when it is due, how urgent it is.
     Steer(JobId),
+    /// A verb on all jobs that a filter means: any of them may be steered, called off or forgotten from now on.
+    Order,
     /// This queue hands out nothing.
     Pause(Name),
     /// It does again.
@@ -192,7 +201,7 @@ pub struct Intent {
     pub expires_ms: Option<u64>,
     /// Its own bound on failures.
     pub failures_max: Option<u32>,
-    /// A hash of its bytes.
+    /// The [`fingerprint`] of its bytes.
     pub payload: u64,
 }
 
@@ -285,7 +294,7 @@ pub struct Kept {
     /// Whether it is dead of something that no handler of its kind was asked for: bytes that it cannot read, a process that
     /// it killed.
     pub is_condemned: bool,
-    /// A hash of its bytes; `None`: not read.
+    /// The [`fingerprint`] of its bytes; `None`: not read.
     pub payload: Option<u64>,
 }
 
@@ -295,4 +304,10 @@ impl Kept {
     pub fn claimed(&self) -> u32 {
         self.open.map_or(self.attempts_ended, |open| open.max(self.attempts_ended))
     }
+}
+
+/// A hash that tells bytes apart that were mixed up (FNV-1a, 64 bits): no protection against malice.
+#[must_use]
+pub fn fingerprint(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3))
 }

@@ -21,7 +21,7 @@ impl Checker {
         if matches!(story.promise, Promise::Never | Promise::Over) {
             self.broken(Law::NothingInvented, Some(id), format!("{id} runs; it was refused, or had not been stored"));
         }
-        if story.intent.payload != payload {
+        if !story.has_payload(payload) {
             self.broken(Law::SamePayload, Some(id), format!("{id} was given other bytes than were handed in"));
         }
         if let Some((other, _)) = story.running {
@@ -177,9 +177,10 @@ impl Checker {
         };
         self.running.remove(&id);
         let Some(story) = self.stories.get(&id) else { return };
-        let rules = self.rules(&story.queue).cloned();
+        let (rules, has_used_lease) = (self.rules(&story.queue).cloned(), story.has_used_lease);
         let took_ms = now_ms.saturating_sub(since_ms);
-        if let Some(max_ms) = rules.as_ref().and_then(|rules| rules.attempt_ms_max).filter(|max_ms| took_ms > *max_ms) {
+        let max_ms = rules.as_ref().and_then(|rules| rules.attempt_ms_max).filter(|_| !has_used_lease);
+        if let Some(max_ms) = max_ms.filter(|max_ms| took_ms > *max_ms) {
             self.broken(Law::TimeoutKept, Some(id), format!("attempt {attempt} took {took_ms} ms of {max_ms}"));
         }
         let due_ms = match how {

@@ -18,7 +18,9 @@ impl Call {
             Self::Cancel(_) => "cancel",
             Self::Requeue(_) => "requeue",
             Self::Discard(_) => "discard",
+            Self::Edit { .. } => "edit",
             Self::Steer(_) => "steer",
+            Self::Order => "order",
             Self::Pause(_) => "pause",
             Self::Resume(_) => "resume",
             Self::Wait(_) => "wait",
@@ -38,8 +40,9 @@ impl Call {
             | Self::Steer(id)
             | Self::Wait(id)
             | Self::Look(id)
+            | Self::Edit { id, .. }
             | Self::UseLease { id, .. } => Vec::from([*id]),
-            Self::Pause(_) | Self::Resume(_) | Self::Open { .. } | Self::Shutdown { .. } => Vec::new(),
+            Self::Order | Self::Pause(_) | Self::Resume(_) | Self::Open { .. } | Self::Shutdown { .. } => Vec::new(),
         }
     }
 }
@@ -64,6 +67,13 @@ impl Checker {
                 story.is_steered = true;
                 story.due_ms = 0;
             }),
+            Call::Edit { id, payload } => self.with(*id, |story| story.edits.push(*payload)),
+            Call::Order => {
+                for story in self.stories.values_mut() {
+                    (story.is_steered, story.cancel_asked, story.discard_asked) = (true, true, true);
+                    (story.end, story.cancelled, story.due_ms) = (None, None, 0);
+                }
+            }
             Call::Resume(queue) => {
                 if let Some(queue) = self.queues.get_mut(queue) {
                     queue.paused_ms = None;
@@ -126,6 +136,8 @@ impl Checker {
                 let found = format!("attempt {attempt} acted after it had ended");
                 self.broken(Law::LeaseOnly, Some(*id), found);
             }
+            // Its time is no longer the queue's.
+            Call::UseLease { id, .. } if is_ok => self.with(*id, |story| story.has_used_lease = true),
             Call::Open { within_ms } => self.in_time(Law::OpensInTime, called_ms, *within_ms),
             Call::Shutdown { within_ms } => self.in_time(Law::ShutdownInTime, called_ms, *within_ms),
             _ => {}
@@ -146,7 +158,7 @@ impl Checker {
         }
         let asks_for_the_store = match what {
             Call::Enqueue(jobs) => jobs.iter().any(|job| self.level(&job.queue) != Level::Memory),
-            Call::Cancel(id) | Call::Requeue(id) | Call::Discard(id) | Call::Steer(id) => {
+            Call::Cancel(id) | Call::Requeue(id) | Call::Discard(id) | Call::Steer(id) | Call::Edit { id, .. } => {
                 self.stories.get(id).is_some_and(|story| self.level(&story.queue) != Level::Memory)
             }
             Call::Pause(queue) | Call::Resume(queue) => self.level(queue) != Level::Memory,

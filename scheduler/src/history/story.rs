@@ -1,6 +1,7 @@
 //! What is known of one job.
 
 use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 
 use super::line::Life;
 use super::{Finish, Intent, Rules};
@@ -42,6 +43,8 @@ pub(super) struct Known {
 }
 
 /// What is known of one job.
+// Facts that are told one by one: no state machine has them.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Clone, Debug)]
 pub(super) struct Story {
     pub(super) intent: Intent,
@@ -71,6 +74,10 @@ pub(super) struct Story {
     /// When a cancel was answered with Ok, and whether an attempt ran then.
     pub(super) cancelled: Option<(u64, bool)>,
     pub(super) discard_asked: bool,
+    /// Other bytes that it was given since.
+    pub(super) edits: Vec<u64>,
+    /// Its attempt extended its time, or left a checkpoint.
+    pub(super) has_used_lease: bool,
     /// An operator moved it: where it is and when it runs is no longer judged.
     pub(super) is_steered: bool,
     /// Started attempts of others that went before it, though it was first.
@@ -103,6 +110,8 @@ impl Story {
             cancel_asked: false,
             cancelled: None,
             discard_asked: false,
+            edits: Vec::new(),
+            has_used_lease: false,
             is_steered: false,
             passed_over: 0,
             deaths: 0,
@@ -114,6 +123,11 @@ impl Story {
     /// Whether it certainly exists, or existed.
     pub(super) fn exists(&self) -> bool {
         matches!(self.promise, Promise::Accepted | Promise::Seen)
+    }
+
+    /// Whether these can be its bytes.
+    pub(super) fn has_payload(&self, payload: u64) -> bool {
+        self.intent.payload == payload || self.edits.contains(&payload)
     }
 
     pub(super) fn failures_max(&self, rules: Option<&Rules>) -> u32 {
