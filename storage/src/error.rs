@@ -79,11 +79,15 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The system does not let this process in.
-    #[error("no permission for journal {} ({doing}): give this user read and write access", path.display())]
+    #[error(
+        "no permission for journal {} ({doing}): give this user read and write access, and see that its disk is not mounted \
+         read-only",
+        path.display()
+    )]
     Permission {
         /// Where it is.
         path: PathBuf,
-        /// What was being done.
+        /// What was being done, and the system's words.
         doing: String,
     },
     /// The log ends before something that was synced: an older copy was put back, or bytes are gone.
@@ -306,7 +310,10 @@ impl OpenError {
     pub fn from_io(path: &Path, doing: &str, error: &io::Error) -> Self {
         let (path, doing, reason) = (path.to_owned(), doing.to_owned(), error.to_string());
         match error.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Permission { path, doing },
+            // Which of the two it was stands in the system's words alone.
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Self::Permission { path, doing: format!("{doing}: {reason}") }
+            }
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path, reason },
             io::ErrorKind::NotADirectory => Self::NotADirectory { path },
             _ => Self::Io { path, doing, reason },

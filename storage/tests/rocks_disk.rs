@@ -91,6 +91,7 @@ fn a_disk_that_may_only_be_read_is_told_and_stays_as_it_is() {
     disk.remount("ro");
     let refusal = journal.open().unwrap_err();
     assert!(matches!(refusal, OpenError::Permission { .. }), "{refusal}");
+    assert!(refusal.to_string().contains("Read-only file system"), "which of the two it is: {refusal}");
     let fresh = small(&disk.path().join("another")).open().unwrap_err();
     assert!(matches!(fresh, OpenError::Permission { .. }), "{fresh}");
     assert_eq!(support::files(&path), before);

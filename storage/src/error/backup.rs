@@ -115,7 +115,9 @@ impl BackupError {
     pub fn from_io(path: &Path, doing: &str, error: &io::Error) -> Self {
         let (path, doing, reason) = (path.to_owned(), doing.to_owned(), error.to_string());
         match error.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Permission { path, doing },
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Self::Permission { path, doing: format!("{doing}: {reason}") }
+            }
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path, reason },
             _ => Self::Io { path, doing, reason },
         }
