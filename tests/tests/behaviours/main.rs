@@ -15,6 +15,7 @@ mod config_together;
 mod dead_letters;
 mod delay;
 mod drain;
+mod every_step;
 mod evolution;
 mod find;
 mod follow_ups;
