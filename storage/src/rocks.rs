@@ -439,7 +439,11 @@ fn from_storage(path: &Path, error: StorageError) -> OpenError {
     let path = path.to_owned();
     match error {
         StorageError::DiskFull { reason, .. } => OpenError::DiskFull { path, reason },
-        StorageError::Io { doing, reason, .. } => OpenError::Io { path, doing, reason },
+        // A table that a compaction has just found damaged fails these writes, too.
+        StorageError::Io { doing, reason, .. } => match open_refusal(path, reason) {
+            OpenError::Io { path, reason, .. } => OpenError::Io { path, doing, reason },
+            refusal => refusal,
+        },
         error => OpenError::Io { path, doing: "beginning a term".to_owned(), reason: error.to_string() },
     }
 }
@@ -466,6 +470,18 @@ mod tests {
         assert_eq!(of("Corruption: Missing WAL with log number: 4."), "damaged");
         assert_eq!(of("IO error: No such file or directory: While open a file: data/db/9.sst"), "damaged");
         assert_eq!(of("IO error: While fdatasync: data/db/000004.log: Input/output error"), "io");
+    }
+
+    #[test]
+    fn what_fails_the_first_writes_of_an_opening_is_told_as_what_it_is() {
+        let of = |reason: &str| {
+            from_storage(Path::new("data"), storage_failure("data/db".into(), "x".into(), reason.into()))
+        };
+        assert!(matches!(of("Corruption: block checksum mismatch in data/db/000016.sst"), OpenError::Damaged { .. }));
+        assert!(matches!(of("IO error: No space left on device: While appending"), OpenError::DiskFull { .. }));
+        assert!(
+            matches!(of("IO error: While fdatasync: Input/output error"), OpenError::Io { doing, .. } if doing == "x")
+        );
     }
 
     #[test]

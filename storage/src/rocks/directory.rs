@@ -64,8 +64,7 @@ impl Directory {
             Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: path.to_owned() }),
             Err(TryLockError::Error(error)) => return Err(io("locking the file WINDLASS")(error)),
         }
-        let mut text = String::new();
-        marker.read_to_string(&mut text).map_err(io("reading the file WINDLASS"))?;
+        let text = text_of(&mut marker).map_err(io("reading the file WINDLASS"))?;
         let current = format!("{MARKER_WORDS}{FORMAT}\n");
         // A creation that was cut short left a part of the marker and nothing else.
         if others.is_empty() && text.len() < current.len() && current.starts_with(&text) {
@@ -119,10 +118,16 @@ pub(super) fn hold_to_read(path: &Path) -> Result<File, OpenError> {
         Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: path.to_owned() }),
         Err(TryLockError::Error(error)) => return Err(io("locking the file WINDLASS")(error)),
     }
-    let mut text = String::new();
-    marker.read_to_string(&mut text).map_err(io("reading the file WINDLASS"))?;
+    let text = text_of(&mut marker).map_err(io("reading the file WINDLASS"))?;
     check_format(path, &text)?;
     Ok(marker)
+}
+
+/// What the marker says. Bytes that are no text are damage, and not a file that cannot be read.
+fn text_of(marker: &mut File) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    marker.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Makes an entry of this directory survive the loss of power.
