@@ -23,7 +23,7 @@ use windlass_scheduler::settings::{Level, ShardSettings};
 use windlass_storage::{Reader, StorageError};
 
 use crate::error::{ControlError, EnqueueError};
-use crate::health::{Health, HealthState, Vitals};
+use crate::health::{Health, HealthState, HealthWarning, Vitals};
 use crate::hooks::Teller;
 use crate::live::LiveTable;
 use crate::messages::{Question, QueueMsg, ReplyTo, Ticket};
@@ -128,7 +128,10 @@ impl Door {
 
     pub(crate) fn health(&self) -> Health {
         let (state, since) = self.health.read().unwrap_or_else(PoisonError::into_inner).clone();
-        Health { state, since, warnings: self.vitals.warnings() }
+        let mut warnings = self.vitals.warnings();
+        let stuck = self.live.stuck();
+        warnings.extend(stuck.map(|(attempts, since)| HealthWarning::AttemptsStuck { attempts, since }));
+        Health { state, since, warnings }
     }
 
     pub(crate) fn set_health(&self, state: HealthState) {

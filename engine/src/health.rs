@@ -90,6 +90,13 @@ pub enum HealthWarning {
         /// Since when.
         since: SystemTime,
     },
+    /// Attempts were asked to end, their grace is over, and their code still runs: it blocks a thread, or a runtime's.
+    AttemptsStuck {
+        /// How many.
+        attempts: u64,
+        /// Since when the first of them.
+        since: SystemTime,
+    },
 }
 
 impl HealthWarning {
@@ -109,6 +116,11 @@ impl HealthWarning {
                 "look at the journal's disk: a failing device, a full write cache, or another process that writes a lot. \
                  Nothing is lost, enqueues wait"
             }
+            Self::AttemptsStuck { .. } => {
+                "find what their code waits for or computes: list the running jobs, whose `why` says that they are overdue. \
+                 Async code must not block its thread, blocking code has to look at `is_cancelled`. Each keeps its slot until \
+                 its code ends, or the process does"
+            }
         }
     }
 
@@ -116,9 +128,10 @@ impl HealthWarning {
     #[must_use]
     pub const fn since(&self) -> SystemTime {
         match self {
-            Self::DiskNearlyFull { since, .. } | Self::Quarantined { since, .. } | Self::JournalSlow { since, .. } => {
-                *since
-            }
+            Self::DiskNearlyFull { since, .. }
+            | Self::Quarantined { since, .. }
+            | Self::JournalSlow { since, .. }
+            | Self::AttemptsStuck { since, .. } => *since,
         }
     }
 }
@@ -133,6 +146,9 @@ impl fmt::Display for HealthWarning {
             Self::Quarantined { records, .. } => write!(f, "{records} unreadable records were moved to quarantine"),
             Self::JournalSlow { call, lasts, .. } => {
                 write!(f, "the journal is slow: a {call} has been under way for {} ms", lasts.as_millis())
+            }
+            Self::AttemptsStuck { attempts, .. } => {
+                write!(f, "{attempts} attempts were asked to end, and their code still runs")
             }
         }
     }

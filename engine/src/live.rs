@@ -6,6 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
@@ -38,8 +39,8 @@ pub(crate) struct Signals {
     /// Made when someone asks for it: most attempts end before anybody does.
     cancelled: OnceLock<CancellationToken>,
     reason: AtomicU8,
-    /// Its code is to be dropped, and was not yet where it can be.
-    abort_is_due: AtomicBool,
+    /// Since when its code is to be dropped, wherever that can be done.
+    abort_due_since: OnceLock<SystemTime>,
     progress: std::sync::Mutex<Option<Value>>,
 }
 
@@ -67,7 +68,7 @@ impl Signals {
     }
 
     pub(crate) fn abort_is_due(&self) -> bool {
-        self.abort_is_due.load(Ordering::SeqCst)
+        self.abort_due_since.get().is_some()
     }
 
     pub(crate) fn reason(&self) -> Option<StopReason> {
@@ -93,6 +94,8 @@ impl Signals {
 #[derive(Debug, Default)]
 pub(crate) struct LiveTable {
     attempts: DashMap<JobId, LiveAttempt, RandomState>,
+    /// Some attempt did not end when it was asked to: the table is worth a look.
+    has_aborted: AtomicBool,
     /// The term of the core of the day: what an earlier one handed out, and nobody has begun, is its to hand out again.
     term: AtomicU64,
 }
@@ -176,7 +179,8 @@ impl LiveTable {
 
     pub(crate) fn abort(&self, id: JobId, token: LeaseToken) {
         let Some(entry) = self.attempts.get(&id).filter(|entry| entry.token == token) else { return };
-        entry.signals.abort_is_due.store(true, Ordering::SeqCst);
+        entry.signals.abort_due_since.get_or_init(SystemTime::now);
+        self.has_aborted.store(true, Ordering::Relaxed);
         let abort = entry.abort.clone();
         // Dropping the code reports its end, which needs the entry.
         drop(entry);
@@ -203,6 +207,19 @@ impl LiveTable {
         let mut mine: Vec<_> = mine.map(|entry| (*entry.key(), entry.token)).collect();
         mine.sort_unstable_by_key(|(_, token)| *token);
         mine
+    }
+
+    /// How many attempts' code still runs though its grace is over, and since when the first of them.
+    pub(crate) fn stuck(&self) -> Option<(u64, SystemTime)> {
+        if !self.has_aborted.load(Ordering::Relaxed) {
+            return None;
+        }
+        let unended = self.attempts.iter().filter(|entry| entry.outcome.is_none());
+        let since = unended.filter_map(|entry| entry.signals.abort_due_since.get().copied());
+        since.fold(None, |stuck, since| {
+            let (attempts, first) = stuck.unwrap_or((0, since));
+            Some((attempts + 1, first.min(since)))
+        })
     }
 
     /// Attempts whose code still runs.

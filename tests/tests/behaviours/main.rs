@@ -22,6 +22,7 @@ mod follow_ups;
 mod gate;
 mod health;
 mod hooks;
+mod hostile;
 mod kinds;
 mod lease;
 mod lifecycle;
