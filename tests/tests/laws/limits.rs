@@ -23,7 +23,7 @@ fn offences(page: &str, tests: &BTreeSet<&str>) -> Vec<(usize, String)> {
 }
 
 /// The names of all functions in these texts.
-fn functions<'a>(texts: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
+pub(crate) fn functions<'a>(texts: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
     let name = |line: &'a str| {
         let (_, rest) = line.trim_start().split_once("fn ").filter(|(before, _)| !before.contains("//"))?;
         rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()

@@ -6,6 +6,7 @@
 
 mod comments;
 mod docs;
+mod faults;
 mod house;
 mod imports;
 mod invariants;
