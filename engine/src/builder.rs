@@ -27,6 +27,8 @@ use crate::job::Job;
 use crate::memory;
 use crate::messages::SupervisorMsg;
 use crate::middleware::Layers;
+#[cfg(feature = "testing")]
+use crate::testing::Settled;
 use crate::writer::{WriterCore, spawn_inline, spawn_thread};
 
 /// An engine to be. Everything is checked by [`start`](Self::start), and nothing happens before.
@@ -111,6 +113,14 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
     /// What [`start`](Self::start) would refuse.
     pub fn effective_config(&self) -> Result<EngineConfig, ConfigError> {
         Ok(self.plan()?.config)
+    }
+
+    /// What a test stands in with: the shared state, and what there is.
+    #[cfg(feature = "testing")]
+    pub(crate) fn settled(&self) -> Result<(Arc<A>, Settled), ConfigError> {
+        let plan = self.plan()?;
+        let (shard, kind_queues) = (shard_settings(&plan, Notices::default()), plan.kind_queues().collect());
+        Ok((self.app.clone(), Settled { shard, kind_queues }))
     }
 
     fn plan(&self) -> Result<Plan, ConfigError> {

@@ -19,7 +19,7 @@ use windlass_scheduler::job::{JobId, Name, NewJob};
 use windlass_scheduler::lease::LeaseToken;
 use windlass_scheduler::order::OrderId;
 use windlass_scheduler::refusal::Refusal;
-use windlass_scheduler::settings::{Level, ShardSettings};
+use windlass_scheduler::settings::{Level, QueueSettings, ShardSettings};
 use windlass_storage::{Reader, StorageError};
 
 use crate::error::{ControlError, EnqueueError};
@@ -27,6 +27,8 @@ use crate::health::{Health, HealthState, HealthWarning, Vitals};
 use crate::hooks::Teller;
 use crate::live::LiveTable;
 use crate::messages::{Question, QueueMsg, ReplyTo, Ticket};
+#[cfg(feature = "testing")]
+use crate::testing::{Settled, StandIn};
 
 /// Calls that may be in the ring at once: more gains nothing, each costs memory while it waits.
 const CALLS_MAX: usize = 4_096;
@@ -57,6 +59,16 @@ struct QueueLimits {
     result_bytes_max: usize,
 }
 
+impl QueueLimits {
+    const fn of(queue: &QueueSettings) -> Self {
+        Self {
+            level: queue.level,
+            payload_bytes_max: queue.payload_bytes_max,
+            result_bytes_max: queue.result_bytes_max,
+        }
+    }
+}
+
 pub(crate) struct Door {
     gate: watch::Sender<Gate>,
     health: RwLock<(HealthState, SystemTime)>,
@@ -69,6 +81,8 @@ pub(crate) struct Door {
     jobs_max: usize,
     bytes_max: usize,
     queues: BTreeMap<Name, QueueLimits>,
+    /// Of queues that nobody has configured: only where a test stands in for an engine.
+    other_queues: Option<QueueLimits>,
     kinds: Vec<Name>,
     /// Where a kind's jobs go instead of its own default.
     kind_queues: BTreeMap<Name, String>,
@@ -79,6 +93,9 @@ pub(crate) struct Door {
     /// Some order came on, or ended.
     pub(crate) orders_moved: watch::Sender<()>,
     pub(crate) hooks: Arc<Teller>,
+    /// Answers where there is no engine.
+    #[cfg(feature = "testing")]
+    stand_in: Option<Arc<StandIn>>,
 }
 
 impl Door {
@@ -88,11 +105,6 @@ impl Door {
         free_bytes_min: u64,
         hooks: Arc<Teller>,
     ) -> Self {
-        let limits = |queue: &windlass_scheduler::settings::QueueSettings| QueueLimits {
-            level: queue.level,
-            payload_bytes_max: queue.payload_bytes_max,
-            result_bytes_max: queue.result_bytes_max,
-        };
         Self {
             gate: watch::Sender::new(Gate::Recovering),
             health: RwLock::new((HealthState::Recovering("starting".to_owned()), SystemTime::now())),
@@ -104,7 +116,8 @@ impl Door {
             bytes: Arc::new(Semaphore::new(settings.bulk_bytes_max)),
             jobs_max: settings.bulk_jobs_max,
             bytes_max: settings.bulk_bytes_max,
-            queues: settings.queues.iter().map(|queue| (queue.name.clone(), limits(queue))).collect(),
+            queues: settings.queues.iter().map(|queue| (queue.name.clone(), QueueLimits::of(queue))).collect(),
+            other_queues: None,
             kinds: settings.kinds.iter().map(|kind| kind.name.clone()).collect(),
             kind_queues,
             unknown_kinds: settings.unknown_kinds,
@@ -112,7 +125,26 @@ impl Door {
             orders: DashSet::new(),
             orders_moved: watch::Sender::new(()),
             hooks,
+            #[cfg(feature = "testing")]
+            stand_in: None,
         }
+    }
+
+    /// A door with no engine behind it, by these settings; `None`: every queue is there and like this one, and every kind.
+    #[cfg(feature = "testing")]
+    pub(crate) fn without_engine(
+        settled: Option<Settled>,
+        other_queues: &QueueSettings,
+        stand_in: Arc<StandIn>,
+    ) -> Self {
+        let is_open = settled.is_none();
+        let Settled { mut shard, kind_queues } = settled.unwrap_or_default();
+        shard.unknown_kinds |= is_open;
+        let mut door = Self::new(&shard, kind_queues, 0, Arc::default());
+        door.other_queues = is_open.then(|| QueueLimits::of(other_queues));
+        door.set_readers(stand_in.clone(), stand_in.clone());
+        door.stand_in = Some(stand_in);
+        door
     }
 
     pub(crate) fn set_gate(&self, gate: Gate) {
@@ -164,7 +196,11 @@ impl Door {
     }
 
     pub(crate) fn result_bytes_max(&self, queue: &Name) -> usize {
-        self.queues.get(queue).map_or(0, |queue| queue.result_bytes_max)
+        self.limits(queue).map_or(0, |queue| queue.result_bytes_max)
+    }
+
+    fn limits(&self, queue: &Name) -> Option<&QueueLimits> {
+        self.queues.get(queue).or(self.other_queues.as_ref())
     }
 
     /// The queue that jobs of this kind go to unless told otherwise.
@@ -174,7 +210,7 @@ impl Door {
 
     /// Checks a follow-up as the core would, but for the depth, which it may overdraw.
     pub(crate) fn check_follow_up(&self, job: &NewJob) -> Result<(), EnqueueError> {
-        let Some(limits) = self.queues.get(&job.queue) else {
+        let Some(limits) = self.limits(&job.queue) else {
             return Err(Refusal::NoQueue { queue: job.queue.clone() }.into());
         };
         if !self.unknown_kinds && !self.kinds.contains(&job.kind) {
@@ -303,8 +339,13 @@ impl Door {
         request: Request,
         message: impl FnOnce(Request, ReplyTo) -> QueueMsg,
     ) -> Result<Answer, ControlError> {
-        let queue = self.queue().await.map_err(ControlError::Unavailable)?;
         let (reply, answer) = oneshot::channel();
+        #[cfg(feature = "testing")]
+        if let Some(stand_in) = &self.stand_in {
+            stand_in.receive(message(request, reply));
+            return Ok(answer.await.map_err(|_| ControlError::Interrupted)??);
+        }
+        let queue = self.queue().await.map_err(ControlError::Unavailable)?;
         let sent = queue.send_message(message(request, reply));
         sent.map_err(|_| ControlError::Interrupted)?;
         drop(queue);

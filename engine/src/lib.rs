@@ -98,6 +98,8 @@ mod range;
 mod signal;
 mod status;
 mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod writer;
 
 pub use admin::{List, OrderDraft, OrderStatus};

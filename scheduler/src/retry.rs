@@ -5,6 +5,7 @@
 
 use alloc::sync::Arc;
 
+use crate::attempt::{Outcome, Retry};
 use crate::job::JobId;
 
 /// How the delay grows from one failure to the next. All times in milliseconds.
@@ -60,22 +61,94 @@ impl Default for RetryPolicy {
     }
 }
 
+/// What the end of an attempt means for its job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It has succeeded.
+    Done,
+    /// It was called off.
+    Cancelled,
+    /// It has failed, and is not tried again.
+    Dead,
+    /// It has failed, and runs again after this many milliseconds.
+    Retried {
+        /// The delay.
+        delay_ms: u64,
+    },
+    /// It runs again after this many milliseconds, and that was no failure.
+    Snoozed {
+        /// The delay.
+        delay_ms: u64,
+    },
+    /// It goes back to its place in the line, and that was no failure.
+    GivenBack,
+}
+
 impl RetryPolicy {
+    /// What the end of an attempt means for its job, which had so many failures before. Where someone had cancelled the
+    /// job, only a success still counts: that is for whoever knows of it.
+    #[must_use]
+    pub fn verdict(&self, outcome: &Outcome, failures_before: u32, id: JobId) -> Verdict {
+        match outcome {
+            Outcome::Done { .. } => Verdict::Done,
+            Outcome::Failed { retry, .. } => {
+                let by_policy = self.delay_ms(failures_before.saturating_add(1), id);
+                match (retry, by_policy) {
+                    (Retry::Never, _) | (_, None) => Verdict::Dead,
+                    (Retry::ByPolicy, Some(delay_ms)) => Verdict::Retried { delay_ms },
+                    (Retry::After(delay_ms), Some(_)) => Verdict::Retried { delay_ms: *delay_ms },
+                }
+            }
+            Outcome::Snoozed { delay_ms } => Verdict::Snoozed { delay_ms: *delay_ms },
+            Outcome::Cancelled { .. } => Verdict::Cancelled,
+            Outcome::Released => Verdict::GivenBack,
+        }
+    }
+
     /// The delay in milliseconds after the failure with this number (from 1), or `None` where the job is dead.
     #[must_use]
     pub fn delay_ms(&self, failures: u32, id: JobId) -> Option<u64> {
         (failures < self.attempts_max).then(|| self.jittered(self.backoff.delay_ms(failures), failures, id))
     }
 
+    /// The shortest and the longest delay in milliseconds that any job gets after the failure with this number (from 1), or
+    /// `None` where the job is dead.
+    #[must_use]
+    pub fn delay_bounds_ms(&self, failures: u32) -> Option<(u64, u64)> {
+        (failures < self.attempts_max).then(|| {
+            let delay_ms = u128::from(self.backoff.delay_ms(failures));
+            let span = self.span(delay_ms);
+            let of = |ms: u128| u64::try_from(ms).unwrap_or(u64::MAX);
+            (of(delay_ms - span), of(delay_ms + span))
+        })
+    }
+
+    /// How far jitter moves a delay, up and down. In 128 bits, so that the longest delay neither overflows nor loses its
+    /// jitter.
+    fn span(&self, delay_ms: u128) -> u128 {
+        delay_ms * u128::from(self.jitter_percent.min(100)) / 100
+    }
+
     fn jittered(&self, delay_ms: u64, failures: u32, id: JobId) -> u64 {
-        // In 128 bits, so that the longest delay neither overflows nor loses its jitter.
-        let span = u128::from(delay_ms) * u128::from(self.jitter_percent.min(100)) / 100;
+        let span = self.span(u128::from(delay_ms));
         if span == 0 {
             return delay_ms;
         }
         let offset = u128::from(mix(id, failures)) % (2 * span + 1);
         u64::try_from(u128::from(delay_ms) - span + offset).unwrap_or(u64::MAX)
     }
+}
+
+/// Whether a job is what kills its process, if it is alone in being suspected: so many attempts in a row were lost, the
+/// last one included, and so many are too many.
+#[must_use]
+pub const fn is_killer(lost: u32, lost_max: u32) -> bool {
+    lost >= lost_max && is_suspect(lost.saturating_sub(1))
+}
+
+/// Whether a job that was lost so often in a row may be what kills the process.
+pub(crate) const fn is_suspect(lost: u32) -> bool {
+    lost >= 2
 }
 
 impl Backoff {
@@ -150,6 +223,22 @@ mod tests {
         assert!(delays.iter().all(|d| (900..=1_100).contains(d)), "{delays:?}");
         assert!(delays.iter().any(|d| d != &delays[0]), "all jobs got the same delay");
         assert_eq!(policy.delay_ms(1, ID), policy.delay_ms(1, ID));
+    }
+
+    #[test]
+    fn the_bounds_of_a_delay_are_met_and_never_left() {
+        for (delay_ms, percent) in [(0, 10), (5, 100), (9, 10), (37, 33), (u64::MAX, 100)] {
+            let policy = RetryPolicy { jitter_percent: percent, ..exact(Backoff::Fixed { delay_ms }) };
+            let (min, max) = policy.delay_bounds_ms(1).unwrap_or_default();
+            let delays: alloc::vec::Vec<_> =
+                (0..2_000).filter_map(|n| policy.delay_ms(1, JobId(Uuid::from_u128(n)))).collect();
+            assert!(delays.iter().all(|delay| (min..=max).contains(delay)), "{delay_ms} ms, {percent} %");
+            if delay_ms < 100 {
+                let met = (delays.iter().min().copied(), delays.iter().max().copied());
+                assert_eq!(met, (Some(min), Some(max)), "{delay_ms} ms, {percent} %");
+            }
+        }
+        assert_eq!(exact(Backoff::Fixed { delay_ms: 5 }).delay_bounds_ms(100), None);
     }
 
     #[test]

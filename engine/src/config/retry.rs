@@ -94,9 +94,14 @@ impl RetryPolicy {
         self.core.delay_ms(failures, id).map(Duration::from_millis)
     }
 
-    #[cfg(feature = "config-file")]
-    pub(super) const fn core(&self) -> &CorePolicy {
+    #[cfg(any(feature = "config-file", feature = "testing"))]
+    pub(crate) const fn core(&self) -> &CorePolicy {
         &self.core
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) const fn from_core(core: CorePolicy) -> Self {
+        Self { core }
     }
 
     pub(crate) fn into_core(self) -> CorePolicy {

@@ -22,7 +22,7 @@ use crate::command::{QueueNo, Request};
 use crate::job::{Body, JobId, Name, Priority};
 use crate::lease::LeaseToken;
 use crate::order::{Order, OrderId};
-use crate::retry::RetryPolicy;
+use crate::retry::{RetryPolicy, is_suspect};
 use crate::settings::{Level, QueueSettings, ShardSettings};
 use crate::state::State as JobState;
 use crate::time::{Mono, Timestamp};
@@ -358,11 +358,6 @@ impl State {
             cancel_requested: live.cancel_requested,
         }
     }
-}
-
-/// Whether a job that was lost so often in a row may be what kills the process.
-pub(crate) const fn is_suspect(lost: u32) -> bool {
-    lost >= 2
 }
 
 impl Live {

@@ -10,13 +10,14 @@ use super::super::state::State;
 use super::notice::tell;
 use super::submit::follow_ups;
 use super::{Decision, end_job};
-use crate::attempt::{Failure, FailureKind, Outcome, Output, Retry};
+use crate::attempt::{Failure, FailureKind, Outcome, Output};
 use crate::command::Request;
 use crate::effect::{Answer, NoticeOf};
 use crate::event::Event;
 use crate::job::{Body, JobId};
 use crate::lease::LeaseToken;
 use crate::refusal::Refusal;
+use crate::retry::Verdict;
 use crate::state::EndState;
 use crate::time::Now;
 
@@ -37,13 +38,14 @@ pub(crate) fn end(state: &State, token: LeaseToken, outcome: Outcome, body: Opti
         end_job(state, slot, EndState::Cancelled, now, Output::None, failure, &mut decision);
         return decision;
     }
+    let verdict = state.policy_of(live).verdict(&outcome, live.failures, live.id);
     match outcome {
         Outcome::Done { output, follow_ups: jobs } => {
             decision.events.push(Event::AttemptEnded { slot });
             end_job(state, slot, EndState::Done, now, output, None, &mut decision);
             follow_ups(state, jobs, now, &mut decision);
         }
-        Outcome::Failed { failure, retry } => failed(state, slot, failure, retry, body, now, &mut decision),
+        Outcome::Failed { failure, .. } => failed(state, slot, failure, verdict, body, now, &mut decision),
         Outcome::Snoozed { delay_ms: 0 } => {
             decision.events.push(Event::AttemptEnded { slot });
             decision.events.push(Event::Returned { slot, arrival: state.next_arrival, now });
@@ -69,17 +71,12 @@ fn failed(
     state: &State,
     slot: Slot,
     failure: Failure,
-    retry: Retry,
+    verdict: Verdict,
     body: Option<Arc<Body>>,
     now: Now,
     decision: &mut Decision,
 ) {
-    let live = &state.jobs[slot];
-    let by_policy = state.policy_of(live).delay_ms(live.failures + 1, live.id);
-    let delay_ms = match (retry, by_policy) {
-        (Retry::Never, _) | (_, None) => None,
-        (Retry::ByPolicy, Some(delay_ms)) | (Retry::After(delay_ms), Some(_)) => Some(delay_ms),
-    };
+    let delay_ms = if let Verdict::Retried { delay_ms } = verdict { Some(delay_ms) } else { None };
     let what = delay_ms.map_or(NoticeOf::Dead, |delay_ms| NoticeOf::Retry { delay_ms });
     tell(state, slot, what, &failure, true, body, decision);
     close(slot, Some(failure.clone()), now, true, decision);

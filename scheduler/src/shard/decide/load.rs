@@ -17,6 +17,7 @@ use crate::effect::{Effect, NoticeOf};
 use crate::event::Event;
 use crate::job::JobId;
 use crate::lease::{LeaseToken, StopReason};
+use crate::retry::is_killer;
 use crate::settings::Level;
 use crate::state::EndState;
 use crate::time::{Now, Timestamp};
@@ -105,7 +106,7 @@ fn lost(state: &State, adopted: &[Vec<Claim>; 2], now: Now, decision: &mut Decis
         let job = &state.jobs[*slot];
         if job.cancel_requested {
             end_job(state, *slot, EndState::Cancelled, now, Output::None, None, decision);
-        } else if job.lost + 1 >= state.settings.lost_max && job.is_suspect() && suspects == 1 {
+        } else if is_killer(job.lost + 1, state.settings.lost_max) && suspects == 1 {
             let message = format!("killed the process: {} attempts lost in a row, the last one alone", job.lost + 1);
             let failure = Failure::new(FailureKind::Lost, message);
             tell(state, *slot, NoticeOf::Dead, &failure, false, None, decision);

@@ -11,12 +11,13 @@ use super::super::outbox::Mark;
 use super::super::pages::{Pager, Rank, Reach, cost, rank};
 use super::super::ready::Line;
 use super::super::slab::Slot;
-use super::super::state::{Live, Queue, Spot, State, is_suspect};
+use super::super::state::{Live, Queue, Spot, State};
 use super::Decision;
 use crate::change::JobRecord;
 use crate::effect::Effect;
 use crate::event::Event;
 use crate::job::{Body, JobId};
+use crate::retry::is_suspect;
 use crate::settings::Level;
 
 /// Jobs ahead of a lane's front that are wanted in memory: for so many rounds of all slots, within these bounds.
