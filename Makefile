@@ -31,12 +31,14 @@ test: setup ## the whole test suite, then the three crates again without RocksDB
 	@$(RUN) cargo test $(LOCKED) --package windlass-scheduler
 	@$(RUN) cargo test $(LOCKED) --package windlass-storage --no-default-features
 	@$(RUN) cargo test $(LOCKED) --package windlass --no-default-features
+	@$(RUN) cargo test $(LOCKED) --package windlass --no-default-features --features testing
 
 check: setup ## formatting, lints and documentation, warnings as errors
 	@cargo fmt --all --check
 	@cargo fmt --manifest-path fuzz/Cargo.toml --check
 	@$(RUN) cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
 	@$(RUN) cargo clippy $(LOCKED) --package windlass-storage --package windlass --no-default-features --all-targets -- -D warnings
+	@$(RUN) cargo clippy $(LOCKED) --package windlass --no-default-features --features testing --all-targets -- -D warnings
 	@$(RUN) RUSTDOCFLAGS="-D warnings" cargo doc $(LOCKED) --workspace --no-deps
 	@$(RUN) RUSTDOCFLAGS="-D warnings" cargo doc $(LOCKED) --package windlass --no-default-features --no-deps
 

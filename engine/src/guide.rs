@@ -12,7 +12,7 @@
 //! | [`deploying`] | signals and drains, one directory with one owner, blocking handlers, two runtimes |
 //! | [`evolving`] | payloads, kinds and queues that change while jobs wait; rolling back |
 //! | [`operating`] | health, numbers, lists, verbs, a full disk, quarantine, log lines |
-//! | [`testing`] | handlers, retries and crashes on a paused clock |
+//! | [`testing`] | retries as properties, handlers by hand, what is enqueued, crashes; all on a paused clock |
 //! | [`limits`] | every limit, its default, and what is refused beyond it |
 
 #[doc = include_str!("../docs/around-attempts.md")]
@@ -31,7 +31,11 @@ pub mod limits {}
 pub mod operating {}
 #[doc = include_str!("../docs/retries.md")]
 pub mod retries {}
-#[doc = include_str!("../docs/testing.md")]
+#[cfg_attr(feature = "testing", doc = include_str!("../docs/testing.md"))]
+#[cfg_attr(
+    not(feature = "testing"),
+    doc = "How to test jobs: shown with the feature `testing`, whose examples it is about."
+)]
 pub mod testing {}
 #[doc = include_str!("../docs/workloads.md")]
 pub mod workloads {}

@@ -67,3 +67,9 @@ fn the_demo_kills_the_shop_twice_and_misses_nothing() {
 fn blocking_work_ends_when_asked() {
     assert_in_order(&output_of(env!("CARGO_BIN_EXE_blocking")), &["9592 primes below 100000", "running", "has ended"]);
 }
+
+#[test]
+fn a_webhook_is_delivered_and_another_one_waits() {
+    let printed = output_of(env!("CARGO_BIN_EXE_webhook_policy"));
+    assert_in_order(&printed, &["answered 200", "told again"]);
+}

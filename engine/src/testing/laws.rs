@@ -168,7 +168,8 @@ pub fn gives_up_within(retries: impl Into<Retries>, allowed: Duration) -> Law {
 }
 
 /// A job that was accepted when an outage began, and fails with an error or times out all the while, still has an attempt
-/// left when the outage is over, whatever its id.
+/// left when the outage is over, whatever its id. (Each attempt may fail at once: how long they
+/// [take](Retries::attempts_take) does not help.)
 ///
 /// # Errors
 /// [`Broken`], with the shortest life.
@@ -341,8 +342,8 @@ fn longest(retries: &Retries) -> Timeline {
 
 /// The shortest life that an outage can lead to.
 fn shortest(retries: &Retries) -> Timeline {
-    let ways = retries.ways_or(&OUTAGE);
-    Timeline::walk(retries, |before| {
+    let (ways, retries) = (retries.ways_or(&OUTAGE), retries.clone().attempts_take(Duration::ZERO));
+    Timeline::walk(&retries, |before| {
         let waits = |way: &&Play| retries.step(before, way).delays.map(|delays| delays.shortest);
         ways.iter().min_by_key(waits).cloned().unwrap_or(Play::Fail)
     })

@@ -155,3 +155,13 @@ async fn what_is_not_to_be_there_is_not_there_so_many_times() {
     let engine = engine().await;
     refute_enqueued!(engine, Mail, times = 2);
 }
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "more than 10000 jobs are live: ask the engine itself")]
+async fn an_assertion_looks_at_a_bounded_number_of_jobs() {
+    let engine = engine().await;
+    engine.enqueue_all((0..10_000).map(|_| Draft::new(&mail("ada")))).await.unwrap();
+    assert_enqueued!(engine, Mail, times = 10_000);
+    engine.enqueue(mail("bob")).await.unwrap();
+    assert_enqueued!(engine, Mail);
+}

@@ -89,6 +89,7 @@ fn the_longest_and_the_shortest_life_are_bounded_whatever_the_id() {
     // Four attempts of 30 s each.
     let slow = Retries::new(policy).attempts_take(SEC * 30);
     assert!(broken(laws::gives_up_within(&slow, MIN * 123)).contains("2h 4m 6s"));
+    assert!(laws::outlasts(&slow, MIN * 100).is_err(), "an attempt may fail at once");
     // With the kind's rule, time-outs are the longest way, and panics end it.
     let ruled = Retries::of::<NoPanics>(&RetryPolicy::fixed(SEC).attempts(4).jitter_percent(0));
     assert!(broken(laws::gives_up_within(&ruled, HOUR)).contains("may go on for 1h 30m"));
