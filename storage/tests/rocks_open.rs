@@ -136,6 +136,22 @@ fn a_mark_that_no_longer_can_be_written_leaves_the_journal_as_good_as_before() {
 }
 
 #[test]
+fn the_watermark_names_what_is_synced_and_not_what_is_only_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut journal = RocksJournal::at(directory.path());
+    let term = journal.open().unwrap().term;
+    let mark = || fs::read_to_string(directory.path().join("WATERMARK")).unwrap();
+    let begun = mark();
+    append_history(&mut journal, term, 1, 3);
+    journal.watermark().unwrap();
+    // The power may fail now: a mark ahead of the log would refuse a journal that has all that was promised.
+    assert_eq!(mark(), begun);
+    journal.sync().unwrap();
+    journal.watermark().unwrap();
+    assert_ne!(mark(), begun);
+}
+
+#[test]
 fn a_directory_that_others_may_not_write_is_no_permission_or_read_only() {
     // Whoever runs this may be allowed everything; the translation is what is to be seen.
     let path = std::path::Path::new("/data");

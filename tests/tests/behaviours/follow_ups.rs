@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use windlass::{
-    Draft, Durability, EnqueueError, MIN, MemoryJournal, QueueConfig, Refusal, RetryPolicy, SEC, new_job_id,
+    Context, Draft, Durability, EnqueueError, MIN, MemoryJournal, QueueConfig, Refusal, RetryPolicy, SEC, new_job_id,
 };
 use windlass_scheduler::change::{Change, Record};
 use windlass_tests::fault::{AppendFault, FaultJournal};
@@ -44,6 +44,29 @@ async fn the_ack_the_output_and_the_follow_ups_are_one_commit() {
     assert_eq!(changes.iter().filter(|change| matches!(change, Change::Put(Record::Result(..)))).count(), 1);
     script.returned("later", 1).await;
     assert_eq!(script.order(), ["parent", "child", "later"]);
+}
+
+/// Done is one commit, however large it is: batches have a size at which no more is joined, and none is split.
+#[tokio::test(start_paused = true)]
+async fn a_success_with_more_follow_ups_than_a_batch_is_joined_from_is_one_commit() {
+    let script = Script::new();
+    let journal = FaultJournal::new(MemoryJournal::new());
+    let faults = journal.faults();
+    let engine = builder(&script, journal).queue(work().payload_bytes_max(16 << 20)).start().await.unwrap();
+    let three = |cx: Context<Script>| async move {
+        for _ in 0..3 {
+            cx.follow_up_with(Draft::new(&step(&"x".repeat(12 << 20))).delay(MIN))?;
+        }
+        Ok(String::new())
+    };
+    script.plan("parent", [Play::run(three)]);
+    let parent = engine.enqueue(step("parent")).await.unwrap();
+    parent.wait().await.unwrap();
+    let is_ack = |change: &Change| matches!(change, Change::Put(Record::Ended(end)) if end.id == parent.id());
+    let is_child = |change: &&Change| matches!(change, Change::Put(Record::Job(job)) if job.id != parent.id());
+    let batches = faults.batches();
+    let ack = batches.iter().find(|batch| batch.changes.iter().any(is_ack)).expect("the ack");
+    assert_eq!(ack.changes.iter().filter(is_child).count(), 3);
 }
 
 #[tokio::test(start_paused = true)]

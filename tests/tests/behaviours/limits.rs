@@ -26,6 +26,18 @@ async fn a_full_queue_refuses_with_its_numbers() {
     engine.enqueue(step("more")).and_wait().await.unwrap();
 }
 
+/// I6: what bounds the calls on their way is taken for as long as they are on it.
+#[tokio::test(start_paused = true)]
+async fn a_refused_call_gives_back_the_room_that_it_took() {
+    let engine = start(&Script::new(), work().depth_max(10)).await;
+    for _ in 0..2 {
+        // More than half of what may be on the way at once.
+        let drafts = (0..60_000).map(|_| Draft::new(&step("a")));
+        let call = tokio::time::timeout(SEC, engine.enqueue_all(drafts)).await.expect("there is room");
+        assert!(matches!(call, Err(EnqueueError::Refused(Refusal::QueueFull { .. }))));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_queue_that_lets_wait_lets_so_many_wait_and_in_their_order() {
     let script = Script::new();
