@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test check package bench torture fuzz
+.PHONY: help setup demo test check package bench torture fuzz bugs
 
 # CI passes LOCKED=--locked: there, a Cargo.lock that lags behind is an error.
 LOCKED ?=
@@ -39,6 +39,9 @@ check: setup ## formatting, lints and documentation, warnings as errors
 	@$(RUN) cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
 	@$(RUN) cargo clippy $(LOCKED) --package windlass-storage --package windlass --no-default-features --all-targets -- -D warnings
 	@$(RUN) cargo clippy $(LOCKED) --package windlass --no-default-features --features testing --all-targets -- -D warnings
+	@# The bank of known bugs must not rot. Not with clippy: it is a wrapper itself, and would look at all anew each time.
+	@$(RUN) RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/tests/bugs/rustc.sh cargo check $(LOCKED) --package windlass-scheduler \
+		--package windlass-storage --package windlass
 	@$(RUN) RUSTDOCFLAGS="-D warnings" cargo doc $(LOCKED) --workspace --no-deps
 	@$(RUN) RUSTDOCFLAGS="-D warnings" cargo doc $(LOCKED) --package windlass --no-default-features --no-deps
 
@@ -61,3 +64,6 @@ fuzz: ## feed the record decoder for FUZZ_SECONDS (60), if cargo-fuzz and a nigh
 		echo "    rustup toolchain install nightly"; \
 		echo "    cargo install cargo-fuzz --locked"; \
 	fi
+
+bugs: setup ## the suite against every bug of the bank: all must be caught, and it says by what; ONLY=Name tries one
+	@$(RUN) cargo run $(LOCKED) --quiet --package windlass-tests --bin bugs -- $(ONLY)

@@ -14,6 +14,7 @@ use serde_json::Value;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use windlass_scheduler::attempt::Outcome;
+use windlass_scheduler::bug;
 use windlass_scheduler::change::Claim;
 use windlass_scheduler::command::QueueNo;
 use windlass_scheduler::job::{Body, JobId};
@@ -112,7 +113,7 @@ impl LiveTable {
     #[must_use]
     pub(crate) fn insert(&self, id: JobId, attempt: LiveAttempt) -> bool {
         let entry = self.attempts.entry(id);
-        if attempt.token.term < self.term.load(Ordering::SeqCst) {
+        if attempt.token.term < self.term.load(Ordering::SeqCst) && !bug!(StaleStart) {
             return false;
         }
         entry.insert(attempt);

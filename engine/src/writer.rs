@@ -13,6 +13,7 @@ use ractor::ActorRef;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
+use windlass_scheduler::bug;
 use windlass_scheduler::effect::Wave;
 use windlass_scheduler::settings::ShardSettings;
 use windlass_scheduler::shard::Shard;
@@ -257,6 +258,7 @@ impl WriterCore {
                 Append::Ok => {
                     self.unsynced_since.get_or_insert_with(Instant::now);
                 }
+                Append::Refused(_) | Append::Unknown(_) if bug!(WriteErrorSwallowed) => {}
                 Append::Refused(error) => return self.broken(format!("a write was refused: {error}")),
                 Append::Unknown(error) => return self.broken(format!("a write failed: {error}")),
                 Append::Fenced { term } => return self.broken(format!("another owner has opened term {term}")),
@@ -274,7 +276,7 @@ impl WriterCore {
         if self.term.is_none() {
             return;
         }
-        if self.unsynced_since.is_some() {
+        if self.unsynced_since.is_some() && !bug!(SyncSkipped) {
             let underway = self.door.vitals.begin(JournalCall::Sync);
             let synced = self.journal.sync();
             drop(underway);
@@ -307,7 +309,7 @@ impl WriterCore {
 
     fn broken(&mut self, reason: String) {
         error!(journal = self.journal.describe(), reason, "the journal is poisoned until it is opened again");
-        self.term = None;
+        self.term = self.term.filter(|_| bug!(OkAfterFailure));
         self.unsynced_since = None;
         self.is_unmarked = false;
         self.failure = Some(reason.clone());

@@ -43,6 +43,9 @@
 extern crate alloc;
 
 pub mod attempt;
+#[cfg(windlass_bugs)]
+#[doc(hidden)]
+pub mod bugs;
 pub mod change;
 pub mod command;
 pub mod effect;
@@ -60,3 +63,23 @@ pub mod state;
 pub mod time;
 pub mod verb;
 pub mod view;
+
+/// Whether this bug of the bank is on: never, but in the build of `make bugs` (see `bugs.rs`).
+#[cfg(not(windlass_bugs))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! bug {
+    ($bug:ident) => {
+        false
+    };
+}
+
+/// Whether this bug of the bank is on.
+#[cfg(windlass_bugs)]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! bug {
+    ($bug:ident) => {
+        $crate::bugs::Bug::$bug.is_on()
+    };
+}

@@ -6,6 +6,7 @@
 use alloc::sync::Arc;
 
 use crate::attempt::{Outcome, Retry};
+use crate::bug;
 use crate::job::JobId;
 
 /// How the delay grows from one failure to the next. All times in milliseconds.
@@ -108,7 +109,8 @@ impl RetryPolicy {
     /// The delay in milliseconds after the failure with this number (from 1), or `None` where the job is dead.
     #[must_use]
     pub fn delay_ms(&self, failures: u32, id: JobId) -> Option<u64> {
-        (failures < self.attempts_max).then(|| self.jittered(self.backoff.delay_ms(failures), failures, id))
+        (failures < self.attempts_max || bug!(RetryForever))
+            .then(|| self.jittered(self.backoff.delay_ms(failures), failures, id))
     }
 
     /// The shortest and the longest delay in milliseconds that any job gets after the failure with this number (from 1), or
@@ -134,6 +136,7 @@ impl RetryPolicy {
         if span == 0 {
             return delay_ms;
         }
+        let span = if bug!(JitterUnbounded) { u128::from(delay_ms) } else { span };
         let offset = u128::from(mix(id, failures)) % (2 * span + 1);
         u64::try_from(u128::from(delay_ms) - span + offset).unwrap_or(u64::MAX)
     }
@@ -163,7 +166,7 @@ impl Backoff {
             }
             Self::Exponential { first_ms, cap_ms } => {
                 let factor = 1_u64.checked_shl(earlier).unwrap_or(u64::MAX);
-                first_ms.saturating_mul(factor).min(*cap_ms)
+                first_ms.saturating_mul(factor).min(if bug!(BackoffUncapped) { u64::MAX } else { *cap_ms })
             }
             Self::List { delays_ms } => {
                 let last = delays_ms.len().saturating_sub(1);

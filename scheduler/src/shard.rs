@@ -31,6 +31,7 @@ use self::outbox::{Mark, Outbox};
 use self::pages::Pager;
 use self::state::State;
 use self::tape::Tape;
+use crate::bug;
 use crate::change::{Claim, Record};
 use crate::command::{Command, QueueNo, Request, Submit, TimerClass};
 use crate::effect::{Answer, Deadline, Effect, Wave};
@@ -137,6 +138,7 @@ impl Shard {
                 }
                 self.take(due::due(&self.state, queue, class, now));
             }
+            Command::Rearm if bug!(RearmForgotten) => {}
             Command::Rearm => self.armed.clear(),
             Command::Steer { request, id, verb, read } => {
                 let steered = steer::steer(state, id, &verb, read, now);
@@ -422,6 +424,7 @@ impl Shard {
         let id = match refusal {
             // Which queue it was forgotten in, nobody knows any more.
             Refusal::Forgotten { .. } => return self.strongest_mark(),
+            _ if bug!(RefusalEarly) => return Mark::Sealed,
             Refusal::IdTaken { id, .. } | Refusal::Forbidden { id, .. } | Refusal::Changed { id } => *id,
             _ => return Mark::Sealed,
         };

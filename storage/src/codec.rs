@@ -10,6 +10,7 @@ use bincode::config::{self, Configuration};
 use bincode::enc::write::Writer;
 use bincode::error::EncodeError;
 use bincode::{BorrowDecode, Encode};
+use windlass_scheduler::bug;
 use windlass_scheduler::change::{AttemptRecord, Claim, Claims, Key, Record, Setting, SettingKey};
 use windlass_scheduler::job::{JobId, Name};
 use windlass_scheduler::lease::LeaseToken;
@@ -467,7 +468,7 @@ fn unframe<'a>(family: Family, key: &[u8], value: &'a [u8]) -> Result<(u8, &'a [
         return Err(CodecError::Length { expected, found: body.len() });
     }
     let (expected, found) = (u32::from_le_bytes([c0, c1, c2, c3]), checksum(family, key, value));
-    if expected != found {
+    if expected != found && !bug!(ChecksumUnchecked) {
         return Err(CodecError::Checksum { expected, found });
     }
     // The frame is the same in all record versions, so the version is judged last: what is damaged is not newer.

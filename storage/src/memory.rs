@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use windlass_scheduler::bug;
 use windlass_scheduler::change::{Change, EndedKey, EndedRecord, Key, Record};
 use windlass_scheduler::job::{JobId, Name};
 use windlass_scheduler::state::EndState;
@@ -102,7 +103,9 @@ impl Store {
         };
         for key in [Some(key.clone()), also].into_iter().flatten() {
             if let Some(record) = self.records.get(&key).cloned() {
-                self.quarantine.push((record, reason.to_owned()));
+                if !bug!(QuarantineDeletes) {
+                    self.quarantine.push((record, reason.to_owned()));
+                }
                 self.set(key, None);
             }
         }

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rocksdb::{DB, IteratorMode, WriteBatch, WriteOptions};
+use windlass_scheduler::bug;
 
 pub use options::RocksOptions;
 
@@ -328,7 +329,8 @@ impl Session {
         self.sound()?;
         let held = self.shared.hold();
         let db = held.as_ref().ok_or(StorageError::Closed)?;
-        let synced = db.flush_wal(true).map_err(|error| storage_error(db.path(), "syncing the log", &error));
+        let synced =
+            db.flush_wal(!bug!(LogNotSynced)).map_err(|error| storage_error(db.path(), "syncing the log", &error));
         drop(held);
         match synced {
             Ok(()) => self.synced = self.synced.max(self.last),
@@ -342,9 +344,10 @@ impl Session {
 
     fn watermark(&mut self) -> Result<(), StorageError> {
         self.sound()?;
-        if self.synced > self.marked {
-            watermark::write(self.directory.path(), self.synced)?;
-            self.marked = self.synced;
+        let synced = if bug!(WatermarkBeforeSync) { self.last } else { self.synced };
+        if synced > self.marked {
+            watermark::write(self.directory.path(), synced)?;
+            self.marked = synced;
         }
         Ok(())
     }

@@ -3,6 +3,8 @@
 //! Owns the rule that tells a commit that is there from one that is not: a term's commits are there as a prefix, and
 //! the next opening found out how long that prefix is. Never guesses about a term that it has forgotten.
 
+use windlass_scheduler::bug;
+
 use crate::error::StorageError;
 use crate::journal::{CommitNo, Resolution};
 
@@ -38,7 +40,7 @@ impl Terms {
     /// Begins a term after all that were ever used, this journal's or its commits'. `recovered` is the last commit
     /// there.
     pub(crate) fn begin(&mut self, recovered: CommitNo) -> u64 {
-        let term = self.last().max(recovered.term).saturating_add(1);
+        let term = self.last().max(recovered.term).saturating_add(u64::from(!bug!(TermNotRaised)));
         if self.0.len() == Self::KEPT_MAX {
             self.0.remove(0);
         }

@@ -2,12 +2,16 @@
 //!
 //! - [`script`]: jobs whose attempts do what a test says, when it says so, and a history of what ran.
 //! - [`fault`]: a journal that fails, waits and panics on demand, around one in memory.
+//! - [`bugs`]: the list of known bugs that the suite has to catch.
 //! - [`world`]: a simulated disk that outlives processes, and the lives of processes on it, each on a paused clock.
 //!
 //! Everything here waits for signals and never for time.
 // A harness that cannot go on has to say where: this crate is compiled for tests alone.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::missing_panics_doc, clippy::must_use_candidate)]
 
+// The list itself, whatever this was built with: only the crates that have the bugs know which one is on.
+#[path = "../../scheduler/src/bugs.rs"]
+pub mod bugs;
 mod collector;
 pub mod fault;
 pub mod script;

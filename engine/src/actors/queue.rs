@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::runtime::Handle;
 use windlass_scheduler::attempt::Outcome;
+use windlass_scheduler::bug;
 use windlass_scheduler::change::Claim;
 use windlass_scheduler::command::{Command, QueueNo, Request, Submit};
 use windlass_scheduler::effect::{Effect, Wave};
@@ -226,13 +227,19 @@ impl QueueState {
         self.parts.shard.handle(command, now);
     }
 
-    fn end(&mut self, id: JobId, token: LeaseToken, outcome: Outcome, now: Now) {
+    fn end(&mut self, id: JobId, token: LeaseToken, mut outcome: Outcome, now: Now) {
         self.bytes_in_wave += match &outcome {
             Outcome::Done { output, follow_ups } => output.kept_bytes() + NewJob::bytes_of(follow_ups),
             // In the attempt's record, and once more where it was the last.
             Outcome::Failed { failure, .. } => 2 * failure.message.len(),
             _ => 0,
         };
+        if let Outcome::Done { follow_ups, .. } = &mut outcome
+            && bug!(FollowUpsApart)
+        {
+            self.command_at(Command::FollowUps(std::mem::take(follow_ups)), now);
+            self.seal();
+        }
         let is_volatile = self.is_volatile(id, token)
             && match &outcome {
                 Outcome::Done { follow_ups, .. } => !follow_ups.iter().any(|job| self.is_journaled(job)),
@@ -261,7 +268,7 @@ impl QueueState {
 
     /// What still runs in this process goes on; what has ended meanwhile ends next.
     fn adopt(&mut self) {
-        let mut live = self.parts.live.claims();
+        let mut live = if bug!(AdoptionForgotten) { Vec::new() } else { self.parts.live.claims() };
         let mut unsure = Vec::new();
         live.retain(|claim| {
             // An end that was written and never reported, or whose claim is lost: it may be about an earlier job with the
@@ -376,7 +383,7 @@ impl QueueState {
     }
 
     fn flush_effects(&mut self, written: u64) {
-        while self.ends.front().is_some_and(|(step, _, _)| *step <= written) {
+        while self.ends.front().is_some_and(|(step, _, _)| *step <= written || bug!(EndForgottenEarly)) {
             if let Some((_, id, token)) = self.ends.pop_front() {
                 self.parts.live.remove(id, token);
             }
@@ -390,6 +397,7 @@ impl QueueState {
         match effect {
             Effect::Reply { request, answer } => {
                 if let Some(pending) = self.pending.remove(&request) {
+                    std::mem::forget(pending.ticket.filter(|_| answer.is_err() && bug!(PermitLeaked)));
                     // Whoever left does not want to know.
                     let _ = pending.reply.send(answer);
                 }

@@ -11,6 +11,7 @@ use super::maybe::Maybe;
 use super::slab::{NONE, Slot};
 use super::state::{KindEntry, Live, Place, Queue, Spot, State, lane};
 use super::tape::Tape;
+use crate::bug;
 use crate::change::{Change, PolicyNo, Record, Setting};
 use crate::command::QueueNo;
 use crate::event::Event;
@@ -43,7 +44,9 @@ impl State {
             Event::Checkpointed { slot, bytes } => self.checkpointed(slot, bytes, tape),
             Event::CancelRequested { slot } => {
                 self.jobs[slot].cancel_requested = true;
-                tape.touch_job(self, slot);
+                if !bug!(CancelForgotten) {
+                    tape.touch_job(self, slot);
+                }
             }
             Event::Purged { stub } => self.purged(stub, tape),
             Event::Requeued { stub, read, arrival, now } => self.requeued(stub, *read, arrival, now, tape),
@@ -212,7 +215,7 @@ impl State {
         let queue = &mut self.queues[queue.0 as usize];
         queue.paused = paused;
         let setting = Setting::Paused(queue.settings.name.clone());
-        Self::remember(setting, paused, tape);
+        Self::remember(setting, paused && !bug!(PauseForgotten), tape);
     }
 
     fn suspects_max_set(&mut self, max: u32, tape: &mut Tape) {

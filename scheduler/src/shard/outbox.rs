@@ -4,6 +4,7 @@
 
 use alloc::collections::VecDeque;
 
+use crate::bug;
 use crate::effect::Effect;
 use crate::settings::Level;
 
@@ -24,6 +25,7 @@ impl From<Level> for Mark {
         match level {
             Level::Memory => Self::Sealed,
             Level::Process => Self::Written,
+            Level::Durable if bug!(AckBeforeSync) => Self::Written,
             Level::Durable => Self::Synced,
         }
     }
@@ -32,7 +34,7 @@ impl From<Level> for Mark {
 impl Mark {
     /// What a start waits for: nothing that is journaled runs before its attempt is.
     pub(crate) fn to_run(level: Level) -> Self {
-        Self::from(level).min(Self::Written)
+        Self::from(level).min(if bug!(RunBeforeClaim) { Self::Sealed } else { Self::Written })
     }
 }
 

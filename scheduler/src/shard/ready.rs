@@ -8,11 +8,16 @@ use alloc::vec::Vec;
 
 use super::slab::{NONE, Slab, Slot};
 use super::state::Live;
+use crate::bug;
 
 #[derive(Clone, Copy, Debug)]
 struct Ends {
     first: Slot,
     last: Slot,
+}
+
+fn level_of(live: &Live) -> usize {
+    if bug!(PriorityIgnored) { 0 } else { usize::from(live.priority.0) }
 }
 
 /// One line. A job is in at most one, so that the links can live in the job.
@@ -34,8 +39,7 @@ impl Line {
 
     /// Joins where the arrival number belongs: at the end for a new one, near the front for one that came back.
     pub(crate) fn join(&mut self, jobs: &mut Slab<Live>, slot: Slot) {
-        let level = jobs[slot].priority.0;
-        let ends = self.levels[level as usize];
+        let ends = self.levels[level_of(&jobs[slot])];
         let arrival = jobs[slot].arrival;
         if ends.first == NONE {
             self.link(jobs, slot, NONE, NONE);
@@ -56,7 +60,7 @@ impl Line {
     }
 
     fn link(&mut self, jobs: &mut Slab<Live>, slot: Slot, before: Slot, after: Slot) {
-        let level = jobs[slot].priority.0 as usize;
+        let level = level_of(&jobs[slot]);
         jobs[slot].prev = before;
         jobs[slot].next = after;
         match before {
@@ -72,7 +76,7 @@ impl Line {
     }
 
     pub(crate) fn leave(&mut self, jobs: &mut Slab<Live>, slot: Slot) {
-        let (level, before, after) = (jobs[slot].priority.0 as usize, jobs[slot].prev, jobs[slot].next);
+        let (level, before, after) = (level_of(&jobs[slot]), jobs[slot].prev, jobs[slot].next);
         match before {
             NONE => self.levels[level].first = after,
             _ => jobs[before].next = after,

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use super::slab::Slot;
 use super::state::State;
+use crate::bug;
 use crate::change::{Change, JobRecord, Key, Record};
 use crate::command::QueueNo;
 use crate::settings::Level;
@@ -32,8 +33,8 @@ impl Tape {
     pub(crate) fn push(&mut self, level: Level, change: Change) {
         if self.is_on {
             match level {
-                Level::Memory => self.volatile.push(change),
-                Level::Process | Level::Durable => self.changes.push(change),
+                Level::Memory if !bug!(LevelsMixedUp) => self.volatile.push(change),
+                Level::Memory | Level::Process | Level::Durable => self.changes.push(change),
             }
         }
     }
@@ -59,7 +60,7 @@ impl Tape {
     }
 
     pub(crate) fn touch_counters(&mut self, queue: QueueNo) {
-        if self.is_on && !self.counters.contains(&queue) {
+        if self.is_on && !self.counters.contains(&queue) && !bug!(CountersUnwritten) {
             self.counters.push(queue);
         }
     }

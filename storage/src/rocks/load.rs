@@ -6,6 +6,7 @@
 //! that wrote it wants it where it is.
 
 use rocksdb::{DB, DBRawIterator, ReadOptions, WriteBatch, WriteOptions};
+use windlass_scheduler::bug;
 use windlass_scheduler::change::{JobRecord, Record};
 use windlass_scheduler::job::JobId;
 
@@ -225,7 +226,9 @@ impl<'a> Load<'a> {
         let to = handle(self.db, Family::Quarantine).map_err(LoadError::NotMoved)?;
         let entry = self.encoder.quarantine(self.term, family, key, reason, value).map_err(LoadError::NotMoved)?;
         let Encoded { key: at, value, .. } = entry;
-        self.moved.put_cf(to, at, value);
+        if !bug!(QuarantineDeletes) {
+            self.moved.put_cf(to, at, value);
+        }
         self.moved.delete_cf(from, key);
         Ok(())
     }

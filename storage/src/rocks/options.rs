@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, LogLevel, Options};
+use windlass_scheduler::bug;
 
 use crate::error::OpenError;
 use crate::keys::Family;
@@ -103,7 +104,10 @@ pub(super) fn database(options: &RocksOptions, create: bool) -> Options {
     let mut db = Options::default();
     db.create_if_missing(create);
     db.create_missing_column_families(create);
-    db.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    db.set_wal_recovery_mode(match bug!(PointInTimeRecovery) {
+        true => DBRecoveryMode::PointInTime,
+        false => DBRecoveryMode::TolerateCorruptedTailRecords,
+    });
     db.set_track_and_verify_wals_in_manifest(true);
     db.set_paranoid_checks(true);
     db.set_manual_wal_flush(false);

@@ -4,6 +4,7 @@
 //! the sources, the test that applies it to the whole tree, and a test that shows it a small offence, because a law that
 //! cannot be broken says nothing. A red law lists every place and what to do there; CONTRIBUTING.md gives the reasons.
 
+mod bugs;
 mod comments;
 mod docs;
 mod faults;

@@ -77,13 +77,14 @@ pub(crate) fn all_imports(file: &syn::File) -> Vec<Import> {
     eye.0
 }
 
-/// Whether the attributes say `#[cfg(test)]` (or `all(test, ..)`): `any(test, ..)` can be seen by others than tests.
+/// Whether the attributes say `#[cfg(test)]` (or `all(test, ..)`): `any(test, ..)` can be seen by others than tests. The
+/// build with the bank of known bugs is made for tests alone, too.
 pub(crate) fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().filter(|attribute| attribute.path().is_ident("cfg")).any(|attribute| {
         let Ok(list) = attribute.meta.require_list() else { return false };
         let words: Vec<Leaf> = leaves(&list.tokens.to_string()).into_iter().filter(|leaf| leaf.is_word).collect();
         let says = |word: &str| words.iter().any(|leaf| leaf.text == word);
-        says("test") && !says("any") && !says("not")
+        (says("test") || says("windlass_bugs")) && !says("any") && !says("not")
     })
 }
 

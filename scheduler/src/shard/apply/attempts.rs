@@ -12,6 +12,7 @@ use super::super::state::{OpenClaims, Run, Spot, State};
 use super::super::tape::Tape;
 use super::as_key;
 use crate::attempt::{Failure, FailureKind};
+use crate::bug;
 use crate::change::{AttemptRecord, Claim, Claims, ClaimsNo, Key, Record};
 use crate::command::QueueNo;
 use crate::event::Claimed;
@@ -50,7 +51,9 @@ impl State {
     /// Writes a record of claims, all of them open.
     pub(super) fn remember_claims(&mut self, claims: Claims, level: Level, tape: &mut Tape) {
         let open = claims.entries.len();
-        tape.put(level, Record::Claims(claims.clone()));
+        if !bug!(ClaimUnwritten) {
+            tape.put(level, Record::Claims(claims.clone()));
+        }
         self.claims_open.insert(claims.no, OpenClaims { claims, level, open });
     }
 
@@ -137,6 +140,7 @@ impl State {
     }
 
     pub(super) fn attempt_ended(&mut self, slot: Slot, tape: &mut Tape) {
+        self.jobs[slot].failures += u32::from(bug!(SnoozeCounts));
         self.close(slot, tape);
     }
 
@@ -219,6 +223,7 @@ impl State {
         let timeout = self.timeout_ms_of(&self.jobs[slot]);
         self.start(slot, token, no, timeout.map(|ms| now.mono.plus_ms(ms)));
         self.jobs[slot].started = now.wall.into();
+        self.jobs[slot].attempts_ended -= self.jobs[slot].attempts_ended.min(u32::from(bug!(AttemptNumberReused)));
         // It may have left one before the core that knew of it fell.
         self.jobs[slot].has_checkpoint = true;
     }
@@ -227,7 +232,7 @@ impl State {
         self.unplace(slot);
         let live = &mut self.jobs[slot];
         live.attempts_ended += 1;
-        live.lost += 1;
+        live.lost += u32::from(!bug!(LostUncounted));
         live.started = started.into();
         live.has_checkpoint = true;
         let (attempt, queue) = (live.attempts_ended, live.queue);

@@ -8,6 +8,7 @@ use super::super::state::{Live, Place, Queue, Spot, State};
 use super::super::tape::Tape;
 use super::attempts::recorded;
 use crate::attempt::{Failure, Output};
+use crate::bug;
 use crate::change::{EndedKey, EndedRecord, Key, Record};
 use crate::job::JobId;
 use crate::settings::Level;
@@ -86,7 +87,7 @@ impl State {
             output,
             failure: left.failure,
         };
-        if live.has_head {
+        if live.has_head && !bug!(DeadLetterCopied) {
             tape.delete(level, Key::Head(live.id));
         }
         // All but a success may be brought back.
@@ -149,7 +150,7 @@ impl State {
         let stub = self.unhold(slot, tape);
         self.index.remove(stub.id, Place::Ended(slot));
         let queue = &mut self.queues[stub.queue.0 as usize];
-        queue.counters.purged += 1;
+        queue.counters.purged += u64::from(!bug!(PurgeUncounted));
         let level = queue.settings.level;
         tape.touch_counters(stub.queue);
         tape.delete(level, Key::Job(stub.id));
@@ -167,13 +168,18 @@ impl State {
         let queue = &mut self.queues[queue.0 as usize];
         let stub = queue.ended[state.index()].remove(&mut self.stubs, slot);
         let key = EndedKey { queue: queue.settings.name.clone(), state, end_no: stub.end_no };
-        tape.delete(queue.settings.level, Key::Ended(key));
+        if !bug!(IndexNotDeleted) {
+            tape.delete(queue.settings.level, Key::Ended(key));
+        }
         stub
     }
 
     pub(super) fn requeued(&mut self, stub_slot: Slot, read: Retained, arrival: i64, now: Now, tape: &mut Tape) {
         let Retained { ended, body } = read;
         let stub = self.unhold(stub_slot, tape);
+        if bug!(RequeuedIsPurged) {
+            tape.delete(self.queue(stub.queue).level(), Key::Job(stub.id));
+        }
         let head = &ended.head;
         let slot = self.add_job(Live {
             id: stub.id,

@@ -8,6 +8,7 @@ use super::super::state::{Live, Place, Spot, State};
 use super::super::tape::Tape;
 use super::{as_key, ends};
 use crate::attempt::Output;
+use crate::bug;
 use crate::change::{Change, Counters, EndedRecord, JobRecord, Key, Record, Setting};
 use crate::command::QueueNo;
 use crate::event::LoadedRecord;
@@ -109,7 +110,9 @@ impl State {
             has_checkpoint: head.attempts_ended > 0,
             is_dirty: false,
         });
-        self.next_arrival = self.next_arrival.max(head.arrival.saturating_add(1));
+        if !bug!(ArrivalForgotten) {
+            self.next_arrival = self.next_arrival.max(head.arrival.saturating_add(1));
+        }
         self.index.insert(record.id, Place::Live(slot));
     }
 
@@ -132,7 +135,9 @@ impl State {
                 as_key(due.0)
             } else {
                 // Negative where it fell due meanwhile, so that those keep their order among themselves.
-                as_key(now.mono.0).saturating_add(as_key(due.0).saturating_sub(as_key(now.wall.0)))
+                let left = as_key(due.0).saturating_sub(as_key(now.wall.0));
+                let left = if bug!(DueOrderForgotten) { left.max(0) } else { left };
+                as_key(now.mono.0).saturating_add(if bug!(DelayForgotten) { left.min(0) } else { left })
             };
             self.place_delayed(slot);
         }

@@ -8,6 +8,7 @@ use super::super::slab::Slot;
 use super::super::state::{Live, Queue, State};
 use super::{Decision, end_job};
 use crate::attempt::Output;
+use crate::bug;
 use crate::change::ClaimsNo;
 use crate::command::QueueNo;
 use crate::effect::Effect;
@@ -15,7 +16,7 @@ use crate::event::{Claimed, Event};
 use crate::lease::{Lease, LeaseToken};
 use crate::settings::Level;
 use crate::state::EndState;
-use crate::time::Now;
+use crate::time::{Mono, Now};
 
 /// Whether claiming from this queue would do anything.
 pub(crate) fn is_hungry(state: &State, queue: &Queue) -> bool {
@@ -32,6 +33,7 @@ pub(crate) fn claim(state: &State, no: QueueNo, step: u64, now: Now, late_max: u
         return (decision, late);
     }
     let free = u64::from(queue.slots).saturating_sub(queue.running);
+    let clock = if bug!(LeaseByWall) { Mono(now.wall.0) } else { now.mono };
     let mut claims = Vec::new();
     let mut leases = Vec::new();
     for slot in next_in_order(state, queue, now) {
@@ -49,7 +51,7 @@ pub(crate) fn claim(state: &State, no: QueueNo, step: u64, now: Now, late_max: u
         }
         let token = LeaseToken { term: state.settings.term, n: state.next_token + claims.len() as u64 };
         let timeout_ms = state.timeout_ms_of(live);
-        claims.push(Claimed { slot, token, deadline: timeout_ms.map(|ms| now.mono.plus_ms(ms)) });
+        claims.push(Claimed { slot, token, deadline: timeout_ms.map(|ms| clock.plus_ms(ms)) });
         leases.push(Lease {
             token,
             id: live.id,
@@ -76,7 +78,7 @@ pub(crate) fn claims_no(state: &State, step: u64, level: Level) -> ClaimsNo {
 }
 
 fn is_late(live: &Live, now: Now) -> bool {
-    live.expires.time().is_some_and(|expires| expires <= now.wall)
+    live.expires.time().is_some_and(|expires| expires <= now.wall && !bug!(ExpiredRuns))
 }
 
 /// The lanes merged, of each only as many as may run: one that expires instead is not counted.

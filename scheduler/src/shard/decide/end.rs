@@ -11,6 +11,7 @@ use super::notice::tell;
 use super::submit::follow_ups;
 use super::{Decision, end_job};
 use crate::attempt::{Failure, FailureKind, Outcome, Output};
+use crate::bug;
 use crate::command::Request;
 use crate::effect::{Answer, NoticeOf};
 use crate::event::Event;
@@ -25,7 +26,8 @@ use crate::time::Now;
 /// `body`: the job's, for notices, as far as the attempt had it.
 pub(crate) fn end(state: &State, token: LeaseToken, outcome: Outcome, body: Option<Arc<Body>>, now: Now) -> Decision {
     let mut decision = Decision::default();
-    let Some(slot) = state.running.get(&token).copied() else {
+    let any = || state.running.values().min().filter(|_| bug!(TokenUnchecked));
+    let Some(slot) = state.running.get(&token).or_else(any).copied() else {
         return decision.event(Event::StaleAck);
     };
     let live = &state.jobs[slot];

@@ -11,6 +11,7 @@ use super::claim::claims_no;
 use super::notice::tell;
 use super::{Decision, end_job};
 use crate::attempt::{Failure, FailureKind, Output};
+use crate::bug;
 use crate::change::{Claim, Claims};
 use crate::command::QueueNo;
 use crate::effect::{Effect, NoticeOf};
@@ -26,7 +27,7 @@ use crate::time::{Now, Timestamp};
 /// ended.
 fn open_slot(state: &State, claim: &Claim) -> Option<Slot> {
     let (slot, live) = state.live(claim.id)?;
-    (claim.attempt > live.attempts_ended).then_some(slot)
+    (claim.attempt > live.attempts_ended || bug!(StaleClaimOpen)).then_some(slot)
 }
 
 /// Whether the loaded records have this attempt open.

@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use super::super::outbox::Mark;
 use super::super::state::{Place, State};
 use super::Decision;
+use crate::bug;
 use crate::command::{QueueNo, Submit};
 use crate::effect::{Answer, Receipt};
 use crate::event::Event;
@@ -157,7 +158,7 @@ impl<'a> Intake<'a> {
         for (no, jobs) in &self.depths {
             let queue = self.state.queue(*no);
             let (depth, depth_max) = (queue.depth(), queue.settings.depth_max);
-            if depth + jobs > depth_max {
+            if depth + jobs > depth_max && !bug!(DepthUnchecked) {
                 let queue = queue.settings.name.clone();
                 return Err(Refusal::QueueFull { queue, depth, depth_max, jobs: *jobs });
             }
