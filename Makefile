@@ -56,14 +56,21 @@ torture: ## days of crashes and power cuts; comes with a later release
 	@echo "make torture comes with a later release. Nothing was run."
 	@echo "Until then: make test kills real processes and cuts journals, in minutes instead of days."
 
-fuzz: ## feed the record decoder for FUZZ_SECONDS (60), if cargo-fuzz and a nightly toolchain are there
-	@if cargo fuzz --version >/dev/null 2>&1 && rustup run nightly rustc --version >/dev/null 2>&1; then \
-		$(RUN) cargo +nightly fuzz run record_decoding -- -max_total_time=$(FUZZ_SECONDS); \
-	else \
-		echo "make fuzz needs cargo-fuzz and a nightly toolchain. Nothing was fuzzed. To get them:"; \
-		echo "    rustup toolchain install nightly"; \
+fuzz: ## feed all fuzz targets for FUZZ_SECONDS (60) together, if cargo-fuzz is there; ONLY=texts feeds one
+	@if ! cargo fuzz --version >/dev/null 2>&1; then \
+		echo "make fuzz needs cargo-fuzz. Nothing was fuzzed (make test replays the stored inputs without it). To get it:"; \
 		echo "    cargo install cargo-fuzz --locked"; \
-	fi
+		exit 1; \
+	fi; \
+	if rustup run nightly rustc --version >/dev/null 2>&1; then export RUSTUP_TOOLCHAIN=nightly; else export RUSTC_BOOTSTRAP=1; fi; \
+	targets="$${ONLY:-$$(cd fuzz/fuzz_targets && ls | sed 's/[.]rs$$//')}"; \
+	each=$$(( $(FUZZ_SECONDS) / $$(echo $$targets | wc -w) )); \
+	$(RUN) for target in $$targets; do \
+		echo "== $$target for $$each s"; \
+		mkdir -p "fuzz/found/$$target"; \
+		cargo fuzz run --sanitizer none "$$target" "fuzz/found/$$target" "fuzz/corpus/$$target" -- \
+			-max_total_time="$$(( each > 0 ? each : 1 ))" -max_len=4096 -timeout=20 -rss_limit_mb=2048 -print_final_stats=1; \
+	done
 
 bugs: setup ## the suite against every bug of the bank: all must be caught, and it says by what; ONLY=Name tries one
 	@$(RUN) cargo run $(LOCKED) --quiet --package windlass-tests --bin bugs -- $(ONLY)

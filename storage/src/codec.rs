@@ -24,6 +24,7 @@ use crate::record::{
     QuarantineV1, SettingV1, TermV1, TermsV1, Texts,
 };
 
+pub mod fuzz;
 #[cfg(test)]
 mod tests;
 
@@ -402,29 +403,6 @@ pub(crate) fn decode_quarantine<'a>(key: &[u8], value: &'a [u8]) -> Result<Quara
         (kind::QUARANTINE, body) => read(body),
         (found, _) => Err(CodecError::Kind { found }),
     }
-}
-
-/// See [`crate::fuzz_decode`]. The checksum is made right, so that the bodies are reached.
-pub(crate) fn fuzz_decode(bytes: &[u8]) {
-    let mut names = Names::default();
-    for family in Family::ALL {
-        let at = usize::from(bytes.first().copied().unwrap_or(0)).min(bytes.len());
-        let (key, value) = bytes.split_at(at);
-        let _ = decode(family, key, value, &mut names);
-        let mut value = value.to_vec();
-        if value.len() >= FRAME_BYTES {
-            let length = u32::try_from(value.len() - FRAME_BYTES).unwrap_or(u32::MAX);
-            value[0] = MAGIC | VERSION;
-            value[2..HEADER_BYTES].copy_from_slice(&length.to_le_bytes());
-            let crc = checksum(family, key, &value);
-            value[HEADER_BYTES..FRAME_BYTES].copy_from_slice(&crc.to_le_bytes());
-        }
-        let _ = decode(family, key, &value, &mut names);
-        let _ = decode_quarantine(key, &value);
-        let _ = decode_commit(&value);
-        let _ = decode_terms(&value);
-    }
-    let _ = hex(bytes);
 }
 
 fn unknown_state() -> CodecError {

@@ -44,10 +44,3 @@ pub use journal::{
 pub use memory::MemoryJournal;
 #[cfg(feature = "rocksdb")]
 pub use rocks::{RocksJournal, RocksOptions};
-
-/// Reads arbitrary bytes as a record of every family, for a fuzzer: it may refuse them, and must neither panic nor ask
-/// for more memory than the bytes can fill.
-#[doc(hidden)]
-pub fn fuzz_decode(bytes: &[u8]) {
-    codec::fuzz_decode(bytes);
-}

@@ -2,6 +2,7 @@
 //!
 //! - [`script`]: jobs whose attempts do what a test says, when it says so, and a history of what ran.
 //! - [`fault`]: a journal that fails, waits and panics on demand, around one in memory.
+//! - [`fuzz`]: what fuzzers feed, as plain functions of bytes.
 //! - [`bugs`]: the list of known bugs that the suite has to catch.
 //! - [`world`]: a simulated disk that outlives processes, and the lives of processes on it, each on a paused clock.
 //!
@@ -14,6 +15,7 @@
 pub mod bugs;
 mod collector;
 pub mod fault;
+pub mod fuzz;
 pub mod script;
 pub mod world;
 

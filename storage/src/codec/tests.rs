@@ -287,9 +287,12 @@ proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0_u8..16) {
         let mut bytes = bytes;
-        if let Some(byte) = bytes.get_mut(18) {
-            *byte = kind;
+        // A key of a job, and the kind behind it.
+        for (at, byte) in [(0, 1), (1, 17), (18, kind & 1), (20, kind)] {
+            bytes.get_mut(at).into_iter().for_each(|place| *place = byte);
         }
-        crate::fuzz_decode(&bytes);
+        for body in [fuzz::record, fuzz::frame, fuzz::key] {
+            body(&bytes);
+        }
     }
 }

@@ -32,6 +32,7 @@ const LAYERS: &[Layer] = &[
         suites: &["windlass_scheduler", "matrix", "scripts", "takeover", "orders", "pages"],
     },
     Layer { name: "model", folder: "scheduler", suites: &["model"] },
+    Layer { name: "corpus", folder: "tests", suites: &["corpus"] },
     Layer { name: "engine", folder: "engine", suites: &["windlass"] },
     Layer { name: "behaviours", folder: "tests", suites: &["behaviours"] },
     Layer {
