@@ -104,9 +104,10 @@ pub(super) fn database(options: &RocksOptions, create: bool) -> Options {
     let mut db = Options::default();
     db.create_if_missing(create);
     db.create_missing_column_families(create);
-    db.set_wal_recovery_mode(match bug!(PointInTimeRecovery) {
-        true => DBRecoveryMode::PointInTime,
-        false => DBRecoveryMode::TolerateCorruptedTailRecords,
+    db.set_wal_recovery_mode(if bug!(PointInTimeRecovery) {
+        DBRecoveryMode::PointInTime
+    } else {
+        DBRecoveryMode::TolerateCorruptedTailRecords
     });
     db.set_track_and_verify_wals_in_manifest(true);
     db.set_paranoid_checks(true);

@@ -64,9 +64,9 @@ async fn an_enqueue_whose_caller_leaves_at_any_await_is_there_whole_or_not_at_al
             again.wait().await.unwrap();
             assert_eq!(script.attempts("a"), [1], "{level:?}, {times} polls");
             if was_known {
-                there += 1
+                there += 1;
             } else {
-                absent += 1
+                absent += 1;
             }
             if came.is_some() {
                 break;
@@ -108,9 +108,9 @@ async fn a_bulk_whose_caller_leaves_at_any_await_is_there_whole_or_not_at_all() 
             assert!(known == 0 || known == 3, "{times} polls: {known} of 3");
             assert!(known == 3 || came.is_none());
             if known == 0 {
-                absent += 1
+                absent += 1;
             } else {
-                there += 1
+                there += 1;
             }
             // Nobody's place is kept for one who left.
             assert_eq!(engine.stats().await.unwrap()[0].waiting_callers, 0);

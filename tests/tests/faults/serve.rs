@@ -224,7 +224,7 @@ impl Oracle {
                 self.open.values_mut().for_each(|may| *may = true);
             }
             // By the library itself: whoever kept such a failure to himself is found out.
-            "failed" if rest.ends_with(".log") => self.is_broken = true,
+            "failed" if Path::new(rest).extension().is_some_and(|kind| kind == "log") => self.is_broken = true,
             "broke" => {
                 self.is_broken = true;
                 self.breaks.push(rest.to_owned());
