@@ -6,6 +6,9 @@
 //! - [`bugs`]: the list of known bugs that the suite has to catch.
 //! - [`world`]: a simulated disk that outlives processes, and the lives of processes on it, each on a paused clock.
 //!
+//! - [`chance`]: chance from a seed.
+//! - `kill` (with the feature `rocksdb`): processes that are killed, on a real disk.
+//!
 //! Everything here waits for signals and never for time.
 // A harness that cannot go on has to say where: this crate is compiled for tests alone.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::missing_panics_doc, clippy::must_use_candidate)]
@@ -13,9 +16,12 @@
 // The list itself, whatever this was built with: only the crates that have the bugs know which one is on.
 #[path = "../../scheduler/src/bugs.rs"]
 pub mod bugs;
+pub mod chance;
 mod collector;
 pub mod fault;
 pub mod fuzz;
+#[cfg(feature = "rocksdb")]
+pub mod kill;
 pub mod script;
 pub mod world;
 

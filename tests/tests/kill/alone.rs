@@ -3,11 +3,11 @@
 use windlass::storage::OpenError;
 use windlass::{Engine, QueueConfig, StartError};
 
-use crate::child::small;
-use crate::image::Image;
-use crate::oracle::Oracle;
-use crate::pipe::Line;
-use crate::process::{Heard, Life, Orders, PATIENCE};
+use windlass_tests::kill::child::small;
+use windlass_tests::kill::image::Image;
+use windlass_tests::kill::oracle::Oracle;
+use windlass_tests::kill::pipe::Line;
+use windlass_tests::kill::process::{Heard, Life, Orders, PATIENCE};
 
 /// The child that comes second.
 pub(crate) async fn come_second(orders: &Orders) {

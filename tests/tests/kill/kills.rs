@@ -1,18 +1,18 @@
 //! A hundred kills in one directory.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::chance::Chance;
-use crate::image::Image;
-use crate::oracle::Oracle;
-use crate::pipe::Line;
-use crate::process::{Heard, Life, Orders, PATIENCE};
-use crate::say;
-use crate::trap::{Moment, Trap};
+use windlass_tests::chance::Chance;
+use windlass_tests::kill::image::Image;
+use windlass_tests::kill::lives::{AT_RANDOM, drained, one_life};
+use windlass_tests::kill::oracle::Oracle;
+use windlass_tests::kill::process::Orders;
+use windlass_tests::kill::say;
+use windlass_tests::kill::trap::Trap;
 
-const AT_RANDOM: &str = "at random";
 /// Where the process dies by itself, between two instructions of ours: nothing of the call was done, or all of it and
 /// nobody was told. The parent's kills, also those inside a call, are some microseconds late and hit what they hit.
 const FAILPOINTS: [&str; 4] = ["append-before", "append-after", "sync-before", "sync-after"];
@@ -31,55 +31,10 @@ const PLAN: [(&str, usize); 9] = [
 /// Lives that may be spent on them.
 const LIVES_MAX: u16 = 260;
 /// How long a life goes on after it is busy.
-const LIFE_MS_MAX: u64 = 150;
+const LIFE_MS: Range<u64> = 0..150;
 
 /// How many kills that count there were at each place.
 type Tally = BTreeMap<&'static str, usize>;
-
-/// Lets a child live, hears all that it says, and kills it. Tells where: a trap that no call comes to is a kill at
-/// random.
-fn one_life(oracle: &mut Oracle, orders: &Orders, chance: &mut Chance) -> &'static str {
-    let mut life = orders.spawn();
-    let guard = Instant::now() + PATIENCE;
-    let mut until = None;
-    let mut death = None;
-    let mut is_due = false;
-    loop {
-        match life.hear(until.unwrap_or(guard)) {
-            Heard::Line(line) => {
-                oracle.hear(&line);
-                if let (Line::Trap(_), Some(trap)) = (&line, orders.trap) {
-                    death = Some(trap.place());
-                    if trap.moment == Moment::During {
-                        life.kill();
-                    }
-                }
-            }
-            Heard::Nothing if death.is_none() => {
-                assert!(until.is_some(), "life {}: no attempt ran for {PATIENCE:?}", orders.life);
-                // Its moment has come: now, or with the next line after which it is busy.
-                (is_due, until) = (true, None);
-            }
-            Heard::Nothing => panic!("life {}: it survived its death", orders.life),
-            Heard::TheEnd => break,
-        }
-        if is_due && death.is_none() && oracle.is_busy() {
-            life.kill();
-            death = Some(AT_RANDOM);
-        }
-        if until.is_none() && !is_due && death.is_none() && oracle.is_busy() {
-            // A trap that no call comes to does not hold up the others for long.
-            let ms = if orders.trap.is_some() { 2_000 } else { chance.below(LIFE_MS_MAX) };
-            until = Some(Instant::now() + Duration::from_millis(ms));
-        }
-        if death.is_some() {
-            until = Some(guard);
-        }
-    }
-    let (rest, status) = life.bury();
-    oracle.hear_all(&rest);
-    death.unwrap_or_else(|| panic!("life {}: it ended by itself: {status}", orders.life))
-}
 
 /// The place that is furthest behind the plan; `None` when the plan is carried out.
 fn furthest_behind(tally: &Tally) -> Option<&'static str> {
@@ -99,7 +54,7 @@ fn kill(oracle: &mut Oracle, directory: &Path, seed: u64) -> Tally {
         let mut orders = Orders::new("work", oracle.life, directory);
         orders.seed = chance.next();
         orders.trap = Trap::at(place, 1 + chance.below(60));
-        let place = one_life(oracle, &orders, &mut chance);
+        let place = one_life(oracle, &orders, &mut chance, LIFE_MS);
         let was_busy = oracle.is_busy();
         let image = Image::of(directory, |no| !oracle.is_over(no));
         let (open, waiting) = (image.open().count(), image.live.values().filter(|live| live.open.is_none()).count());
@@ -132,14 +87,7 @@ fn nothing_is_lost_and_nothing_is_invented_by_a_hundred_kills_in_one_directory()
     assert!(at_failpoints * 3 >= kills, "less than a third at failpoints of append and sync: {tally:?}");
     assert!(PLAN.iter().all(|(place, wanted)| tally.get(place) >= Some(wanted)), "less than planned: {tally:?}");
 
-    oracle.life += 1;
-    let life: Life = Orders::new("drain", oracle.life, directory.path()).spawn();
-    let (lines, status) = life.bury();
-    oracle.hear_all(&lines);
-    assert!(lines.contains(&Line::Bye) && status.success(), "the last life ended with {status}");
-    let image = Image::of(directory.path(), |_| true);
-    oracle.judge(&image);
-    let (done, dead) = oracle.verdict(&image);
+    let (done, dead) = drained(&mut oracle, directory.path());
     say(&format!("{done} jobs done, {dead} dead"));
     say(&format!("{:?}", oracle.seen));
 }

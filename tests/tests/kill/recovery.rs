@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::chance::Chance;
-use crate::image::Image;
-use crate::oracle::Oracle;
-use crate::pipe::Line;
-use crate::process::{Heard, Orders, PATIENCE};
-use crate::say;
-use crate::trap::Trap;
+use windlass_tests::chance::Chance;
+use windlass_tests::kill::image::Image;
+use windlass_tests::kill::oracle::Oracle;
+use windlass_tests::kill::pipe::Line;
+use windlass_tests::kill::process::{Heard, Orders, PATIENCE};
+use windlass_tests::kill::say;
+use windlass_tests::kill::trap::Trap;
 
 /// Kills at random moments, one after the other.
 const KILLS: u16 = 8;

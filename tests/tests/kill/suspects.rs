@@ -5,11 +5,11 @@ use std::io::{BufRead as _, Write as _};
 use tokio::sync::watch;
 use windlass::{Context, Draft, Engine, Filter, JobError, JobState, MIN, QueueConfig, RetryPolicy};
 
-use crate::child::small;
-use crate::jobs::{No, Queue, Work, hash};
-use crate::pipe::{End, Line};
-use crate::process::{Life, Orders};
-use crate::say;
+use windlass_tests::kill::child::small;
+use windlass_tests::kill::jobs::{No, Queue, Work, hash};
+use windlass_tests::kill::pipe::{End, Line};
+use windlass_tests::kill::process::{Life, Orders};
+use windlass_tests::kill::say;
 
 const BYSTANDERS: u32 = 200;
 const SLOTS: u32 = 256;

@@ -12,10 +12,10 @@ use windlass::storage::{
 };
 use windlass::{Durability, Engine, MIN, QueueConfig, RocksJournal};
 
-use crate::jobs::{No, Queue, Work};
-use crate::pipe::Line;
-use crate::process::Orders;
-use crate::say;
+use windlass_tests::kill::jobs::{No, Queue, Work};
+use windlass_tests::kill::pipe::Line;
+use windlass_tests::kill::process::Orders;
+use windlass_tests::kill::say;
 
 /// Jobs that are awaited one by one, of each level.
 const JOBS: u32 = 60;

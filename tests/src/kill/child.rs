@@ -13,10 +13,10 @@ use windlass::{
 };
 
 use crate::chance::Chance;
-use crate::jobs::{DOOMED_ATTEMPTS, FAST_KEPT_MAX, FOLLOW_UPS, No, Press, Queue, Script, Work, hash};
-use crate::pipe::{End, Line};
-use crate::process::Orders;
-use crate::trap::Trapped;
+use crate::kill::jobs::{DOOMED_ATTEMPTS, FAST_KEPT_MAX, FOLLOW_UPS, No, Press, Queue, Script, Work, hash};
+use crate::kill::pipe::{End, Line};
+use crate::kill::process::Orders;
+use crate::kill::trap::Trapped;
 
 /// What a panic says that is part of the play.
 const AS_SCRIPTED: &str = "as scripted";
@@ -24,7 +24,7 @@ const AS_SCRIPTED: &str = "as scripted";
 const LONG_ENDS: u64 = 40;
 
 /// What the handlers share.
-pub(crate) struct App {
+pub struct App {
     running: Arc<AtomicU64>,
     ends: watch::Sender<u64>,
     /// Nobody waits for others.
@@ -33,7 +33,7 @@ pub(crate) struct App {
 }
 
 /// A journal whose buffers are so small that tables are written and compacted all the time.
-pub(crate) fn small(directory: &Path) -> RocksJournal {
+pub fn small(directory: &Path) -> RocksJournal {
     let bounds = RocksOptions {
         write_buffer_size_bytes: 256 << 10,
         cache_bytes: 1 << 20,
@@ -44,7 +44,7 @@ pub(crate) fn small(directory: &Path) -> RocksJournal {
 }
 
 /// Runs on a runtime with two threads, and tells of any panic that is not part of the play.
-pub(crate) fn on_a_runtime(body: impl Future<Output = ()>) {
+pub fn on_a_runtime(body: impl Future<Output = ()>) {
     std::panic::set_hook(Box::new(|panic| {
         let text = panic.to_string();
         if !text.contains(AS_SCRIPTED) {
@@ -55,7 +55,20 @@ pub(crate) fn on_a_runtime(body: impl Future<Output = ()>) {
     runtime.expect("a runtime starts").block_on(body);
 }
 
-pub(crate) fn queues() -> [QueueConfig; 3] {
+/// The body of a child with one of the roles that are known here.
+///
+/// # Panics
+/// Nobody knows the role.
+pub fn play(orders: &Orders) {
+    match orders.role.as_str() {
+        "work" => on_a_runtime(work_for_ever(orders)),
+        "drain" => on_a_runtime(drain(orders)),
+        "idle" => on_a_runtime(run_only(orders)),
+        role => panic!("nobody knows the role {role}"),
+    }
+}
+
+fn queues() -> [QueueConfig; 3] {
     let kept = Retention::default().done(HOUR, FAST_KEPT_MAX, 1 << 30);
     Queue::ALL.map(|queue| {
         let retry = RetryPolicy::fixed(Duration::from_millis(3)).attempts(20);
@@ -296,7 +309,7 @@ async fn live(engine: &Engine) -> u64 {
 }
 
 /// The life that ends with a kill.
-pub(crate) async fn work_for_ever(orders: &Orders) {
+async fn work_for_ever(orders: &Orders) {
     let (engine, _, ends) = start(orders, false).await;
     Line::Ready.tell();
     live(&engine).await;
@@ -309,7 +322,7 @@ pub(crate) async fn work_for_ever(orders: &Orders) {
 }
 
 /// The life that hands in nothing.
-pub(crate) async fn run_only(orders: &Orders) {
+async fn run_only(orders: &Orders) {
     let (engine, _, _) = start(orders, false).await;
     Line::Ready.tell();
     live(&engine).await;
@@ -317,7 +330,7 @@ pub(crate) async fn run_only(orders: &Orders) {
 }
 
 /// The life in which everything comes to its end.
-pub(crate) async fn drain(orders: &Orders) {
+async fn drain(orders: &Orders) {
     let (engine, _, mut ends) = start(orders, true).await;
     Line::Ready.tell();
     while live(&engine).await > 0 {

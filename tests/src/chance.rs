@@ -1,26 +1,29 @@
 //! Chance from a seed that is printed first, so that a red run can be repeated.
 
 /// A small generator (`SplitMix64`).
-pub(crate) struct Chance(u64);
+pub struct Chance(u64);
 
 impl Chance {
-    pub(crate) const fn new(seed: u64) -> Self {
+    /// From this seed.
+    pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// From the environment variable `WINDLASS_SEED`, or else this one.
-    pub(crate) fn seed(otherwise: u64) -> u64 {
+    pub fn seed(otherwise: u64) -> u64 {
         std::env::var("WINDLASS_SEED").map_or(otherwise, |seed| seed.parse().expect("WINDLASS_SEED is a number"))
     }
 
-    pub(crate) const fn next(&mut self) -> u64 {
+    /// The next number.
+    pub const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)
     }
 
-    pub(crate) const fn below(&mut self, bound: u64) -> u64 {
+    /// A number below this bound.
+    pub const fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 }

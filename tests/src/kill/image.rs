@@ -12,40 +12,52 @@ use windlass_scheduler::attempt::Output;
 use windlass_scheduler::change::{Claims, Counters, EndedRecord, Head, JobRecord, Key, Record};
 use windlass_scheduler::state::EndState;
 
-use crate::child::small;
-use crate::jobs::{No, Queue};
+use crate::kill::child::small;
+use crate::kill::jobs::{No, Queue};
 
 /// A live job.
-pub(crate) struct Live {
-    pub(crate) queue: String,
-    pub(crate) attempts_ended: u32,
-    pub(crate) failures: u32,
-    pub(crate) lost: u32,
+pub struct Live {
+    /// Its queue.
+    pub queue: String,
+    /// Attempts that have ended.
+    pub attempts_ended: u32,
+    /// Failures that count.
+    pub failures: u32,
+    /// Attempts lost one after the other.
+    pub lost: u32,
     /// The attempt that was handed out and has not ended.
-    pub(crate) open: Option<u32>,
+    pub open: Option<u32>,
 }
 
 /// A retained job.
-pub(crate) struct Ended {
-    pub(crate) queue: String,
-    pub(crate) state: EndState,
-    pub(crate) attempts: u32,
-    pub(crate) failures: u32,
-    pub(crate) failure: Option<Failure>,
+pub struct Ended {
+    /// The queue in which it ended.
+    pub queue: String,
+    /// How it ended.
+    pub state: EndState,
+    /// Attempts that have ended.
+    pub attempts: u32,
+    /// Failures that count.
+    pub failures: u32,
+    /// Why it is dead.
+    pub failure: Option<Failure>,
 }
 
 /// All of it.
 #[derive(Default)]
-pub(crate) struct Image {
-    pub(crate) live: BTreeMap<No, Live>,
-    pub(crate) ended: BTreeMap<No, Ended>,
-    pub(crate) counters: BTreeMap<String, Counters>,
+pub struct Image {
+    /// The live jobs.
+    pub live: BTreeMap<No, Live>,
+    /// The retained jobs.
+    pub ended: BTreeMap<No, Ended>,
+    /// The counters, by queue.
+    pub counters: BTreeMap<String, Counters>,
     claims: Vec<Claims>,
 }
 
 impl Image {
     /// Of this directory, whose owner is dead. `fresh` tells of which retained jobs the bodies and outputs are read, too.
-    pub(crate) fn of(directory: &Path, fresh: impl Fn(No) -> bool) -> Self {
+    pub fn of(directory: &Path, fresh: impl Fn(No) -> bool) -> Self {
         let copied = tempfile::tempdir().expect("a temporary directory");
         let copy = copied.path().join("copy");
         duplicate(directory, &copy);
@@ -122,7 +134,8 @@ impl Image {
         }
     }
 
-    pub(crate) fn open(&self) -> impl Iterator<Item = (No, &Live)> {
+    /// Live jobs with an open attempt.
+    pub fn open(&self) -> impl Iterator<Item = (No, &Live)> {
         self.live.iter().filter(|(_, live)| live.open.is_some()).map(|(no, live)| (*no, live))
     }
 }

@@ -6,31 +6,37 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use crate::pipe::Line;
-use crate::trap::Trap;
+use crate::kill::pipe::Line;
+use crate::kill::trap::Trap;
 
 const ORDERS: &str = "WINDLASS_KILL_CHILD";
 
 /// The longest that a parent waits for anything: a guard, not a measure.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a child is to do.
 #[derive(Clone, Debug)]
-pub(crate) struct Orders {
-    pub(crate) role: String,
-    pub(crate) life: u16,
-    pub(crate) seed: u64,
-    pub(crate) trap: Option<Trap>,
-    pub(crate) directory: PathBuf,
+pub struct Orders {
+    /// The part that it plays.
+    pub role: String,
+    /// The number of its life.
+    pub life: u16,
+    /// Where its chance begins.
+    pub seed: u64,
+    /// Where it dies by itself.
+    pub trap: Option<Trap>,
+    /// The directory of its journal.
+    pub directory: PathBuf,
 }
 
 impl Orders {
-    pub(crate) fn new(role: &str, life: u16, directory: &Path) -> Self {
+    /// Without a trap, with a seed of its own.
+    pub fn new(role: &str, life: u16, directory: &Path) -> Self {
         Self { role: role.to_owned(), life, seed: u64::from(life), trap: None, directory: directory.to_owned() }
     }
 
     /// Those of this process; `None` in the parent.
-    pub(crate) fn given() -> Option<Self> {
+    pub fn given() -> Option<Self> {
         let text = std::env::var(ORDERS).ok()?;
         let words: Vec<&str> = text.splitn(6, ' ').collect();
         Some(Self {
@@ -47,12 +53,13 @@ impl Orders {
         format!("{} {} {} {place} {nth} {}", self.role, self.life, self.seed, self.directory.display())
     }
 
-    pub(crate) fn spawn(&self) -> Life {
+    /// Starts the child.
+    pub fn spawn(&self) -> Life {
         self.spawn_with(&[])
     }
 
     /// With more variables in its environment.
-    pub(crate) fn spawn_with(&self, variables: &[(&str, &Path)]) -> Life {
+    pub fn spawn_with(&self, variables: &[(&str, &Path)]) -> Life {
         let program = std::env::current_exe().expect("this program has a path");
         let mut command = Command::new(program);
         command.args(["--exact", "child", "--nocapture", "--test-threads", "1"]).env(ORDERS, self.text());
@@ -70,7 +77,8 @@ impl Orders {
 }
 
 /// What a parent heard.
-pub(crate) enum Heard {
+pub enum Heard {
+    /// A line.
     Line(Line),
     /// Nothing until then.
     Nothing,
@@ -79,13 +87,15 @@ pub(crate) enum Heard {
 }
 
 /// A child. Dropped, it is killed.
-pub(crate) struct Life {
-    pub(crate) child: Child,
+pub struct Life {
+    /// The process.
+    pub child: Child,
     lines: Receiver<Line>,
 }
 
 impl Life {
-    pub(crate) fn hear(&self, until: Instant) -> Heard {
+    /// The next line, if there is one until then.
+    pub fn hear(&self, until: Instant) -> Heard {
         match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(line) => Heard::Line(line),
             Err(RecvTimeoutError::Timeout) => Heard::Nothing,
@@ -94,7 +104,7 @@ impl Life {
     }
 
     /// The next line that there has to be.
-    pub(crate) fn line(&self) -> Line {
+    pub fn line(&self) -> Line {
         match self.hear(Instant::now() + PATIENCE) {
             Heard::Line(line) => line,
             Heard::Nothing => panic!("a child said nothing for {PATIENCE:?}"),
@@ -103,12 +113,12 @@ impl Life {
     }
 
     /// SIGKILL.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.child.kill().expect("a child can be killed");
     }
 
     /// All that it said and nobody has heard yet, and how it ended.
-    pub(crate) fn bury(mut self) -> (Vec<Line>, ExitStatus) {
+    pub fn bury(mut self) -> (Vec<Line>, ExitStatus) {
         let mut heard = Vec::new();
         loop {
             match self.hear(Instant::now() + PATIENCE) {

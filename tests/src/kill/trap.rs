@@ -9,16 +9,20 @@ use windlass::storage::{
     StorageError,
 };
 
-use crate::pipe::Line;
+use crate::kill::pipe::Line;
 
 /// The calls that may be the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Call {
+pub enum Call {
+    /// An append.
     Append,
+    /// A sync.
     Sync,
+    /// A watermark.
     Watermark,
     /// While it comes back.
     Open,
+    /// While it loads.
     Load,
     /// The first append of all.
     First,
@@ -26,7 +30,7 @@ pub(crate) enum Call {
 
 /// The moment of the call at which the process dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Moment {
+pub enum Moment {
     /// Before anything of it was done.
     Before,
     /// While it is done: the parent kills when it hears of it.
@@ -37,10 +41,13 @@ pub(crate) enum Moment {
 
 /// Where, and at the how-manieth such call while attempts run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Trap {
-    pub(crate) call: Call,
-    pub(crate) moment: Moment,
-    pub(crate) nth: u64,
+pub struct Trap {
+    /// The call.
+    pub call: Call,
+    /// The moment of the call.
+    pub moment: Moment,
+    /// The how-manieth such call.
+    pub nth: u64,
 }
 
 const PLACES: [(Call, Moment, &str); 13] = [
@@ -60,13 +67,14 @@ const PLACES: [(Call, Moment, &str); 13] = [
 ];
 
 impl Trap {
-    pub(crate) fn place(self) -> &'static str {
+    /// Its name.
+    pub fn place(self) -> &'static str {
         let is_here = |place: &&(Call, Moment, &str)| (place.0, place.1) == (self.call, self.moment);
         PLACES.iter().find(is_here).map_or("nowhere", |place| place.2)
     }
 
     /// `None` if no place has this name.
-    pub(crate) fn at(place: &str, nth: u64) -> Option<Self> {
+    pub fn at(place: &str, nth: u64) -> Option<Self> {
         let (call, moment, _) = PLACES.into_iter().find(|(_, _, name)| *name == place)?;
         // There is one watermark a second, so the first one has to do.
         let nth = if call == Call::Watermark { 1 } else { nth };
@@ -75,12 +83,15 @@ impl Trap {
 }
 
 /// The journal with the trap in it.
-pub(crate) struct Trapped {
-    pub(crate) inner: RocksJournal,
-    pub(crate) trap: Option<Trap>,
+pub struct Trapped {
+    /// The journal around which it is.
+    pub inner: RocksJournal,
+    /// Where it dies; `None`: nowhere.
+    pub trap: Option<Trap>,
     /// Attempts that run: calls without any do not count.
-    pub(crate) running: Arc<AtomicU64>,
-    pub(crate) seen: u64,
+    pub running: Arc<AtomicU64>,
+    /// Calls that counted.
+    pub seen: u64,
 }
 
 impl Trapped {

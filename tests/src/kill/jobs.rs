@@ -9,7 +9,7 @@ use crate::chance::Chance;
 
 /// Where a job goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Queue {
+pub enum Queue {
     /// `Durable`; keeps a few successes, so that they are purged all the time.
     Fast,
     /// `Process`; keeps no success.
@@ -19,12 +19,14 @@ pub(crate) enum Queue {
 }
 
 /// Successes that [`Queue::Fast`] keeps.
-pub(crate) const FAST_KEPT_MAX: u64 = 60;
+pub const FAST_KEPT_MAX: u64 = 60;
 
 impl Queue {
-    pub(crate) const ALL: [Self; 3] = [Self::Fast, Self::Light, Self::Heavy];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Fast, Self::Light, Self::Heavy];
 
-    pub(crate) const fn name(self) -> &'static str {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Fast => "fast",
             Self::Light => "light",
@@ -33,7 +35,7 @@ impl Queue {
     }
 
     /// Attempts that may run at once.
-    pub(crate) const fn slots(self) -> u32 {
+    pub const fn slots(self) -> u32 {
         match self {
             Self::Fast => 6,
             Self::Light => 4,
@@ -42,7 +44,7 @@ impl Queue {
     }
 
     /// Jobs that may wait.
-    pub(crate) const fn depth_max(self) -> u64 {
+    pub const fn depth_max(self) -> u64 {
         match self {
             Self::Fast => 250,
             Self::Light => 150,
@@ -53,7 +55,7 @@ impl Queue {
 
 /// What a job does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Script {
+pub enum Script {
     /// Succeeds.
     Quick,
     /// Fails so often, then succeeds.
@@ -75,25 +77,27 @@ pub(crate) enum Script {
 }
 
 /// Failures after which a [`Script::Doomed`] job is dead.
-pub(crate) const DOOMED_ATTEMPTS: u32 = 3;
+pub const DOOMED_ATTEMPTS: u32 = 3;
 /// Jobs that a [`Script::Parent`] leaves.
-pub(crate) const FOLLOW_UPS: u8 = 2;
+pub const FOLLOW_UPS: u8 = 2;
 
 /// A job's number: all that there is to know of it.
 ///
 /// From the top: 16 bits of life, 8 of queue, 8 of script, 32 of serial number in its life, 32 of group (0: none), 8 of
 /// place among its parent's follow-ups (0: it has no parent), 24 of nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct No(pub(crate) u128);
+pub struct No(pub u128);
 
 impl No {
-    pub(crate) fn new(life: u16, queue: Queue, script: u8, serial: u32, group: u32) -> Self {
+    /// The number of a job that is handed in.
+    pub fn new(life: u16, queue: Queue, script: u8, serial: u32, group: u32) -> Self {
         let top = u128::from(life) << 112 | (queue as u128) << 104 | u128::from(script) << 96;
         Self(top | u128::from(serial) << 64 | u128::from(group) << 32)
     }
 
     /// A follow-up of this job. It keeps its parent's script number and is quick all the same.
-    pub(crate) fn follow_up(self, place: u8) -> Self {
+    #[must_use]
+    pub fn follow_up(self, place: u8) -> Self {
         Self(self.0 | u128::from(place) << 24)
     }
 
@@ -101,23 +105,26 @@ impl No {
         u8::try_from(self.0 >> shift & 0xFF).expect("eight bits")
     }
 
-    pub(crate) fn life(self) -> u16 {
+    /// The life in which it was handed in.
+    pub fn life(self) -> u16 {
         u16::try_from(self.0 >> 112).expect("sixteen bits")
     }
 
     /// The call that it came with; 0 where it came alone.
-    pub(crate) fn group(self) -> u32 {
+    pub fn group(self) -> u32 {
         if self.parent().is_some() {
             return 0;
         }
         u32::try_from(self.0 >> 32 & 0xFFFF_FFFF).expect("32 bits")
     }
 
-    pub(crate) fn parent(self) -> Option<Self> {
+    /// Whose follow-up it is.
+    pub fn parent(self) -> Option<Self> {
         (self.byte(24) > 0).then_some(Self(self.0 & !(0xFF << 24)))
     }
 
-    pub(crate) fn queue(self) -> Queue {
+    /// Where it goes.
+    pub fn queue(self) -> Queue {
         match self.byte(24) {
             0 => Queue::ALL[usize::from(self.byte(104))],
             1 => Queue::Light,
@@ -125,7 +132,8 @@ impl No {
         }
     }
 
-    pub(crate) fn script(self) -> Script {
+    /// What it does.
+    pub fn script(self) -> Script {
         if self.parent().is_some() {
             return Script::Quick;
         }
@@ -145,18 +153,20 @@ impl No {
     }
 
     /// Numbers of scripts, all equally often used.
-    pub(crate) const SCRIPTS: u64 = 100;
+    pub const SCRIPTS: u64 = 100;
 
-    pub(crate) fn id(self) -> JobId {
+    /// Its id.
+    pub fn id(self) -> JobId {
         JobId(Uuid::from_u128(self.0))
     }
 
-    pub(crate) fn of(id: JobId) -> Self {
+    /// The number in an id.
+    pub fn of(id: JobId) -> Self {
         Self(id.0.as_u128())
     }
 
     /// What it carries: its number, and up to 900 bytes that depend on it.
-    pub(crate) fn payload(self) -> Vec<u8> {
+    pub fn payload(self) -> Vec<u8> {
         let mut bytes = self.0.to_be_bytes().to_vec();
         let mut chance = Chance::new(u64::try_from((self.0 ^ self.0 >> 64) & u128::from(u64::MAX)).expect("64 bits"));
         for _ in 0..chance.below(110) {
@@ -166,7 +176,7 @@ impl No {
     }
 
     /// What its success leaves: a hash of what it was given.
-    pub(crate) fn output(self) -> u64 {
+    pub fn output(self) -> u64 {
         hash(&self.payload())
     }
 }
@@ -192,7 +202,7 @@ impl std::str::FromStr for No {
 }
 
 /// FNV-1a: enough to tell bytes that were mixed up.
-pub(crate) fn hash(bytes: &[u8]) -> u64 {
+pub fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3))
 }
 
@@ -200,7 +210,7 @@ macro_rules! kind {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $queue:expr) => {
         $(#[$doc])*
         #[derive(Serialize, Deserialize)]
-        pub(crate) struct $name(pub(crate) Vec<u8>);
+        pub struct $name(pub Vec<u8>);
 
         impl Job for $name {
             const KIND: &'static str = $kind;

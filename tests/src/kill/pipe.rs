@@ -2,21 +2,26 @@
 
 use std::io::Write as _;
 
-use crate::jobs::No;
+use crate::kill::jobs::No;
 
 /// How an attempt's code ended, as the handler itself saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub enum End {
+    /// It succeeded.
     Ok,
+    /// It failed.
     Error,
+    /// It panicked.
     Panic,
+    /// It failed for good.
     Permanent,
+    /// It asked to be called later.
     Snooze,
 }
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Line {
+pub enum Line {
     /// The engine is open.
     Ready,
     /// A job is about to be handed in, or (with a parent) to be added to its parent's success.
@@ -47,7 +52,7 @@ pub(crate) enum Line {
 
 impl Line {
     /// Writes it to the parent, in one call of the system.
-    pub(crate) fn tell(&self) {
+    pub fn tell(&self) {
         let text = match self {
             Self::Ready => "ready".to_owned(),
             Self::Intent(no) => format!("intent {no}"),
@@ -73,7 +78,7 @@ impl Line {
     }
 
     /// `None` for what the test harness prints.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let text = text.strip_prefix('~')?;
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         let words: Vec<&str> = rest.split(' ').collect();

@@ -24,14 +24,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use windlass::FailureKind;
 use windlass_scheduler::state::EndState;
 
-use crate::image::{Ended, Image, Live};
-use crate::jobs::{DOOMED_ATTEMPTS, FAST_KEPT_MAX, No, Queue, Script};
-use crate::pipe::{End, Line};
+use crate::kill::image::{Ended, Image, Live};
+use crate::kill::jobs::{DOOMED_ATTEMPTS, FAST_KEPT_MAX, No, Queue, Script};
+use crate::kill::pipe::{End, Line};
 
 /// How a job's story ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Over {
+pub enum Over {
+    /// It succeeded.
     Done,
+    /// It is a dead letter.
     Dead,
     /// It was refused, or its process died before it was stored.
     Never,
@@ -61,32 +63,41 @@ struct Story {
 
 /// What was seen, for the report.
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
-    pub(crate) starts: u64,
-    pub(crate) hidden: u64,
-    pub(crate) lost: u64,
-    pub(crate) waits: u64,
-    pub(crate) unknown_stored: u64,
-    pub(crate) unknown_absent: u64,
-    pub(crate) condemned: u64,
+pub struct Seen {
+    /// Attempts whose start was told.
+    pub starts: u64,
+    /// Attempts that were claimed and whose start was not told.
+    pub hidden: u64,
+    /// Attempts that were open when their process died.
+    pub lost: u64,
+    /// Ends that `wait()` told.
+    pub waits: u64,
+    /// Jobs whose call was never answered, and that are there.
+    pub unknown_stored: u64,
+    /// Jobs whose call was never answered, and that are nowhere.
+    pub unknown_absent: u64,
+    /// Jobs that were found to kill their process.
+    pub condemned: u64,
 }
 
 /// See the [module](self).
 #[derive(Debug, Default)]
-pub(crate) struct Oracle {
+pub struct Oracle {
     stories: BTreeMap<No, Story>,
     /// Those that are not over.
     open: BTreeSet<No>,
     running: BTreeSet<No>,
     /// Accepted and never started.
     waiting: BTreeSet<No>,
-    pub(crate) life: u16,
-    pub(crate) seen: Seen,
+    /// The number of the life that is heard.
+    pub life: u16,
+    /// What was seen.
+    pub seen: Seen,
 }
 
 impl Oracle {
     /// Whether attempts run and jobs wait, as far as was told.
-    pub(crate) fn is_busy(&self) -> bool {
+    pub fn is_busy(&self) -> bool {
         !self.running.is_empty() && !self.waiting.is_empty()
     }
 
@@ -95,13 +106,15 @@ impl Oracle {
         self.stories.get_mut(&no).unwrap_or_else(|| panic!("life {life}: nobody handed in {no:?}"))
     }
 
-    pub(crate) fn hear_all(&mut self, lines: &[Line]) {
+    /// Hears lines, in order.
+    pub fn hear_all(&mut self, lines: &[Line]) {
         for line in lines {
             self.hear(line);
         }
     }
 
-    pub(crate) fn hear(&mut self, line: &Line) {
+    /// Hears a line.
+    pub fn hear(&mut self, line: &Line) {
         match line {
             Line::Intent(no) => {
                 let is_new = !self.stories.contains_key(no);
@@ -179,12 +192,12 @@ impl Oracle {
     }
 
     /// Whether this job's end has already been found in the journal.
-    pub(crate) fn is_over(&self, no: No) -> bool {
+    pub fn is_over(&self, no: No) -> bool {
         self.stories.get(&no).is_some_and(|story| story.over.is_some())
     }
 
     /// Judges what the life that has just ended left. See the rules.
-    pub(crate) fn judge(&mut self, image: &Image) {
+    pub fn judge(&mut self, image: &Image) {
         let life = self.life;
         for no in image.live.keys().chain(image.ended.keys()) {
             assert!(self.stories.contains_key(no), "life {life}: nobody handed in {no:?}");
@@ -321,7 +334,7 @@ impl Oracle {
     }
 
     /// Everything is over: how many jobs are done and dead. Of a directory that was drained.
-    pub(crate) fn verdict(&self, image: &Image) -> (usize, usize) {
+    pub fn verdict(&self, image: &Image) -> (usize, usize) {
         let lost: u64 = image.counters.values().map(|counters| counters.lost).sum();
         assert_eq!(lost, self.seen.lost, "attempts that were counted as lost, and those that were open after a kill");
         let left = self.open.iter().find(|no| self.stories[*no].exists);
