@@ -37,7 +37,7 @@ use crate::command::{Command, QueueNo, Request, Submit, TimerClass};
 use crate::effect::{Answer, Deadline, Effect, Wave};
 use crate::event::Event;
 use crate::job::{JobId, Name, NewJob};
-use crate::lease::LeaseToken;
+use crate::lease::{LeaseToken, StopReason};
 use crate::refusal::Refusal;
 use crate::settings::{Level, ShardSettings};
 use crate::time::Now;
@@ -457,6 +457,15 @@ impl Shard {
 
     fn hold(&mut self, mark: Mark, effect: Effect) {
         self.sync_wanted |= mark == Mark::Synced;
+        let mark = if self.has_started(mark, &effect) { Mark::Sealed } else { mark };
         self.outbox.hold(self.step, mark, effect);
+    }
+
+    /// Whether this asks an attempt to end whose start has left: then it must overtake nothing, records nothing, and does not
+    /// wait for a disk that stands still. A cancel does: its request is recorded before it counts.
+    fn has_started(&self, mark: Mark, effect: &Effect) -> bool {
+        let Effect::Stop { id, reason: StopReason::TimedOut | StopReason::Stopping, .. } = effect else { return false };
+        let run = self.state.live(*id).and_then(|(_, live)| live.run.as_ref());
+        run.is_some_and(|run| self.outbox.has_reached(mark, claim::step_of(&self.state, run.claims)))
     }
 }

@@ -49,6 +49,11 @@ impl Outbox {
         self.rows[mark as usize].push_back((step, effect));
     }
 
+    /// Whether this step has reached this mark.
+    pub(crate) fn has_reached(&self, mark: Mark, step: u64) -> bool {
+        self.marks[mark as usize] >= step
+    }
+
     /// Everything up to this step has reached this mark.
     pub(crate) fn reached(&mut self, mark: Mark, step: u64) {
         let mark = &mut self.marks[mark as usize];

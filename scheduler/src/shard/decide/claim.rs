@@ -77,6 +77,11 @@ pub(crate) fn claims_no(state: &State, step: u64, level: Level) -> ClaimsNo {
     ClaimsNo { term: state.settings.term, n: 2 * step + u64::from(level == Level::Memory) }
 }
 
+/// The step of this core that handed out what the record holds; 0 where an earlier core did.
+pub(crate) fn step_of(state: &State, no: ClaimsNo) -> u64 {
+    if no.term == state.settings.term { no.n / 2 } else { 0 }
+}
+
 fn is_late(live: &Live, now: Now) -> bool {
     live.expires.time().is_some_and(|expires| expires <= now.wall && !bug!(ExpiredRuns))
 }
