@@ -86,6 +86,8 @@ pub enum What {
     },
     /// A process begins.
     Began,
+    /// The process ended by itself: it was shut down.
+    Stopped,
     /// The process died where it stood; what was written is there.
     Killed,
     /// The power failed: the process died, and what was not synced may be gone.
@@ -120,6 +122,9 @@ pub struct Rules {
     pub retry_ms_min: u64,
     /// So long after its start an attempt has ended at the latest, in milliseconds, grace and all.
     pub attempt_ms_max: Option<u64>,
+    /// So long after it was handed out an attempt starts at the latest, in milliseconds; `None`: nobody knows, and a late start
+    /// may be of a job that was handed out in time.
+    pub start_ms_max: Option<u64>,
     /// What was accepted longer ago than this survives a loss of power at any level, in milliseconds.
     pub window_ms_max: Option<u64>,
     /// Of each way to end, by [`EndState::index`], whether all jobs that ended so are there for ever.

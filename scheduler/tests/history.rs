@@ -33,6 +33,7 @@ fn rules(queue: &str, level: Level, slots: u32) -> Rules {
         failures_max: 3,
         retry_ms_min: 100,
         attempt_ms_max: Some(1_000),
+        start_ms_max: Some(0),
         window_ms_max: Some(1_000),
         keeps: KEEP_ALL,
         is_in_order: true,
@@ -394,7 +395,11 @@ fn what_nobody_promised_is_no_breach() {
     memory.enqueue(1).run(1, 1, Finish::Ok).enqueue(2).add(What::Killed).dump(&[]);
     let mut unread = durable();
     unread.enqueue(1).add(What::Killed).add(What::Dump(Dump { quarantined: 1, ..Dump::default() }));
-    for tale in [tale, memory, unread] {
+    // At the level `Process` power takes a cancel and a pause, too.
+    let mut forgotten = process();
+    forgotten.enqueue(2).asked(Call::Pause(Name::from("work")), Answer::Ok).asked(Call::Cancel(id(2)), Answer::Ok);
+    forgotten.add(What::PowerLost).dump(&[live(2, 0, None)]).pass(10).add(What::Began).run(2, 1, Finish::Ok);
+    for tale in [tale, memory, unread, forgotten] {
         let violations = Checker::judge(&tale.events);
         assert!(violations.is_empty(), "{}", violations[0]);
     }

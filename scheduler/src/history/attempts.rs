@@ -18,7 +18,7 @@ impl Checker {
         };
         story.life.push(now_ms, Line::Started(attempt));
         let story = story.clone();
-        if matches!(story.promise, Promise::Never | Promise::Over) {
+        if matches!(story.promise, Promise::Never | Promise::Over) && !story.is_shared() {
             self.broken(Law::NothingInvented, Some(id), format!("{id} runs; it was refused, or had not been stored"));
         }
         if !story.has_payload(payload) {
@@ -27,8 +27,10 @@ impl Checker {
         if let Some((other, _)) = story.running {
             self.broken(Law::OneLiveAttempt, Some(id), format!("attempt {attempt} starts beside attempt {other}"));
         }
-        self.judge_number(&story, attempt);
-        self.judge_time(&story, attempt);
+        if !story.is_shared() {
+            self.judge_number(&story, attempt);
+            self.judge_time(&story, attempt);
+        }
         self.judge_queue(&story);
         self.note_start(&story, attempt);
     }
@@ -56,7 +58,11 @@ impl Checker {
             self.broken(Law::EndIsFinal, Some(id), found);
         }
         let failures_max = story.failures_max(self.rules(&story.queue));
-        if story.failed.len() >= failures_max as usize && !is_forgotten && story.deaths == self.deaths {
+        if story.failed.len() >= failures_max as usize
+            && !is_forgotten
+            && !story.is_steered
+            && story.deaths == self.deaths
+        {
             let found = format!("attempt {attempt} starts after {} failures of {failures_max}", story.failed.len());
             self.broken(Law::RetriesBounded, Some(id), found);
         }
@@ -68,9 +74,15 @@ impl Checker {
             let found = format!("attempt {attempt} starts {} ms early", story.due_ms - now_ms);
             self.broken(Law::NotEarly, Some(id), found);
         }
-        // A claim and its start may be a moment apart, and a retry of a job that once started in time is not a start.
+        // A retry of a job that once started in time is not a start.
         let is_first = story.known == 0 && !story.is_steered;
-        if let Some(expires_ms) = story.intent.expires_ms.filter(|at| is_first && now_ms > *at) {
+        let is_judged = is_first && story.accepted_no.is_some();
+        let start_ms_max = self.rules(&story.queue).and_then(|rules| rules.start_ms_max).filter(|_| is_judged);
+        // A time is counted from the acceptance, and who waits for room is accepted later.
+        let waited_ms = story.accepted_ms.saturating_sub(story.called_ms);
+        if let Some((start_ms_max, expires_ms)) = start_ms_max.zip(story.intent.expires_ms)
+            && now_ms > expires_ms.saturating_add(start_ms_max).saturating_add(waited_ms)
+        {
             let found = format!("attempt {attempt} starts {} ms after the job expired", now_ms - expires_ms);
             self.broken(Law::NotLate, Some(id), found);
         }
@@ -87,7 +99,8 @@ impl Checker {
     fn judge_queue(&mut self, story: &Story) {
         let (id, now_ms) = (story.intent.id, self.now_ms);
         let Some(queue) = self.queues.get(&story.queue) else { return };
-        let Some(rules) = queue.rules.clone().filter(|_| !story.is_steered) else { return };
+        let is_elsewhere = story.is_steered || story.is_shared();
+        let Some(rules) = queue.rules.clone().filter(|_| !is_elsewhere) else { return };
         let (running, paused_ms) = (queue.running + 1, queue.paused_ms);
         if running > rules.slots {
             let found = format!("{running} attempts run in `{}`, which has {} slots", rules.queue, rules.slots);
@@ -131,7 +144,9 @@ impl Checker {
         });
         self.seen.run_again += u64::from(story.known > 0 && !explained);
         let queue = self.queues.entry(story.queue.clone()).or_default();
-        queue.running += 1;
+        // Which queue an operator's or a namesake's attempt fills is not known.
+        let fills_slot = !story.is_steered && !story.is_shared();
+        queue.running += u32::from(fills_slot);
         if let Some(no) = story.accepted_no {
             queue.line.remove(&(story.intent.priority, no, id));
         }
@@ -140,6 +155,7 @@ impl Checker {
         self.with(id, |story| {
             story.promise = Promise::Seen;
             story.running = Some((attempt, now_ms));
+            story.fills_slot = fills_slot;
             story.lost = None;
             // The end that was told last may have died on its way to the store.
             if let Some(last) = story.last_end.filter(|_| story.deaths < deaths)
@@ -162,8 +178,8 @@ impl Checker {
         let (running, since_ms) = story.running.filter(|(running, _)| *running == attempt)?;
         debug_assert_eq!(running, attempt, "it was filtered");
         story.running = None;
-        let queue = story.queue.clone();
-        if let Some(queue) = self.queues.get_mut(&queue) {
+        let (queue, fills_slot) = (story.queue.clone(), story.fills_slot);
+        if let Some(queue) = self.queues.get_mut(&queue).filter(|_| fills_slot) {
             queue.running = queue.running.saturating_sub(1);
         }
         Some(since_ms)
@@ -177,9 +193,13 @@ impl Checker {
         };
         self.running.remove(&id);
         let Some(story) = self.stories.get(&id) else { return };
-        let (rules, has_used_lease) = (self.rules(&story.queue).cloned(), story.has_used_lease);
+        let rules = self.rules(&story.queue).cloned();
+        // Its time may be another one.
+        let is_elsewhere = story.has_used_lease || story.is_steered || story.is_shared();
         let took_ms = now_ms.saturating_sub(since_ms);
-        let max_ms = rules.as_ref().and_then(|rules| rules.attempt_ms_max).filter(|_| !has_used_lease);
+        // While the store is being opened again nobody ends an attempt.
+        let max_ms =
+            rules.as_ref().and_then(|rules| rules.attempt_ms_max).filter(|_| !is_elsewhere && self.broken_no.is_none());
         if let Some(max_ms) = max_ms.filter(|max_ms| took_ms > *max_ms) {
             self.broken(Law::TimeoutKept, Some(id), format!("attempt {attempt} took {took_ms} ms of {max_ms}"));
         }
@@ -194,7 +214,9 @@ impl Checker {
             story.last_end = Some(LastEnd { attempt, how, at_ms: now_ms, while_stopping });
             story.due_ms = due_ms;
             let failures = match how {
-                Finish::Failed { .. } | Finish::Permanent if !while_stopping => &mut story.failed,
+                Finish::Failed { .. } | Finish::Permanent if !while_stopping && !story.cancel_asked => {
+                    &mut story.failed
+                }
                 Finish::Failed { .. } | Finish::Permanent | Finish::Dropped => &mut story.perhaps_failed,
                 _ => return,
             };

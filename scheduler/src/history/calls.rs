@@ -59,8 +59,6 @@ impl Checker {
                 story.is_steered = true;
                 story.cancelled = None;
                 story.end = None;
-                story.failed.clear();
-                story.perhaps_failed.clear();
             }),
             Call::Discard(id) => self.with(*id, |story| story.discard_asked = true),
             Call::Steer(id) => self.with(*id, |story| {
@@ -75,9 +73,9 @@ impl Checker {
                 }
             }
             Call::Resume(queue) => {
-                if let Some(queue) = self.queues.get_mut(queue) {
-                    queue.paused_ms = None;
-                }
+                let no = self.event_no;
+                let queue = self.queues.entry(queue.clone()).or_default();
+                (queue.paused_ms, queue.resumed_no) = (None, no);
             }
             Call::Shutdown { .. } => self.is_stopping = true,
             Call::Pause(_) | Call::Wait(_) | Call::Look(_) | Call::UseLease { .. } | Call::Open { .. } => {}
@@ -94,14 +92,25 @@ impl Checker {
     fn handed_in(&mut self, call: u64, jobs: &[Intent], parent: Option<(JobId, u32)>) {
         for job in jobs {
             let no = self.event_no;
-            let story = Story::new(job.clone(), parent, call, no);
-            // The same id again is the same job: the first one counts.
-            let story = self.stories.entry(job.id).or_insert(story);
+            let story = Story::new(job.clone(), parent, call, (no, self.now_ms));
+            let is_known = self.stories.contains_key(&job.id);
+            let story = match self.stories.entry(job.id).or_insert_with(|| story.clone()) {
+                // That one is not there and never will be.
+                gone if gone.promise == Promise::Never => {
+                    let life = core::mem::take(&mut gone.life);
+                    *gone = Story { life, ..story };
+                    gone
+                }
+                known => {
+                    // The same id again is the same job, or, where that is forgotten, another: only the engine can tell.
+                    let is_again = is_known && parent.is_none();
+                    known.times_more += u64::from(is_again);
+                    self.times_more += u64::from(is_again);
+                    known
+                }
+            };
             story.parent = story.parent.and(parent);
-            if story.promise == Promise::Never {
-                (story.promise, story.called_no, story.group) = (Promise::Open, no, call);
-            }
-            (story.deaths, story.power_losses) = (self.deaths, self.power_losses);
+            (story.deaths, story.power_losses, story.ends) = (self.deaths, self.power_losses, self.ends);
         }
         if jobs.len() > 1 && parent.is_none() {
             self.groups.insert(call, jobs.iter().map(|job| job.id).collect());
@@ -129,7 +138,15 @@ impl Checker {
                 self.with(*id, |story| story.cancelled = Some((now_ms, was_running)));
             }
             Call::Pause(queue) if is_ok => {
-                self.queues.entry(queue.clone()).or_default().paused_ms = Some(now_ms);
+                let queue = self.queues.entry(queue.clone()).or_default();
+                // A resume that was asked for later counts, whichever is answered first.
+                queue.paused_ms = (queue.resumed_no < called_no).then_some(now_ms);
+            }
+            // Calls that were under way together may have been carried out in any order.
+            Call::Resume(queue) => {
+                if let Some(queue) = self.queues.get_mut(queue) {
+                    queue.paused_ms = None;
+                }
             }
             Call::Wait(id) | Call::Look(id) => self.shown(*id, answer, matches!(what, Call::Wait(_))),
             Call::UseLease { id, attempt } if is_ok && self.running.get(id) != Some(attempt) => {
@@ -176,7 +193,12 @@ impl Checker {
             let (no, now_ms) = (self.event_no, self.now_ms);
             let Some(story) = self.stories.get_mut(&job.id) else { continue };
             match (answer, story.promise) {
-                (Answer::Ok, Promise::Seen | Promise::Accepted) => _ = story.accepted_no.get_or_insert(no),
+                (Answer::Ok, _) if story.accepted_no.is_some() => {}
+                (Answer::Ok, Promise::Seen) => {
+                    // It ran before its acceptance was safe enough to be told.
+                    (story.accepted_no, story.accepted_ms) = (Some(no), now_ms);
+                    self.seen.accepted += 1;
+                }
                 (Answer::Ok, _) => {
                     (story.promise, story.accepted_no, story.accepted_ms) = (Promise::Accepted, Some(no), now_ms);
                     self.seen.accepted += 1;
@@ -207,7 +229,7 @@ impl Checker {
         }
         let Some(end) = EndState::ALL.into_iter().find(|end| State::from(*end) == state) else { return };
         let last = story.last_end.map(|last| last.how);
-        if end == EndState::Done && last != Some(super::Finish::Ok) && !story.is_steered {
+        if end == EndState::Done && last != Some(super::Finish::Ok) && !story.is_steered && !story.is_shared() {
             let found = format!("{id} is shown as done, and its last attempt ended so: {last:?}");
             return self.broken(Law::EndsAreTold, Some(id), found);
         }

@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::story::Story;
+use super::story::{Story, survives};
 use super::{Call, Commit, Count, Event, Law, Rules, Violation, What};
 use crate::job::{JobId, Name, Priority};
 use crate::settings::Level;
@@ -42,6 +42,8 @@ pub(super) struct QueueSeen {
     pub(super) running: u32,
     /// When a pause was answered, and no resume was asked for since.
     pub(super) paused_ms: Option<u64>,
+    /// The event of the last call that resumed it.
+    pub(super) resumed_no: u64,
     /// Jobs that are first in line: see [`Story::is_plain`].
     pub(super) line: BTreeSet<(Priority, u64, JobId)>,
 }
@@ -55,11 +57,15 @@ pub struct Checker {
     /// The jobs of calls with more than one.
     pub(super) groups: BTreeMap<u64, Vec<JobId>>,
     pub(super) running: BTreeMap<JobId, u32>,
+    /// Calls that handed in a job of a name that there was before.
+    pub(super) times_more: u64,
     pub(super) now_ms: u64,
     pub(super) event_no: u64,
     /// Deaths of any kind; the losses of power among them.
     pub(super) deaths: u64,
     pub(super) power_losses: u64,
+    /// Processes that ended, by themselves or not.
+    pub(super) ends: u64,
     /// Processes that began.
     pub(super) lives: u64,
     pub(super) power_lost_ms: Option<u64>,
@@ -122,7 +128,13 @@ impl Checker {
         self.now_ms = self.now_ms.max(event.at_ms);
         let changes_nothing = matches!(
             event.what,
-            What::Killed | What::Began | What::Dump(_) | What::Memory { .. } | What::Drained | What::Counted(_)
+            What::Killed
+                | What::Stopped
+                | What::Began
+                | What::Dump(_)
+                | What::Memory { .. }
+                | What::Drained
+                | What::Counted(_)
         );
         if !changes_nothing {
             self.last_dump = None;
@@ -143,6 +155,7 @@ impl Checker {
             }
             What::StoreOpened { term, recovered } => self.opened(*term, *recovered),
             What::Began => self.began(),
+            What::Stopped => self.stopped(),
             What::Killed => self.died(false),
             What::PowerLost => self.died(true),
             What::Counted(counts) => self.counted = Some(counts.clone()),
@@ -198,6 +211,12 @@ impl Checker {
             // An attempt that was claimed and not handed out when the store broke leaves a gap.
             self.deaths += 1;
         }
+        // What runs on is adopted, and has its time anew: whether it was extended nobody knows any more.
+        for id in self.running.keys() {
+            if let Some((_, since_ms)) = self.stories.get_mut(id).and_then(|story| story.running.as_mut()) {
+                *since_ms = self.now_ms;
+            }
+        }
     }
 
     fn began(&mut self) {
@@ -206,8 +225,17 @@ impl Checker {
         self.broken_no = None;
     }
 
-    fn died(&mut self, power_lost: bool) {
+    /// A stop may leave a gap, too: of an attempt that was handed out and given back before its code began.
+    fn stopped(&mut self) {
         self.deaths += 1;
+        self.ends += 1;
+        for queue in self.queues.values_mut() {
+            queue.line.clear();
+        }
+    }
+
+    fn died(&mut self, power_lost: bool) {
+        self.stopped();
         self.seen.deaths += 1;
         self.is_stopping = false;
         self.broken_no = None;
@@ -222,12 +250,15 @@ impl Checker {
             self.stop_running(id, attempt);
             if let Some(story) = self.stories.get_mut(&id) {
                 story.lost = Some((attempt, self.lives));
+                story.losses += 1;
                 story.life.push(self.now_ms, super::line::Line::Lost(attempt));
             }
         }
         for queue in self.queues.values_mut() {
             queue.running = 0;
-            queue.line.clear();
+            // A pause is as durable as its queue.
+            let level = queue.rules.as_ref().map_or(Level::Durable, |rules| rules.level);
+            queue.paused_ms = queue.paused_ms.filter(|_| survives(level, power_lost));
         }
     }
 }

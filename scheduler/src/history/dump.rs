@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use super::line::Line;
-use super::story::{Known, Promise, survives};
+use super::story::{Known, Promise, Story, survives};
 use super::{Checker, Dump, Kept, Law};
 use crate::change::Counters;
 use crate::job::{JobId, Name};
@@ -54,19 +54,21 @@ impl Checker {
         let Kept { ended, attempts_ended, open, failures, .. } = *kept;
         story.life.push(now_ms, Line::Found { ended, attempts_ended, open, failures });
         let story = story.clone();
-        if matches!(story.promise, Promise::Never | Promise::Over) {
+        if matches!(story.promise, Promise::Never | Promise::Over) && !story.is_shared() {
             let found = format!("{id} is in the store; it was refused, or had been missing");
             self.broken(Law::NothingInvented, Some(id), found);
         }
         if kept.payload.is_some_and(|payload| !story.has_payload(payload)) {
             self.broken(Law::SamePayload, Some(id), format!("the store keeps other bytes of {id} than were handed in"));
         }
-        if kept.queue != story.queue && !story.is_steered {
+        if kept.queue != story.queue && !story.is_steered && !story.is_shared() {
             let found = format!("{id} is in `{}`, and was handed in to `{}`", kept.queue, story.queue);
             self.broken(Law::OnePlace, Some(id), found);
         }
-        self.judge_attempts(kept);
-        self.judge_end(kept);
+        if !story.is_shared() {
+            self.judge_attempts(kept);
+            self.judge_end(kept);
+        }
         if self.is_drained && kept.ended.is_none() {
             self.broken(Law::EveryJobEnds, Some(id), format!("{id} has not ended"));
         }
@@ -74,8 +76,18 @@ impl Checker {
         let is_durable = self.level(&story.queue) == Level::Durable;
         let queue = kept.queue.clone();
         self.with(id, |story| {
+            if story.power_losses < power_losses && !is_durable {
+                story.cancelled = None;
+            }
             (story.promise, story.queue) = (Promise::Seen, queue);
             (story.known, story.deaths, story.power_losses) = (kept.claimed(), deaths, power_losses);
+            // Of an attempt that was handed out and never told, too.
+            let is_told = story.lost.is_some_and(|(lost, _)| kept.open == Some(lost));
+            story.losses += u32::from(kept.open.is_some() && !is_told);
+            if story.last_end.is_some_and(|last| last.attempt > kept.attempts_ended) {
+                // The end died on its way to the store.
+                (story.last_end, story.due_ms) = (None, story.intent.due_ms);
+            }
             story.failed.retain(|attempt| *attempt <= kept.attempts_ended);
             story.perhaps_failed.retain(|attempt| *attempt <= kept.attempts_ended);
             // An end that the store has is one that a later process starts from.
@@ -154,11 +166,11 @@ impl Checker {
             return;
         }
         let is_forgotten = story.power_losses < self.power_losses;
-        let gone = story.may_be_gone(rules.as_ref());
-        if gone {
+        if let Some(end) = story.gone_as(rules.as_ref()) {
             // Power may have taken it from its very beginning, and of an open call nobody knows: then it is not counted.
-            let is_sure = story.exists() && (!is_forgotten || level == Level::Durable);
-            let end = story.end.or(Some(likely_end(story, rules.as_ref())));
+            let is_safe = !is_forgotten || level == Level::Durable && story.accepted_no.is_some();
+            let is_sure = story.exists() && is_safe && !story.is_shared();
+            let end = story.end.or(Some(Known { end, is_durable: true }));
             return self.with(id, |story| {
                 story.end = end;
                 story.promise = if is_sure { Promise::Seen } else { Promise::Over };
@@ -167,7 +179,9 @@ impl Checker {
         let has_died = story.deaths < self.deaths;
         // What ran before its acceptance was safe, or was left by an end that was not synced, power may take at any level.
         let is_promised = story.accepted_no.is_some();
-        let is_owed = story.exists() && (!has_died || survives(level, is_forgotten) && (is_promised || !is_forgotten));
+        let is_of_this_life = story.ends == self.ends;
+        let is_safe = !has_died || survives(level, is_forgotten) && (is_promised || !is_forgotten);
+        let is_owed = story.exists() && is_safe && (level != Level::Memory || is_of_this_life);
         let now_ms = self.now_ms;
         let (accepted_no, accepted_ms) = (story.accepted_no, story.accepted_ms);
         self.with(id, |story| story.life.push(now_ms, Line::Missing));
@@ -207,7 +221,10 @@ impl Checker {
                 self.groups.insert(call, ids);
                 continue;
             }
-            let mine = ids.iter().filter_map(|id| Some((*id, self.stories.get(id)?))).filter(|(_, s)| s.group == call);
+            let mine = ids.iter().filter_map(|id| Some((*id, self.stories.get(id)?)));
+            let mine = mine.filter(|(_, story)| {
+                story.group == call && !story.is_shared() && self.level(&story.queue) != Level::Memory
+            });
             let (there, missing): (Vec<_>, Vec<_>) = mine
                 .map(|(id, story)| (id, here.contains_key(&id) || story.promise == Promise::Seen))
                 .partition(|(_, is_there)| *is_there);
@@ -226,17 +243,24 @@ impl Checker {
         let open = self.stories.iter().filter(|(_, story)| story.promise == Promise::Open);
         let children: Vec<(JobId, (JobId, u32))> = open.filter_map(|(id, story)| Some((*id, story.parent?))).collect();
         for (id, (parent, attempt)) in children {
-            let Some(story) = self.stories.get(&parent) else { continue };
+            let Some(child) = self.stories.get(&id) else { continue };
+            let may_be_gone =
+                self.level(&child.queue) == Level::Memory || child.gone_as(self.rules(&child.queue)).is_some();
+            let Some(story) = self.stories.get(&parent).filter(|_| !may_be_gone) else { continue };
             let is_done = story.end.is_some_and(|known| known.end == EndState::Done) && story.known == attempt;
+            let is_done = is_done && !story.is_shared();
             if is_done && story.exists() && !here.contains_key(&id) {
                 let found = format!("{parent} is done, and its follow-up {id} is not there");
                 self.broken(Law::DoneIsOneCommit, Some(id), found);
+            } else if here.get(&parent).is_some_and(|kept| kept.ended.is_none()) {
+                // Its attempt died or failed. Another one may have the same number, after a loss of power.
+                self.with(id, |story| story.promise = Promise::Never);
             }
         }
         let present = here.keys().filter_map(|id| Some((*id, self.stories.get(id)?.parent?.0)));
         let orphans: Vec<(JobId, JobId)> = present
             .filter(|(_, parent)| here.get(parent).is_some_and(|kept| kept.ended != Some(EndState::Done)))
-            .filter(|(_, parent)| self.stories.get(parent).is_none_or(|story| !story.is_steered))
+            .filter(|(_, parent)| self.stories.get(parent).is_none_or(|story| !story.is_steered && !story.is_shared()))
             .collect();
         for (id, parent) in orphans {
             self.broken(Law::DoneIsOneCommit, Some(id), format!("{id} is there, and its parent {parent} is not done"));
@@ -273,10 +297,11 @@ impl Checker {
             }
         }
         let mine = || self.stories.values().filter(|story| story.intent.queue == *queue);
-        let (existing, known) = mine()
-            .filter(|story| story.exists())
-            .fold((0, 0), |(n, known), story| (n + 1, known + u64::from(story.known)));
-        let perhaps = mine().filter(|story| matches!(story.promise, Promise::Open | Promise::Over)).count() as u64;
+        // Of a name that several jobs had, nobody knows which of them are meant.
+        let sure = mine().filter(|story| story.exists() && !story.is_shared());
+        let (existing, known) = sure.fold((0, 0), |(n, known), story| (n + 1, known + u64::from(story.known)));
+        let is_unsure = |story: &&Story| matches!(story.promise, Promise::Open | Promise::Over) || story.is_shared();
+        let perhaps = mine().filter(is_unsure).count() as u64 + self.times_more;
         let has_moved = counters.moved_in + counters.moved_out + counters.quarantined > 0;
         if !(existing..=existing + perhaps).contains(&counters.enqueued) && !has_moved {
             let found = format!(
@@ -302,10 +327,4 @@ impl Checker {
             self.broken(Law::CountersCount, None, found);
         }
     }
-}
-
-/// How one that is rightly gone has most likely ended.
-fn likely_end(story: &super::story::Story, rules: Option<&super::Rules>) -> Known {
-    let ways = EndState::ALL.into_iter().filter(|end| story.may_have_ended(*end, rules));
-    Known { end: ways.into_iter().next().unwrap_or(EndState::Cancelled), is_durable: true }
 }

@@ -9,6 +9,9 @@ use crate::job::{JobId, Name};
 use crate::settings::Level;
 use crate::state::{EndState, State};
 
+/// A job under which so many processes died may be condemned for it.
+const LOSSES_MAX: u32 = 3;
+
 /// How it stands with a job's acceptance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Promise {
@@ -54,13 +57,18 @@ pub(super) struct Story {
     pub(super) called_no: u64,
     pub(super) accepted_no: Option<u64>,
     pub(super) accepted_ms: u64,
+    pub(super) called_ms: u64,
     /// The call that it came with.
     pub(super) group: u64,
     /// Whose success it belongs to, and in which attempt.
     pub(super) parent: Option<(JobId, u32)>,
+    /// Further calls that handed in a job with its id: there may be another one of that name by now.
+    pub(super) times_more: u64,
     /// The greatest attempt that is known to have been handed out.
     pub(super) known: u32,
     pub(super) running: Option<(u32, u64)>,
+    /// It is counted among those that run in its queue.
+    pub(super) fills_slot: bool,
     /// The attempt that ran when its process died, and the how-manieth process that was.
     pub(super) lost: Option<(u32, u64)>,
     pub(super) last_end: Option<LastEnd>,
@@ -78,6 +86,8 @@ pub(super) struct Story {
     pub(super) edits: Vec<u64>,
     /// Its attempt extended its time, or left a checkpoint.
     pub(super) has_used_lease: bool,
+    /// Processes that died under its attempts.
+    pub(super) losses: u32,
     /// An operator moved it: where it is and when it runs is no longer judged.
     pub(super) is_steered: bool,
     /// Started attempts of others that went before it, though it was first.
@@ -85,11 +95,18 @@ pub(super) struct Story {
     /// Deaths of the process, and losses of power, that its numbers have taken into account.
     pub(super) deaths: u64,
     pub(super) power_losses: u64,
+    /// Processes that had ended, one way or the other, when it was handed in.
+    pub(super) ends: u64,
     pub(super) life: Life,
 }
 
 impl Story {
-    pub(super) fn new(intent: Intent, parent: Option<(JobId, u32)>, call: u64, called_no: u64) -> Self {
+    pub(super) fn new(
+        intent: Intent,
+        parent: Option<(JobId, u32)>,
+        call: u64,
+        (called_no, called_ms): (u64, u64),
+    ) -> Self {
         Self {
             queue: intent.queue.clone(),
             due_ms: intent.due_ms,
@@ -98,10 +115,13 @@ impl Story {
             called_no,
             accepted_no: None,
             accepted_ms: 0,
+            called_ms,
             group: call,
             parent,
+            times_more: 0,
             known: 0,
             running: None,
+            fills_slot: false,
             lost: None,
             last_end: None,
             failed: BTreeSet::new(),
@@ -112,10 +132,12 @@ impl Story {
             discard_asked: false,
             edits: Vec::new(),
             has_used_lease: false,
+            losses: 0,
             is_steered: false,
             passed_over: 0,
             deaths: 0,
             power_losses: 0,
+            ends: 0,
             life: Life::default(),
         }
     }
@@ -125,9 +147,14 @@ impl Story {
         matches!(self.promise, Promise::Accepted | Promise::Seen)
     }
 
+    /// Whether what is seen under its name may be another job.
+    pub(super) fn is_shared(&self) -> bool {
+        self.times_more > 0
+    }
+
     /// Whether these can be its bytes.
     pub(super) fn has_payload(&self, payload: u64) -> bool {
-        self.intent.payload == payload || self.edits.contains(&payload)
+        self.intent.payload == payload || self.edits.contains(&payload) || self.is_shared()
     }
 
     pub(super) fn failures_max(&self, rules: Option<&Rules>) -> u32 {
@@ -141,6 +168,7 @@ impl Story {
             EndState::Done => last == Some(Finish::Ok),
             EndState::Dead => {
                 last == Some(Finish::Permanent)
+                    || self.losses >= LOSSES_MAX
                     || self.failed.len() + self.perhaps_failed.len() >= self.failures_max(rules) as usize
             }
             EndState::Cancelled => self.cancel_asked || last == Some(Finish::CalledOff),
@@ -148,19 +176,20 @@ impl Story {
         }
     }
 
-    /// Whether it may lawfully be missing in the store, though it was accepted.
-    pub(super) fn may_be_gone(&self, rules: Option<&Rules>) -> bool {
-        let is_kept = |end: EndState| rules.is_some_and(|rules| rules.keeps[end.index()]);
-        self.discard_asked
-            || EndState::ALL.into_iter().any(|end| {
-                let is_so = self.end.map_or_else(|| self.may_have_ended(end, rules), |known| known.end == end);
-                is_so && !is_kept(end)
-            })
+    /// How it has ended, if it may lawfully be missing in the store though it was accepted.
+    pub(super) fn gone_as(&self, rules: Option<&Rules>) -> Option<EndState> {
+        // Moved, it may have ended where other rules are.
+        let is_kept = |end: EndState| !self.is_steered && rules.is_some_and(|rules| rules.keeps[end.index()]);
+        let is_so = |end| self.end.map_or_else(|| self.may_have_ended(end, rules), |known| known.end == end);
+        let has_failed = !self.failed.is_empty() || !self.perhaps_failed.is_empty();
+        let end = EndState::ALL.into_iter().find(|end| is_so(*end) && !is_kept(*end));
+        end.or((self.is_steered && has_failed).then_some(EndState::Dead))
+            .or((self.discard_asked || self.is_shared()).then_some(EndState::Cancelled))
     }
 
     /// Whether this state contradicts an end that is known.
     pub(super) fn contradicts(&self, state: State) -> bool {
-        !self.is_steered && self.end.is_some_and(|known| State::from(known.end) != state)
+        !self.is_steered && !self.is_shared() && self.end.is_some_and(|known| State::from(known.end) != state)
     }
 
     /// Whether it was first in line from its acceptance on: it never ran, had nothing to wait for, and nobody touched it.
@@ -169,7 +198,9 @@ impl Story {
             && self.intent.due_ms == 0
             && self.intent.expires_ms.is_none()
             && !self.cancel_asked
+            && !self.discard_asked
             && !self.is_steered
+            && !self.is_shared()
             && self.end.is_none()
     }
 }
