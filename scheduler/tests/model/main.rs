@@ -448,7 +448,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 }
 
 proptest! {
-    #![proptest_config(config(2_000))]
+    #![proptest_config(config(20_000))]
 
     #[test]
     fn whatever_happens_the_shard_is_what_the_oracle_says(memory in memory(), moves in moves()) {
