@@ -29,6 +29,7 @@ use crate::messages::SupervisorMsg;
 use crate::middleware::Layers;
 #[cfg(feature = "testing")]
 use crate::testing::Settled;
+use crate::witness::Witness;
 use crate::writer::{WriterCore, spawn_inline, spawn_thread};
 
 /// An engine to be. Everything is checked by [`start`](Self::start), and nothing happens before.
@@ -43,6 +44,7 @@ pub struct EngineBuilder<A> {
     clock: Arc<dyn Clock>,
     pub(crate) layers: Layers,
     pub(crate) hooks: Hooks,
+    witness: Witness,
 }
 
 impl Default for EngineBuilder<()> {
@@ -56,6 +58,7 @@ impl Default for EngineBuilder<()> {
             clock: Arc::new(SystemClock),
             layers: Layers::default(),
             hooks: Hooks::default(),
+            witness: None,
         }
     }
 }
@@ -73,6 +76,7 @@ impl EngineBuilder<()> {
             clock: self.clock,
             layers: self.layers,
             hooks: self.hooks,
+            witness: self.witness,
         }
     }
 }
@@ -119,7 +123,7 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
     #[cfg(feature = "testing")]
     pub(crate) fn settled(&self) -> Result<(Arc<A>, Settled), ConfigError> {
         let plan = self.plan()?;
-        let (shard, kind_queues) = (shard_settings(&plan, Notices::default()), plan.kind_queues().collect());
+        let (shard, kind_queues) = (shard_settings(&plan, Notices::default(), &None), plan.kind_queues().collect());
         Ok((self.app.clone(), Settled { shard, kind_queues }))
     }
 
@@ -170,6 +174,19 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
         self
     }
 
+    /// Whether some handler blocks a thread of its own.
+    #[cfg(feature = "testing")]
+    pub(crate) fn has_blocking_handlers(&self) -> bool {
+        self.registry.handlers.values().any(|handler| matches!(handler.runner, crate::handler::Runner::Blocking(_)))
+    }
+
+    /// Tells this of every call.
+    #[cfg(feature = "testing")]
+    pub(crate) fn witness(mut self, witness: Arc<crate::witness::Recorder>) -> Self {
+        self.witness = Some(witness);
+        self
+    }
+
     /// Runs the engine's parts on the caller's runtime instead of a thread of their own. A handler that blocks that runtime
     /// then stops the engine, too: timers, leases and enqueues of all queues wait. A paused tokio clock chooses this by
     /// itself.
@@ -216,11 +233,16 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
         let single_runtime = plan.config.wide.single_runtime.unwrap_or_default() || is_paused();
         let is_alone = handlers.runtime_flavor() == RuntimeFlavor::CurrentThread;
         let driver = is_alone.then(|| std::thread::current().id());
-        let mut settings = shard_settings(&plan, self.hooks.notices());
+        let mut settings = shard_settings(&plan, self.hooks.notices(), &self.witness);
         settings.memory_bytes_max = memory::share(plan.config.memory_bytes_max(), journal.as_mut())?;
         let hooks = Arc::new(self.hooks.start(&handlers));
-        let door =
-            Arc::new(Door::new(&settings, plan.kind_queues().collect(), plan.config.disk_free_bytes_min(), hooks));
+        let door = Arc::new(Door::new(
+            &settings,
+            plan.kind_queues().collect(),
+            plan.config.disk_free_bytes_min(),
+            hooks,
+            self.witness,
+        ));
         let twin = Arc::new(Mutex::new(MemoryJournal::new()));
         let registry = Arc::new(self.layers.around(self.registry));
         let workers = plan.config.queues.iter().enumerate().map(|(no, queue)| {
@@ -276,9 +298,10 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
 }
 
 /// What the core is started with.
-fn shard_settings(plan: &Plan, notices: Notices) -> ShardSettings {
+fn shard_settings(plan: &Plan, notices: Notices, witness: &Witness) -> ShardSettings {
     let queues = plan.config.queues.iter().map(|queue| queue.settings.clone()).collect();
-    let seed = std::hash::RandomState::new().build_hasher().finish();
+    let any = || std::hash::RandomState::new().build_hasher().finish();
+    let seed = witness.as_ref().map_or_else(any, |witness| witness.seed());
     let mut settings = ShardSettings::new(0, seed, queues, plan.handled.clone());
     settings.unknown_kinds = plan.config.wide.allow_unknown_kinds.unwrap_or_default();
     settings.notices = notices;

@@ -198,7 +198,7 @@ impl AttemptCore {
             let read = match Handle::try_current() {
                 Ok(runtime) if !may_block => {
                     let queue = queue.clone();
-                    let task = runtime.spawn_blocking(move || read(&door, &queue, id));
+                    let task = self.door.read_on(&runtime, move || read(&door, &queue, id));
                     task.await.map_err(|_| ControlError::Unavailable("the handlers' runtime is gone".to_owned()))?
                 }
                 // A blocking handler's thread.

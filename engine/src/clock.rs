@@ -13,6 +13,11 @@ use crate::config::ms;
 pub trait Clock: Send + Sync + 'static {
     /// Milliseconds since the Unix epoch. It may jump both ways.
     fn wall_ms(&self) -> u64;
+
+    /// Whether it always moves along with tokio's time. Then nobody has to look now and then whether it was set.
+    fn is_steady(&self) -> bool {
+        false
+    }
 }
 
 /// The system's wall clock.
@@ -75,6 +80,11 @@ pub(crate) struct Clocks {
 impl Clocks {
     pub(crate) fn new(wall: Arc<dyn Clock>) -> Self {
         Self { wall, origin: Instant::now() }
+    }
+
+    /// Whether the wall clock cannot jump.
+    pub(crate) fn is_steady(&self) -> bool {
+        self.wall.is_steady()
     }
 
     pub(crate) fn now(&self) -> Now {

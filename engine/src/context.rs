@@ -182,6 +182,9 @@ impl<A> Context<A> {
         range::FOLLOW_UPS.check(follow_ups.len() as u64 + 1)?;
         range::FOLLOW_UPS_BYTES.check((NewJob::bytes_of(follow_ups) + job.body.bytes()) as u64)?;
         let id = job.id;
+        if let Some(witness) = &self.attempt.door.witness {
+            witness.follow_up(&self.attempt.lease, &job);
+        }
         follow_ups.push(job);
         Ok(id)
     }

@@ -12,7 +12,9 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use dashmap::DashSet;
 use ractor::{ActorRef, ActorStatus};
+use tokio::runtime::Handle;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::task::JoinHandle;
 use windlass_scheduler::bug;
 use windlass_scheduler::command::Request;
 use windlass_scheduler::effect::Answer;
@@ -30,6 +32,7 @@ use crate::live::LiveTable;
 use crate::messages::{Question, QueueMsg, ReplyTo, Ticket};
 #[cfg(feature = "testing")]
 use crate::testing::{Settled, StandIn};
+use crate::witness::Witness;
 
 /// Calls that may be in the ring at once: more gains nothing, each costs memory while it waits.
 const CALLS_MAX: usize = 4_096;
@@ -97,6 +100,7 @@ pub(crate) struct Door {
     /// Answers where there is no engine.
     #[cfg(feature = "testing")]
     stand_in: Option<Arc<StandIn>>,
+    pub(crate) witness: Witness,
 }
 
 impl Door {
@@ -105,6 +109,7 @@ impl Door {
         kind_queues: BTreeMap<Name, String>,
         free_bytes_min: u64,
         hooks: Arc<Teller>,
+        witness: Witness,
     ) -> Self {
         Self {
             gate: watch::Sender::new(Gate::Recovering),
@@ -128,6 +133,7 @@ impl Door {
             hooks,
             #[cfg(feature = "testing")]
             stand_in: None,
+            witness,
         }
     }
 
@@ -141,7 +147,7 @@ impl Door {
         let is_open = settled.is_none();
         let Settled { mut shard, kind_queues } = settled.unwrap_or_default();
         shard.unknown_kinds |= is_open;
-        let mut door = Self::new(&shard, kind_queues, 0, Arc::default());
+        let mut door = Self::new(&shard, kind_queues, 0, Arc::default(), None);
         door.other_queues = is_open.then(|| QueueLimits::of(other_queues));
         door.set_readers(stand_in.clone(), stand_in.clone());
         door.stand_in = Some(stand_in);
@@ -224,6 +230,16 @@ impl Door {
         Ok(())
     }
 
+    /// Runs this where it may wait for a disk. In a simulation, whose disk is memory, it is a task among the others: threads
+    /// race, and a seed would not repeat itself.
+    pub(crate) fn read_on<T: Send + 'static>(
+        &self,
+        handlers: &Handle,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        if self.witness.is_some() { handlers.spawn(async move { read() }) } else { handlers.spawn_blocking(read) }
+    }
+
     /// For the actors: to the queue actor of the day. One that is being rebuilt finds out by itself.
     pub(crate) fn tell_queue(&self, message: QueueMsg) {
         if let Gate::Open(queue) = &*self.gate.borrow() {
@@ -275,6 +291,19 @@ impl Door {
 
     /// Lets jobs in: waits for permits, then for the answer. `ending` is answered when the (only) job has ended.
     pub(crate) async fn submit(
+        &self,
+        call: OwnedSemaphorePermit,
+        jobs: Vec<NewJob>,
+        ending: Option<(Request, ReplyTo)>,
+    ) -> Result<Answer, EnqueueError> {
+        let Some(witness) = &self.witness else { return self.submit_unseen(call, jobs, ending).await };
+        let no = witness.enqueues(&jobs);
+        let outcome = self.submit_unseen(call, jobs, ending).await;
+        witness.enqueued(no, outcome.as_ref());
+        outcome
+    }
+
+    async fn submit_unseen(
         &self,
         call: OwnedSemaphorePermit,
         jobs: Vec<NewJob>,
@@ -332,7 +361,12 @@ impl Door {
     }
 
     pub(crate) async fn ask_as(&self, request: Request, question: Question) -> Result<Answer, ControlError> {
-        self.say(request, |request, reply| QueueMsg::Ask { request, question, reply }).await
+        let seen = self.witness.as_ref().map(|witness| (witness, witness.asks(&question)));
+        let outcome = self.say(request, |request, reply| QueueMsg::Ask { request, question, reply }).await;
+        if let Some((witness, no)) = seen {
+            witness.asked(no, outcome.as_ref());
+        }
+        outcome
     }
 
     async fn say(

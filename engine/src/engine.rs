@@ -232,6 +232,15 @@ impl Engine {
     /// [`ShutdownError::Unfinished`] with the jobs whose code did not end even then (they are given back uncounted, too), or
     /// what kept the journal from being closed cleanly.
     pub async fn shutdown(&self, deadline: Duration) -> Result<(), ShutdownError> {
+        let seen = self.door().witness.as_ref().map(|witness| (witness, witness.shuts_down(deadline)));
+        let outcome = self.stop(deadline).await;
+        if let Some((witness, no)) = seen {
+            witness.has_shut_down(no);
+        }
+        outcome
+    }
+
+    async fn stop(&self, deadline: Duration) -> Result<(), ShutdownError> {
         let (reply, stopped) = oneshot::channel();
         let stop = SupervisorMsg::Shutdown { deadline, reply: Some(reply) };
         let gone = || ShutdownError::Stopped("the supervisor is gone".to_owned());

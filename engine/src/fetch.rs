@@ -18,7 +18,6 @@ use windlass_storage::{Reader, StorageError};
 
 use crate::door::Door;
 use crate::error::panic_text;
-use crate::hooks::Teller;
 use crate::messages::QueueMsg;
 
 /// So many attempts' bodies are read one after the other; more of them are read beside each other.
@@ -41,12 +40,12 @@ pub(crate) struct Wanted {
 pub(crate) fn read_all(handlers: &Handle, door: &Arc<Door>, wanted: Vec<Wanted>) {
     let mut wanted = wanted.into_iter().peekable();
     while wanted.peek().is_some() {
-        let (door, row) = (door.clone(), wanted.by_ref().take(READS_IN_A_ROW).collect::<Vec<_>>());
-        handlers.spawn_blocking(move || {
+        let (of, row) = (door.clone(), wanted.by_ref().take(READS_IN_A_ROW).collect::<Vec<_>>());
+        door.read_on(handlers, move || {
             for Wanted { id, token, queue, answer } in row {
                 // Whoever was dropped meanwhile needs none.
                 if !answer.is_closed() {
-                    let _ = answer.send(read(&door, &queue, id, token));
+                    let _ = answer.send(read(&of, &queue, id, token));
                 }
             }
         });
@@ -84,13 +83,13 @@ pub(crate) fn later(id: JobId, reason: &str) -> Outcome {
 
 /// Reads ahead for the core, and answers whatever comes of it.
 pub(crate) fn read_ahead(
-    handlers: &Handle,
+    (door, handlers): (&Door, &Handle),
     reader: Arc<dyn Reader>,
     queue: ActorRef<QueueMsg>,
     no: u64,
     ids: Vec<JobId>,
 ) {
-    handlers.spawn_blocking(move || {
+    door.read_on(handlers, move || {
         let read = |id| (id, read_now(reader.as_ref(), id, "ahead of its turn"));
         let bodies = ids.into_iter().map(read).collect();
         // A queue actor that has fallen needs no answer.
@@ -100,8 +99,9 @@ pub(crate) fn read_ahead(
 
 /// Tells hooks, with the body from the journal: the attempt failed before it had it. Where it cannot be read, or its job is
 /// not kept, they are told without.
-pub(crate) fn tell_with_body(handlers: &Handle, reader: Arc<dyn Reader>, hooks: Arc<Teller>, mut notice: Box<Notice>) {
-    handlers.spawn_blocking(move || {
+pub(crate) fn tell_with_body(door: &Door, handlers: &Handle, reader: Arc<dyn Reader>, mut notice: Box<Notice>) {
+    let hooks = door.hooks.clone();
+    door.read_on(handlers, move || {
         notice.body = read_now(reader.as_ref(), notice.id, "for a hook");
         hooks.tell(notice);
     });

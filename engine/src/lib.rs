@@ -100,6 +100,7 @@ mod status;
 mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod witness;
 mod writer;
 
 pub use admin::{List, OrderDraft, OrderStatus};

@@ -100,7 +100,7 @@ impl Engine {
             other => unreachable!("a question about memory was answered with {other:?}"),
         };
         let door = self.door().clone();
-        let read = self.handlers().spawn_blocking(move || door.journal_reader()?.memory());
+        let read = self.door().read_on(self.handlers(), move || door.journal_reader()?.memory());
         let journal =
             read.await.map_err(|_| ControlError::Unavailable("the handlers' runtime is gone".to_owned()))??;
         Ok(Memory::new(self.config().memory_bytes_max(), &core, journal))

@@ -6,6 +6,7 @@
 //! | question | with |
 //! |---|---|
 //! | when does a job run again, and when is it given up? | [`timeline()`], [`timeline_of`], [`laws`] |
+//! | what becomes of a whole service in thirty days, with crashes and failures? | [`Simulation`], [`History`] |
 //! | whatever happens to it? | [`check`], [`strategies`] for `proptest` |
 //!
 //! ```
@@ -26,11 +27,13 @@
 mod check;
 mod drain;
 mod enqueued;
+mod history;
 mod inline;
 pub mod laws;
 mod retries;
 mod script;
 mod seed;
+mod simulation;
 mod stand_in;
 pub mod strategies;
 mod timeline;
@@ -39,11 +42,15 @@ mod words;
 pub use check::{Holds, check, check_with};
 pub use drain::{Drain, DrainError, Drained, drain};
 pub use enqueued::{EnqueuedJob, Expected, JOBS_MAX, Source, Unexpected};
+pub use history::{AttemptStory, History, JobStory, Unlawful, dump};
 pub use inline::{Run, Stopper, TestContext, run, run_blocking};
 pub use retries::{End, Retries};
 pub use script::{Play, Script};
+pub(crate) use simulation::Recorder;
+pub use simulation::{Faults, Life, Simulation};
 pub(crate) use stand_in::{Settled, StandIn};
 pub use timeline::{ATTEMPTS_MAX, AttemptAt, Timeline, timeline, timeline_of};
+pub use windlass_scheduler::history::{Answer, Event, Finish, Law, Seen, Violation, What};
 
 #[doc(inline)]
 pub use crate::{assert_enqueued, refute_enqueued};

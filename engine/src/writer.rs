@@ -138,6 +138,9 @@ impl WriterCore {
                 inbox.recv().await
             };
             let Some(first) = first else { return self.end() };
+            if let Some(pause) = self.door.witness.as_ref().and_then(|witness| witness.pause()) {
+                tokio::time::sleep(pause).await;
+            }
             if matches!(self.work(first, &mut inbox), Next::End) {
                 return;
             }

@@ -26,4 +26,12 @@ impl Chance {
     pub const fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
+
+    /// A place in something of this length, which is not 0.
+    pub const fn pick(&mut self, len: usize) -> usize {
+        // Shorter than any pointer reaches.
+        #[allow(clippy::cast_possible_truncation)]
+        let place = self.below(len as u64) as usize;
+        place
+    }
 }

@@ -7,6 +7,7 @@
 //! - [`world`]: a simulated disk that outlives processes, and the lives of processes on it, each on a paused clock.
 //!
 //! - [`chance`]: chance from a seed.
+//! - [`simulation`]: the real engine on a virtual clock, all that happens to it drawn from a seed.
 //! - `kill` (with the feature `rocksdb`): processes that are killed, on a real disk.
 //!
 //! Everything here waits for signals and never for time.
@@ -23,6 +24,7 @@ pub mod fuzz;
 #[cfg(feature = "rocksdb")]
 pub mod kill;
 pub mod script;
+pub mod simulation;
 pub mod world;
 
 /// The examples of the house's README are tests, too.

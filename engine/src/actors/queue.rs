@@ -22,8 +22,8 @@ use windlass_storage::{Append, Batch, CommitNo, Journal, MemoryJournal, Reader};
 
 use crate::attempt::End;
 use crate::clock::Clocks;
+use crate::door::Door;
 use crate::fetch;
-use crate::hooks::Teller;
 use crate::live::LiveTable;
 use crate::messages::{Question, QueueMsg, ReplyTo, SchedulerMsg, SupervisorMsg, Ticket, WorkerMsg, WriterMsg};
 use crate::writer::WriterHandle;
@@ -47,7 +47,7 @@ pub(crate) struct QueueParts {
     pub(crate) scheduler: ActorRef<SchedulerMsg>,
     pub(crate) supervisor: ActorRef<SupervisorMsg>,
     pub(crate) live: Arc<LiveTable>,
-    pub(crate) hooks: Arc<Teller>,
+    pub(crate) door: Arc<Door>,
     /// Of the journal, for what is read ahead.
     pub(crate) reader: Arc<dyn Reader>,
     /// Where blocking reads go.
@@ -245,7 +245,7 @@ impl QueueState {
                 Outcome::Done { follow_ups, .. } => !follow_ups.iter().any(|job| self.is_journaled(job)),
                 _ => true,
             };
-        let may_be_told_of = matches!(outcome, Outcome::Failed { .. }) && self.parts.hooks.are_there();
+        let may_be_told_of = matches!(outcome, Outcome::Failed { .. }) && self.parts.door.hooks.are_there();
         let body = may_be_told_of.then(|| self.parts.live.body(id, token)).flatten();
         self.command_at(Command::End { token, outcome, body }, now);
         if is_volatile {
@@ -409,7 +409,8 @@ impl QueueState {
             }
             Effect::Fetch { no, ids } => {
                 if let Some(myself) = self.myself.clone() {
-                    fetch::read_ahead(&self.parts.handlers, self.parts.reader.clone(), myself, no, ids);
+                    let reading = (self.parts.door.as_ref(), &self.parts.handlers);
+                    fetch::read_ahead(reading, self.parts.reader.clone(), myself, no, ids);
                 }
             }
             Effect::Stop { queue, id, token, reason } => {
@@ -421,10 +422,10 @@ impl QueueState {
                 }
             }
             Effect::Notice(notice) if notice.body.is_none() => {
-                let (reader, hooks) = (self.parts.reader.clone(), self.parts.hooks.clone());
-                fetch::tell_with_body(&self.parts.handlers, reader, hooks, notice);
+                let reader = self.parts.reader.clone();
+                fetch::tell_with_body(&self.parts.door, &self.parts.handlers, reader, notice);
             }
-            Effect::Notice(notice) => self.parts.hooks.tell(notice),
+            Effect::Notice(notice) => self.parts.door.hooks.tell(notice),
             Effect::Arm { queue, class, at } => {
                 let _ = self.parts.scheduler.send_message(SchedulerMsg::Arm { queue, class, at });
             }

@@ -89,9 +89,10 @@ impl SchedulerState {
         for (queue, class) in due {
             self.parts.door.tell_queue(QueueMsg::Due { queue, class });
         }
+        let look_ms_max = if self.parts.clocks.is_steady() { u64::MAX } else { LOOK_MS_MAX };
         let in_ms = |at: &Deadline| match at {
             Deadline::Mono(at) => at.since_ms(now.mono),
-            Deadline::Wall(at) => at.since_ms(now.wall).min(LOOK_MS_MAX),
+            Deadline::Wall(at) => at.since_ms(now.wall).min(look_ms_max),
         };
         let Some(wait_ms) = self.timers.values().map(in_ms).min() else { return };
         self.sleep_until(myself, now.mono.0.saturating_add(wait_ms), wait_ms);

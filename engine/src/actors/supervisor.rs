@@ -287,7 +287,7 @@ impl SupervisorState {
             scheduler: scheduler.clone(),
             supervisor: myself.clone(),
             live: self.door.live.clone(),
-            hooks: self.door.hooks.clone(),
+            door: self.door.clone(),
             reader: opening.reader.clone(),
             handlers: self.handlers.clone(),
         };

@@ -45,7 +45,7 @@ impl Desk {
         read: impl FnOnce(&dyn Reader) -> Result<T, ControlError> + Send + 'static,
     ) -> Result<T, ControlError> {
         let door = self.door.clone();
-        let task = self.handlers.spawn_blocking(move || read(door.reader(&queue)?.as_ref()));
+        let task = self.door.read_on(&self.handlers, move || read(door.reader(&queue)?.as_ref()));
         task.await.map_err(|_| ControlError::Unavailable("the handlers' runtime is gone".to_owned()))?
     }
 

@@ -29,11 +29,12 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "core",
         folder: "scheduler",
-        suites: &["windlass_scheduler", "matrix", "scripts", "takeover", "orders", "pages"],
+        suites: &["windlass_scheduler", "matrix", "scripts", "takeover", "orders", "pages", "stops"],
     },
     Layer { name: "model", folder: "scheduler", suites: &["model"] },
     Layer { name: "corpus", folder: "tests", suites: &["corpus"] },
     Layer { name: "engine", folder: "engine", suites: &["windlass"] },
+    Layer { name: "simulation", folder: "tests", suites: &["simulation"] },
     Layer { name: "behaviours", folder: "tests", suites: &["behaviours"] },
     Layer {
         name: "storage",

@@ -1,0 +1,287 @@
+//! What a life is seen to do, written down as it happens, until the process dies.
+//!
+//! Owns the tale of all lives. It is told of calls by the door, of attempts by a middleware, of commits by the journal. Each life
+//! has a recorder of its own: what still comes from an earlier one, out of destructors and threads, is not heard any more.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use uuid::Uuid;
+use windlass_scheduler::effect::{Answer as CoreAnswer, Found};
+use windlass_scheduler::history::{Answer, Call, Event, Intent, What, fingerprint};
+use windlass_scheduler::job::{JobId, Name, NewJob, Priority, When};
+use windlass_scheduler::lease::{Lease, LeaseToken};
+use windlass_scheduler::order::OrderCommand;
+use windlass_scheduler::refusal::Refusal;
+use windlass_scheduler::state::{EndState, State};
+use windlass_scheduler::verb::Verb;
+
+use super::chance::Chance;
+use super::faults::{Faults, Fuse};
+use crate::config::ms;
+use crate::error::{ControlError, EnqueueError};
+use crate::messages::Question;
+
+/// What a job is, beside what happens to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) kind: Name,
+    pub(crate) queue: Name,
+    pub(crate) payload: bytes::Bytes,
+    pub(crate) version: u32,
+    pub(crate) end: Option<(EndState, u64)>,
+}
+
+/// All that happened in all lives, and what it is made of.
+pub(crate) struct Tale {
+    pub(crate) events: Vec<Event>,
+    pub(crate) facts: BTreeMap<JobId, Facts>,
+    pub(crate) chance: Chance,
+    pub(crate) faults: Faults,
+    /// The priority of jobs that state none, by queue.
+    pub(crate) priorities: BTreeMap<Name, Priority>,
+    /// Which life may be heard; none after its death.
+    life: Option<u64>,
+    calls: u64,
+    running: BTreeMap<JobId, (LeaseToken, u32)>,
+    /// Where the process is about to die.
+    pub(crate) fuse: Option<Fuse>,
+    /// When this life began, in milliseconds of the simulation.
+    began_ms: u64,
+    began: Instant,
+    /// The wall clock's time when the simulation began.
+    wall_ms: u64,
+}
+
+/// One life's way to the [`Tale`].
+pub(crate) struct Recorder {
+    tale: Arc<Mutex<Tale>>,
+    life: u64,
+    died: Arc<Notify>,
+}
+
+impl Tale {
+    pub(crate) fn new(seed: u64, faults: Faults, wall_ms: u64) -> Self {
+        Self {
+            events: Vec::new(),
+            facts: BTreeMap::new(),
+            chance: Chance::new(seed),
+            faults,
+            priorities: BTreeMap::new(),
+            life: None,
+            calls: 0,
+            running: BTreeMap::new(),
+            fuse: None,
+            began_ms: 0,
+            began: Instant::now(),
+            wall_ms,
+        }
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        if self.life.is_none() { self.began_ms } else { self.began_ms + ms(self.began.elapsed()) }
+    }
+
+    pub(crate) fn say(&mut self, what: What) {
+        let at_ms = self.now_ms();
+        self.events.push(Event { at_ms, what });
+    }
+
+    /// Ends the life that is heard; what it still does leaves no trace. To be called where its clock is.
+    pub(crate) fn stop(&mut self) {
+        self.began_ms = self.now_ms();
+        self.life = None;
+        self.running.clear();
+        self.fuse = None;
+    }
+
+    fn call(&mut self, what: Call) -> u64 {
+        self.calls += 1;
+        self.say(What::Called { call: self.calls, what });
+        self.calls
+    }
+
+    fn moment(&self, when: When) -> u64 {
+        match when {
+            When::After(after_ms) => self.now_ms().saturating_add(after_ms),
+            When::At(at) => at.0.saturating_sub(self.wall_ms),
+        }
+    }
+
+    fn intent(&mut self, job: &NewJob) -> Intent {
+        let (kind, queue, payload) = (job.kind.clone(), job.queue.clone(), job.body.payload.clone());
+        let facts = Facts { kind, queue, payload, version: job.body.version, end: None };
+        self.facts.entry(job.id).or_insert(facts);
+        let default = self.priorities.get(&job.queue).copied().unwrap_or_default();
+        Intent {
+            id: job.id,
+            queue: job.queue.clone(),
+            priority: job.priority.unwrap_or(default),
+            due_ms: job.due.map_or(0, |when| self.moment(when)),
+            expires_ms: job.expires.map(|when| self.moment(when)),
+            failures_max: job.retry.as_ref().map(|policy| policy.attempts_max),
+            payload: fingerprint(&job.body.payload),
+        }
+    }
+}
+
+impl Recorder {
+    /// Begins a life. To be called on its runtime.
+    pub(crate) fn begin(tale: &Arc<Mutex<Tale>>, life: u64) -> Arc<Self> {
+        let recorder = Self { tale: tale.clone(), life, died: Arc::default() };
+        {
+            let mut tale = recorder.lock();
+            (tale.life, tale.began) = (Some(life), Instant::now());
+            tale.say(What::Began);
+        }
+        Arc::new(recorder)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tale> {
+        self.tale.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The tale, if this life is still heard.
+    pub(crate) fn tale(&self) -> Option<MutexGuard<'_, Tale>> {
+        let tale = self.lock();
+        (tale.life == Some(self.life)).then_some(tale)
+    }
+
+    pub(crate) fn say(&self, what: What) {
+        if let Some(mut tale) = self.tale() {
+            tale.say(what);
+        }
+    }
+
+    /// The process dies here and now: nothing that comes after has happened.
+    pub(crate) fn die(&self, power_lost: bool) {
+        if let Some(mut tale) = self.tale() {
+            tale.say(if power_lost { What::PowerLost } else { What::Killed });
+            tale.stop();
+            self.died.notify_one();
+        }
+    }
+
+    pub(crate) async fn died(&self) {
+        self.died.notified().await;
+    }
+
+    /// Dies, if the process was to die here.
+    pub(crate) fn reaches(&self, place: super::faults::Place) -> bool {
+        let fuse = self.tale().and_then(|mut tale| tale.fuse.take_if(|fuse| fuse.place == place));
+        if let Some(fuse) = &fuse {
+            self.die(fuse.power_lost);
+        }
+        fuse.is_some()
+    }
+
+    pub(crate) fn enqueues(&self, jobs: &[NewJob]) -> u64 {
+        self.tale().map_or(0, |mut tale| {
+            let intents = jobs.iter().map(|job| tale.intent(job)).collect();
+            tale.call(Call::Enqueue(intents))
+        })
+    }
+
+    pub(crate) fn enqueued(&self, call: u64, outcome: Result<&CoreAnswer, &EnqueueError>) {
+        let answer = match outcome {
+            Ok(_) => Answer::Ok,
+            Err(EnqueueError::Interrupted { .. }) => Answer::Unknown,
+            Err(_) => Answer::Refused,
+        };
+        self.say(What::Answered { call, answer });
+    }
+
+    pub(crate) fn asks(&self, question: &Question) -> u64 {
+        let Some(mut tale) = self.tale() else { return 0 };
+        let what = match question {
+            Question::Extend { id, token, .. } => {
+                let holder = tale.running.get(id).filter(|(current, _)| current == token);
+                Call::UseLease { id: *id, attempt: holder.map_or(0, |(_, attempt)| *attempt) }
+            }
+            Question::Steer { id, verb: Verb::Cancel, .. } => Call::Cancel(*id),
+            Question::Steer { id, verb: Verb::Requeue, .. } => Call::Requeue(*id),
+            Question::Steer { id, verb: Verb::Discard, .. } => Call::Discard(*id),
+            Question::Steer { id, .. } => Call::Steer(*id),
+            Question::Edit { id, payload, .. } => Call::Edit { id: *id, payload: fingerprint(payload) },
+            Question::Pause(queue) => Call::Pause(queue.clone()),
+            Question::Resume(queue) => Call::Resume(queue.clone()),
+            Question::Watch(id) => Call::Wait(*id),
+            Question::Look(id) => Call::Look(*id),
+            Question::Order(OrderCommand::All) | Question::List { .. } | Question::Stats | Question::Memory => {
+                return 0;
+            }
+            Question::Order(_) => Call::Order,
+        };
+        tale.call(what)
+    }
+
+    pub(crate) fn asked(&self, call: u64, outcome: Result<&CoreAnswer, &ControlError>) {
+        let answer = match outcome {
+            Ok(CoreAnswer::Ending(ending)) => Answer::Is(State::from(ending.state)),
+            Ok(CoreAnswer::Found(Found::Ended(key))) => Answer::Is(State::from(key.state)),
+            Ok(CoreAnswer::Found(Found::Live(view))) => Answer::Is(view.state),
+            Ok(_) => Answer::Ok,
+            Err(ControlError::Refused(Refusal::Forgotten { .. })) => Answer::Gone,
+            Err(ControlError::Interrupted) => Answer::Unknown,
+            Err(_) => Answer::Refused,
+        };
+        if call > 0 {
+            self.say(What::Answered { call, answer });
+        }
+    }
+
+    pub(crate) fn follow_up(&self, lease: &Lease, job: &NewJob) {
+        if let Some(mut tale) = self.tale() {
+            let jobs = vec![tale.intent(job)];
+            tale.call(Call::FollowUps { parent: lease.id, attempt: lease.attempt, jobs });
+        }
+    }
+
+    /// A call that a simulation itself makes.
+    pub(crate) fn call(&self, what: Call) -> u64 {
+        self.tale().map_or(0, |mut tale| tale.call(what))
+    }
+
+    pub(crate) fn started(&self, lease: &Lease, payload: &[u8]) {
+        if let Some(mut tale) = self.tale() {
+            tale.running.insert(lease.id, (lease.token, lease.attempt));
+            let (id, attempt, payload) = (lease.id, lease.attempt, fingerprint(payload));
+            tale.say(What::Started { id, attempt, payload });
+        }
+    }
+
+    pub(crate) fn ended(&self, lease: &Lease, how: windlass_scheduler::history::Finish) {
+        if let Some(mut tale) = self.tale() {
+            tale.running.remove(&lease.id);
+            tale.say(What::Ended { id: lease.id, attempt: lease.attempt, how });
+        }
+    }
+
+    pub(crate) fn shuts_down(&self, deadline: Duration) -> u64 {
+        let within = deadline.saturating_add(super::SLACK);
+        self.call(Call::Shutdown { within_ms: ms(within) })
+    }
+
+    pub(crate) fn has_shut_down(&self, call: u64) {
+        self.say(What::Answered { call, answer: Answer::Ok });
+    }
+
+    pub(crate) fn new_id(&self) -> JobId {
+        let (high, low) = self.tale().map_or((0, 0), |mut tale| (tale.chance.next(), tale.chance.next()));
+        JobId(Uuid::from_u64_pair(high, low))
+    }
+
+    pub(crate) fn seed(&self) -> u64 {
+        self.tale().map_or(0, |mut tale| tale.chance.next())
+    }
+
+    /// How long the disk takes for its next call.
+    pub(crate) fn pause(&self) -> Option<Duration> {
+        let mut tale = self.tale()?;
+        let slowest = tale.faults.store_pause_max?;
+        Some(Duration::from_millis(tale.chance.below(ms(slowest) + 1)))
+    }
+}

@@ -1,0 +1,73 @@
+//! How a service's queues are to be judged: read off its own configuration.
+
+use windlass_scheduler::history::{Rules, What};
+use windlass_scheduler::job::Name;
+use windlass_scheduler::retry::{Backoff, RetryPolicy};
+use windlass_scheduler::settings::{Keep, KeepDone, Level};
+
+use super::recorder::Recorder;
+use crate::builder::EngineBuilder;
+use crate::config::ms;
+
+/// What is kept so long and in such numbers is kept for ever, as far as a simulation goes.
+const FOR_EVER: Keep = Keep { age_ms: 10 * 365 * 86_400_000, count_max: 1_000_000, bytes_max: 1 << 30 };
+/// What the level `Process` may lose with the power, and a tick.
+const WINDOW_MS: u64 = 1_010;
+/// A time-out is seen by a clock that counts in milliseconds.
+const TICK_MS: u64 = 10;
+
+fn is_kept(keep: Keep) -> bool {
+    keep.age_ms >= FOR_EVER.age_ms && keep.count_max >= FOR_EVER.count_max && keep.bytes_max >= FOR_EVER.bytes_max
+}
+
+/// No delay of this policy is shorter.
+fn shortest_ms(policy: &RetryPolicy) -> u64 {
+    let delays: Vec<u64> = match &policy.backoff {
+        Backoff::List { delays_ms } => delays_ms.to_vec(),
+        backoff => vec![backoff.delay_ms(1)],
+    };
+    let shortest = delays.into_iter().min().unwrap_or(0);
+    shortest - shortest.saturating_mul(u64::from(policy.jitter_percent.min(100))) / 100
+}
+
+/// Tells the rules of all queues.
+///
+/// # Panics
+/// Where the configuration is refused.
+pub(super) fn tell<A: Send + Sync + 'static>(builder: &EngineBuilder<A>, recorder: &Recorder) {
+    let config = builder.effective_config();
+    let config = config.unwrap_or_else(|error| panic!("the simulated service cannot start: {error}"));
+    let (has_own_policies, has_own_slots) = (
+        config.kinds.iter().any(|kind| kind.settings.retry.is_some()),
+        config.kinds.iter().any(|kind| kind.settings.slots.is_some()),
+    );
+    let has_own_times = config.kinds.iter().any(|kind| kind.settings.timeout_ms.is_some());
+    let has_threads = builder.has_blocking_handlers();
+    let Some(mut tale) = recorder.tale() else { return };
+    let is_exact = tale.faults.store_permille == 0;
+    // A batch waits for the one before it.
+    let batch_ms = 2 * tale.faults.store_pause_max.map_or(0, ms);
+    // What was adopted after a failure of the store is claimed anew before anything else is asked of it.
+    let adopted_ms = if is_exact { 0 } else { 2 * batch_ms };
+    for queue in &config.queues {
+        let settings = &queue.settings;
+        let retention = &settings.retention;
+        let keeps_done = retention.keep_done == KeepDone::All && is_kept(retention.done);
+        let timeout_ms = settings.timeout_ms.filter(|_| !has_own_times);
+        let rules = Rules {
+            queue: Name::from(queue.name()),
+            level: settings.level,
+            slots: settings.slots,
+            failures_max: if has_own_policies { u32::MAX } else { settings.retry.attempts_max },
+            retry_ms_min: if has_own_policies { 0 } else { shortest_ms(&settings.retry) },
+            attempt_ms_max: timeout_ms.map(|timeout_ms| timeout_ms + ms(queue.abort_after) + adopted_ms + TICK_MS),
+            start_ms_max: is_exact.then_some(batch_ms),
+            window_ms_max: (is_exact && settings.level == Level::Process).then_some(WINDOW_MS + batch_ms),
+            keeps: [keeps_done, is_kept(retention.dead), is_kept(retention.dropped), is_kept(retention.dropped)],
+            // Threads begin in any order.
+            is_in_order: !has_own_slots && !has_threads,
+        };
+        tale.priorities.insert(rules.queue.clone(), settings.priority);
+        tale.say(What::Queue(rules));
+    }
+}
