@@ -9,9 +9,12 @@ mod backup;
 mod batch;
 mod directory;
 mod load;
+mod manifest;
 mod options;
 mod partial;
 mod reader;
+mod refusal;
+mod tail;
 mod watermark;
 
 use std::fmt;
@@ -26,7 +29,9 @@ pub use options::RocksOptions;
 use self::backup::Source;
 use self::batch::Writes;
 use self::directory::Directory;
+use self::manifest::Manifest;
 use self::reader::{Shared, handle};
+use self::refusal::{from_storage, open_error, storage_error};
 use crate::backup::{BackupReport, PendingBackup};
 use crate::codec::{self, Encoded, Encoder};
 use crate::error::{BackupError, LoadError, OpenError, StorageError};
@@ -58,6 +63,8 @@ struct Session {
     last: CommitNo,
     synced: CommitNo,
     marked: CommitNo,
+    /// As the last watermark has it.
+    manifest: Option<Manifest>,
     /// The failure after which nothing is believed.
     poison: Option<StorageError>,
     encoder: Encoder,
@@ -258,6 +265,11 @@ impl Session {
         let directory = Directory::claim(path)?;
         let database = directory.database();
         let mark = watermark::read(path)?;
+        if directory.has_database() {
+            tail::check(path, &database)?;
+            mark.and_then(|mark| mark.manifest).map_or(Ok(()), |manifest| manifest.check(path, &database))?;
+        }
+        let mark = mark.map(|mark| mark.commit_no);
         match mark {
             // A dry run: opening to write would replay the log and drop it, with all that could tell what is missing.
             Some(mark) => check_reach(path, mark, directory.has_database().then(|| inspect(&directory, options)))?,
@@ -278,7 +290,7 @@ impl Session {
         let mut encoder = Encoder::default();
         write_terms(&db, &mut encoder, &terms).map_err(|error| from_storage(path, error))?;
         let begun = CommitNo { term, step: 0 };
-        watermark::write(path, begun).map_err(|error| from_storage(path, error))?;
+        let manifest = watermark::write(path, begun, None).map_err(|error| from_storage(path, error))?;
         let session = Self {
             shared: Arc::new(Shared::new(db)),
             directory,
@@ -286,6 +298,7 @@ impl Session {
             last: recovered,
             synced: begun,
             marked: begun,
+            manifest,
             poison: None,
             encoder,
             unsynced: WriteOptions::default(),
@@ -346,7 +359,7 @@ impl Session {
         self.sound()?;
         let synced = if bug!(WatermarkBeforeSync) { self.last } else { self.synced };
         if synced > self.marked {
-            watermark::write(self.directory.path(), synced)?;
+            self.manifest = watermark::write(self.directory.path(), synced, self.manifest)?;
             self.marked = synced;
         }
         Ok(())
@@ -390,6 +403,11 @@ fn own_records(path: &Path, db: &DB) -> Result<(Terms, CommitNo), OpenError> {
         Some(value) => codec::decode_commit(&value).map_err(|error| damaged("last commit", error))?,
         None => CommitNo::default(),
     };
+    // What the last opening found was synced with its term.
+    if let Some((_, expected)) = terms.last().copied().filter(|(_, expected)| last < *expected) {
+        let reason = format!("its last opening found commit {expected}, and now it ends at {last}");
+        return Err(OpenError::Damaged { path: path.to_owned(), reason });
+    }
     Ok((Terms::from_list(terms), last))
 }
 
@@ -400,97 +418,4 @@ fn write_terms(db: &DB, encoder: &mut Encoder, terms: &Terms) -> Result<(), Stor
     let mut synced = WriteOptions::default();
     synced.set_sync(true);
     db.write_opt(batch, &synced).map_err(|error| storage_error(db.path(), "beginning a term", &error))
-}
-
-/// RocksDB says what happened in words only; they choose the advice, never what is believed.
-fn open_error(path: &Path, error: &rocksdb::Error) -> OpenError {
-    open_refusal(path.to_owned(), error.to_string())
-}
-
-fn open_refusal(path: PathBuf, reason: String) -> OpenError {
-    let says = |words: &[&str]| words.iter().any(|words| reason.contains(words));
-    let begins = |words: &[&str]| words.iter().any(|words| reason.starts_with(words));
-    if says(&["/LOCK:", "lock hold by current process"]) {
-        OpenError::InUse { path }
-    } else if says(&DISK_FULL) {
-        OpenError::DiskFull { path, reason }
-    } else if says(&["Permission denied", "Read-only file system"]) {
-        OpenError::Permission { path, doing: reason }
-    } else if begins(&["Corruption", "Invalid argument", "NotFound"]) || says(&["No such file"]) {
-        OpenError::Damaged { path, reason }
-    } else {
-        OpenError::Io { path, doing: "opening the database".to_owned(), reason }
-    }
-}
-
-const DISK_FULL: [&str; 2] = ["No space left", "Disk quota"];
-
-fn storage_error(path: &Path, doing: &str, error: &rocksdb::Error) -> StorageError {
-    storage_failure(path.to_owned(), doing.to_owned(), error.to_string())
-}
-
-fn storage_failure(path: PathBuf, doing: String, reason: String) -> StorageError {
-    if DISK_FULL.iter().any(|words| reason.contains(words)) {
-        StorageError::DiskFull { path, doing, reason }
-    } else {
-        StorageError::Io { path, doing, reason }
-    }
-}
-
-/// A failure of the first writes of an opening, which the opening has to answer for.
-fn from_storage(path: &Path, error: StorageError) -> OpenError {
-    let path = path.to_owned();
-    match error {
-        StorageError::DiskFull { reason, .. } => OpenError::DiskFull { path, reason },
-        // A table that a compaction has just found damaged fails these writes, too.
-        StorageError::Io { doing, reason, .. } => match open_refusal(path, reason) {
-            OpenError::Io { path, reason, .. } => OpenError::Io { path, doing, reason },
-            refusal => refusal,
-        },
-        error => OpenError::Io { path, doing: "beginning a term".to_owned(), reason: error.to_string() },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_databases_words_choose_the_advice() {
-        let of = |reason: &str| match open_refusal(PathBuf::from("data"), reason.to_owned()) {
-            OpenError::InUse { .. } => "in use",
-            OpenError::DiskFull { .. } => "disk full",
-            OpenError::Permission { .. } => "permission",
-            OpenError::Damaged { .. } => "damaged",
-            OpenError::Io { .. } => "io",
-            _ => "another",
-        };
-        assert_eq!(of("IO error: While lock file: data/db/LOCK: Resource temporarily unavailable"), "in use");
-        assert_eq!(of("IO error: lock hold by current process, acquire time 1 acquiring thread 2: x"), "in use");
-        assert_eq!(of("IO error: No space left on device: While appending to file: data/db/000004.log"), "disk full");
-        assert_eq!(of("IO error: While open a file for random read: data/db/1.sst: Permission denied"), "permission");
-        assert_eq!(of("Corruption: checksum mismatch in file data/db/MANIFEST-000005"), "damaged");
-        assert_eq!(of("Corruption: Missing WAL with log number: 4."), "damaged");
-        assert_eq!(of("IO error: No such file or directory: While open a file: data/db/9.sst"), "damaged");
-        assert_eq!(of("IO error: While fdatasync: data/db/000004.log: Input/output error"), "io");
-    }
-
-    #[test]
-    fn what_fails_the_first_writes_of_an_opening_is_told_as_what_it_is() {
-        let of = |reason: &str| {
-            from_storage(Path::new("data"), storage_failure("data/db".into(), "x".into(), reason.into()))
-        };
-        assert!(matches!(of("Corruption: block checksum mismatch in data/db/000016.sst"), OpenError::Damaged { .. }));
-        assert!(matches!(of("IO error: No space left on device: While appending"), OpenError::DiskFull { .. }));
-        assert!(
-            matches!(of("IO error: While fdatasync: Input/output error"), OpenError::Io { doing, .. } if doing == "x")
-        );
-    }
-
-    #[test]
-    fn a_full_disk_is_told_from_other_failures() {
-        let of = |reason: &str| storage_failure("data".into(), "appending".into(), reason.into());
-        assert!(matches!(of("IO error: No space left on device: While appending"), StorageError::DiskFull { .. }));
-        assert!(matches!(of("IO error: While fdatasync: Input/output error"), StorageError::Io { .. }));
-    }
 }

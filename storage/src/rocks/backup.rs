@@ -19,7 +19,8 @@ use super::directory::{DATABASE, hold_to_read, mark, sync_directory};
 use super::options::{self, RocksOptions};
 use super::partial::Partial;
 use super::reader::Shared;
-use super::{DISK_FULL, check_reach, load, open_error, own_records, watermark};
+use super::refusal::{DISK_FULL, open_error};
+use super::{check_reach, load, own_records, watermark};
 use crate::backup::{BackupReport, PendingBackup};
 use crate::error::{BackupError, OpenError, StorageError};
 use crate::journal::{CommitNo, Loaded};
@@ -87,6 +88,7 @@ pub(super) fn restore(from: &Path, to: &Path) -> Result<BackupReport, BackupErro
     let mark = watermark::read(from)?;
     let partial = Partial::beside(to)?;
     let database = from.join(DATABASE);
+    mark.and_then(|mark| mark.manifest).map_or(Ok(()), |manifest| manifest.check(from, &database))?;
     check_room(partial.parent(), bytes_of(&database, |_| true)?)?;
     let copied = partial.path().join(DATABASE);
     let place = copied.as_path();
@@ -98,7 +100,7 @@ pub(super) fn restore(from: &Path, to: &Path) -> Result<BackupReport, BackupErro
     }
     let (report, found) = read_through(partial.path(), partial.target(), &RocksOptions::default())?;
     if let Some(mark) = mark {
-        check_reach(from, mark, Some(Ok(found)))?;
+        check_reach(from, mark.commit_no, Some(Ok(found)))?;
     }
     finish(partial, report, found)
 }
@@ -146,7 +148,7 @@ fn finish(partial: Partial, report: BackupReport, reach: CommitNo) -> Result<Bac
     }
     sync_directory(&database).map_err(io("syncing the copy"))?;
     // Whoever cuts this copy's log later is found out as with any journal.
-    watermark::write(partial.path(), reach)?;
+    watermark::write(partial.path(), reach, None)?;
     mark(partial.path()).map_err(io("writing the file WINDLASS"))?;
     partial.keep()?;
     Ok(report)

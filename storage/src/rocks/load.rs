@@ -11,7 +11,7 @@ use windlass_scheduler::change::{JobRecord, Record};
 use windlass_scheduler::job::JobId;
 
 use super::reader::{handle, job_key, raw};
-use super::storage_error;
+use super::refusal::storage_error;
 use crate::codec::{self, Encoded, Encoder, Names};
 use crate::error::{LoadError, StorageError};
 use crate::journal::{Loaded, Quarantined};

@@ -9,7 +9,7 @@ use windlass_scheduler::change::{EndedKey, EndedRecord, Key, Record};
 use windlass_scheduler::job::{Body, JobId, Name};
 use windlass_scheduler::state::EndState;
 
-use super::storage_error;
+use super::refusal::storage_error;
 use crate::codec::{self, Names};
 use crate::error::StorageError;
 use crate::journal::{JournalMemory, Reader};
