@@ -12,6 +12,9 @@ SHELL := /bin/bash
 # CI passes LOCKED=--locked: there, a Cargo.lock that lags behind is an error.
 LOCKED ?=
 FUZZ_SECONDS ?= 60
+# How long `make torture` goes on. REPEAT, if said, is what it said about an image that it judged wrong.
+MINUTES ?= 3
+REPEAT ?=
 
 # Debian's folder of compiler names that go through ccache. Looked up when a recipe runs, since `setup` may create it.
 RUN = if [ -d /usr/lib/ccache ]; then PATH="/usr/lib/ccache:$$PATH"; export PATH; fi;
@@ -53,9 +56,9 @@ bench: setup ## first figures, each beside an exact-delivery check and this mach
 	@$(RUN) cargo build $(LOCKED) --release --package windlass-bench
 	@$(RUN) cargo run $(LOCKED) --quiet --release --package windlass-bench
 
-torture: ## days of crashes and power cuts; comes with a later release
-	@echo "make torture comes with a later release. Nothing was run."
-	@echo "Until then: make test kills real processes and cuts journals, in minutes instead of days."
+torture: setup ## kills, power cuts and simulations for MINUTES (3); exit code 0 only if nothing was lost
+	@$(RUN) cargo build $(LOCKED) --package windlass-tests --bin torture
+	@$(RUN) cargo run $(LOCKED) --quiet --package windlass-tests --bin torture -- $(or $(REPEAT),$(MINUTES))
 
 fuzz: ## feed all fuzz targets for FUZZ_SECONDS (60) together, if cargo-fuzz is there; ONLY=texts feeds one
 	@if ! cargo fuzz --version >/dev/null 2>&1; then \

@@ -5,9 +5,11 @@
 //! child, by [`process::Orders`].
 
 pub mod child;
+pub mod history;
 pub mod image;
 pub mod jobs;
 pub mod lives;
+pub mod matrix;
 pub mod oracle;
 pub mod pipe;
 pub mod process;

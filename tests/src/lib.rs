@@ -9,6 +9,8 @@
 //! - [`chance`]: chance from a seed.
 //! - [`simulation`]: the real engine on a virtual clock, all that happens to it drawn from a seed.
 //! - `kill` (with the feature `rocksdb`): processes that are killed, on a real disk.
+//! - `images` (with it, too): disks after a cut of the power, from the record of a real run.
+//! - `torture` (with it, too): these two and the simulation, for minutes.
 //!
 //! Everything here waits for signals and never for time.
 // A harness that cannot go on has to say where: this crate is compiled for tests alone.
@@ -22,9 +24,14 @@ mod collector;
 pub mod fault;
 pub mod fuzz;
 #[cfg(feature = "rocksdb")]
+pub mod images;
+#[cfg(feature = "rocksdb")]
 pub mod kill;
 pub mod script;
 pub mod simulation;
+#[cfg(feature = "rocksdb")]
+pub mod torture;
+pub mod until;
 pub mod world;
 
 /// The examples of the house's README are tests, too.

@@ -7,11 +7,10 @@ mod handler;
 mod settings;
 mod traffic;
 
-use std::time::Instant;
-
 use windlass::testing::{History, Seen, Simulation};
 
 use self::settings::Settings;
+use crate::until::Until;
 
 /// What a number of seeds has seen.
 #[derive(Clone, Debug, Default)]
@@ -48,9 +47,9 @@ pub fn is_repeatable(seed: u64) -> bool {
 }
 
 /// Plays one seed after the other, from this one on, until the time is over or a law is broken.
-pub fn torture(first: u64, until: Instant) -> Seeds {
+pub fn torture(first: u64, until: Until) -> Seeds {
     let mut seeds = Seeds::default();
-    while Instant::now() < until && seeds.failure.is_none() {
+    while !until.is_over() && seeds.failure.is_none() {
         seeds.play(first.wrapping_add(seeds.seeds));
     }
     seeds
@@ -64,6 +63,18 @@ impl Seeds {
         if let Err(unlawful) = history.check() {
             self.failure.get_or_insert_with(|| (seed, format!("{unlawful}\n{:?}", Settings::of(seed))));
         }
+    }
+
+    /// These as well.
+    pub fn add_all(&mut self, more: Self) {
+        self.seeds += more.seeds;
+        self.operations += more.operations;
+        self.acknowledged += more.acknowledged;
+        self.missing += more.missing;
+        self.run_again += more.run_again;
+        self.deaths += more.deaths;
+        self.lost_to_power += more.lost_to_power;
+        self.failure = self.failure.take().or(more.failure);
     }
 
     fn add(&mut self, seen: Seen, events: u64) {

@@ -11,8 +11,11 @@ use windlass::{
     Context, Draft, Durability, Engine, EnqueueError, HOUR, JobError, JobHandle, KeepDone, MIN, Priority, QueueConfig,
     Refusal, Retention, RetryPolicy, RocksJournal, WaitError,
 };
+use windlass_scheduler::history::Rules;
 
 use crate::chance::Chance;
+use crate::images;
+use crate::kill::history;
 use crate::kill::jobs::{DOOMED_ATTEMPTS, FAST_KEPT_MAX, FOLLOW_UPS, No, Press, Queue, Script, Work, hash};
 use crate::kill::pipe::{End, Line};
 use crate::kill::process::Orders;
@@ -20,6 +23,10 @@ use crate::kill::trap::Trapped;
 
 /// What a panic says that is part of the play.
 const AS_SCRIPTED: &str = "as scripted";
+/// Failures after which a job is dead, if it does not say so itself.
+const RETRIES: u32 = 20;
+/// Attempts that end while a queue is paused.
+const PAUSED_ENDS: u64 = 5;
 /// Attempts that end while a [`Script::Long`] one runs.
 const LONG_ENDS: u64 = 40;
 
@@ -63,7 +70,9 @@ pub fn play(orders: &Orders) {
     match orders.role.as_str() {
         "work" => on_a_runtime(work_for_ever(orders)),
         "drain" => on_a_runtime(drain(orders)),
+        "stop" => on_a_runtime(stop_soon(orders)),
         "idle" => on_a_runtime(run_only(orders)),
+        "record" => on_a_runtime(images::work::record(orders)),
         role => panic!("nobody knows the role {role}"),
     }
 }
@@ -71,7 +80,7 @@ pub fn play(orders: &Orders) {
 fn queues() -> [QueueConfig; 3] {
     let kept = Retention::default().done(HOUR, FAST_KEPT_MAX, 1 << 30);
     Queue::ALL.map(|queue| {
-        let retry = RetryPolicy::fixed(Duration::from_millis(3)).attempts(20);
+        let retry = RetryPolicy::fixed(Duration::from_millis(3)).attempts(RETRIES);
         let config =
             QueueConfig::new(queue.name()).concurrency(queue.slots()).depth_max(queue.depth_max()).retry(retry);
         match queue {
@@ -86,9 +95,14 @@ fn queues() -> [QueueConfig; 3] {
     })
 }
 
+/// How these queues are judged.
+pub fn rules() -> [Rules; 3] {
+    Queue::ALL.map(|queue| history::rules(queue, queue.slots(), RETRIES, queue == Queue::Heavy))
+}
+
 async fn start(orders: &Orders, is_open: bool) -> (Engine, Arc<AtomicU64>, watch::Receiver<u64>) {
     let running = Arc::new(AtomicU64::new(0));
-    let journal = Trapped { inner: small(&orders.directory), trap: orders.trap, running: running.clone(), seen: 0 };
+    let journal = Trapped::new(small(&orders.directory), orders.trap, running.clone());
     let (ends, seen) = watch::channel(0);
     let app = App { running: running.clone(), ends, is_open, runtime: tokio::runtime::Handle::current() };
     let mut builder = Engine::builder().app(app).journal(journal).disk_free_bytes_min(1 << 20);
@@ -197,7 +211,7 @@ enum Came {
     Full,
 }
 
-fn tell_all(numbers: &[No], line: impl Fn(No) -> Line) {
+pub(crate) fn tell_all(numbers: &[No], line: impl Fn(No) -> Line) {
     for no in numbers {
         line(*no).tell();
     }
@@ -287,6 +301,23 @@ impl Producer {
     }
 }
 
+/// Pauses a queue and resumes it, for ever. A kill may have left it paused.
+async fn pauses(engine: Engine, mut ends: watch::Receiver<u64>) {
+    loop {
+        for (is_paused, doing, done) in [(false, "resuming", "resumed"), (true, "pausing", "paused")] {
+            Line::Note(doing.to_owned()).tell();
+            let name = Queue::Light.name();
+            let answer = if is_paused { engine.pause(name).await } else { engine.resume(name).await };
+            match answer {
+                Ok(()) => Line::Note(done.to_owned()).tell(),
+                Err(error) => Line::Wrong(format!("{doing} was answered: {error}")).tell(),
+            }
+            let from = *ends.borrow_and_update();
+            let _ = ends.wait_for(|now| *now >= from + if is_paused { PAUSED_ENDS } else { 5 * PAUSED_ENDS }).await;
+        }
+    }
+}
+
 async fn wait<J: windlass::Job<Output = u64>>(handle: JobHandle<J>, no: No) {
     match handle.wait().await {
         Ok(output) => Line::Done(no, output).tell(),
@@ -313,6 +344,7 @@ async fn work_for_ever(orders: &Orders) {
     let (engine, _, ends) = start(orders, false).await;
     Line::Ready.tell();
     live(&engine).await;
+    tokio::spawn(pauses(engine.clone(), ends.clone()));
     let producer = Producer { engine, life: orders.life, serials: Arc::default(), ends };
     let queues = [Queue::Fast, Queue::Fast, Queue::Fast, Queue::Light, Queue::Light, Queue::Heavy];
     for (queue, at) in queues.into_iter().zip(0_u64..) {
@@ -329,10 +361,23 @@ async fn run_only(orders: &Orders) {
     std::future::pending::<()>().await;
 }
 
+/// The life that hands in nothing and soon stops.
+async fn stop_soon(orders: &Orders) {
+    let (engine, _, mut ends) = start(orders, true).await;
+    Line::Ready.tell();
+    let _ = ends.wait_for(|ends| *ends >= 3).await;
+    match engine.shutdown(MIN).await {
+        Ok(()) => Line::Bye.tell(),
+        Err(error) => Line::Wrong(format!("the shutdown failed: {error}")).tell(),
+    }
+}
+
 /// The life in which everything comes to its end.
 async fn drain(orders: &Orders) {
     let (engine, _, mut ends) = start(orders, true).await;
     Line::Ready.tell();
+    Line::Note("resuming".to_owned()).tell();
+    engine.resume(Queue::Light.name()).await.expect("a queue is resumed");
     while live(&engine).await > 0 {
         // The last end is told before it is acknowledged, so one has to look again after it.
         let _ = tokio::time::timeout(Duration::from_millis(10), ends.changed()).await;

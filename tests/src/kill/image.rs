@@ -9,7 +9,7 @@ use std::path::Path;
 use windlass::storage::{Journal, Loaded};
 use windlass::{Failure, JobId};
 use windlass_scheduler::attempt::Output;
-use windlass_scheduler::change::{Claims, Counters, EndedRecord, Head, JobRecord, Key, Record};
+use windlass_scheduler::change::{Claims, Counters, EndedRecord, Head, JobRecord, Key, Record, Setting};
 use windlass_scheduler::state::EndState;
 
 use crate::kill::child::small;
@@ -52,6 +52,8 @@ pub struct Image {
     pub ended: BTreeMap<No, Ended>,
     /// The counters, by queue.
     pub counters: BTreeMap<String, Counters>,
+    /// Whether the queue that is paused and resumed is paused.
+    pub is_paused: bool,
     claims: Vec<Claims>,
 }
 
@@ -109,6 +111,7 @@ impl Image {
                 assert!(self.ended.insert(no, ended).is_none(), "{no:?} ended twice");
             }
             Record::Claims(claims) => self.claims.push(claims),
+            Record::Setting(Setting::Paused(queue)) => self.is_paused |= queue.as_str() == Queue::Light.name(),
             Record::Setting(_) | Record::Policy(..) => {}
             other => panic!("loading does not stream {other:?}"),
         }

@@ -4,7 +4,8 @@
 //!
 //! 1. Accepted means found: live, ended, or, where the queue keeps no success, purged after a success that was told.
 //!    The bytes are the same, the queue is the same, and what was refused or never handed in is nowhere (`judge`).
-//! 2. A call with many jobs is there whole or not at all, also where its outcome was never told (`groups`).
+//! 2. All laws of the judge that every layer shares ([`History`]): among them that a call with many jobs is there whole or not
+//!    at all, also where its outcome was never told, and that follow-ups are there if, and only if, their parent is done.
 //! 3. Attempts of a job are numbered without a gap, and started once each. A start is told before the handler goes on and
 //!    claimed in the journal before it is told, so after a kill the journal knows every start that was told, and at most
 //!    one more a job: claimed, and its process killed before the handler could tell. Only such an attempt may be missing
@@ -13,9 +14,10 @@
 //! 4. An end stands in the journal only if it was told; so do the failures, exactly as many (`number`).
 //! 5. Never two attempts of a job at a time in one life (`start`), never one after `wait()` said that it has ended
 //!    (`start`, `judge`), after its last end was told in the same life, or after the journal had its end.
-//! 6. Follow-ups are there if, and only if, their parent is done (`families`).
-//! 7. A job is dead only as its script says, or as the one that kills the process: lost three times in a row, the last
+//! 6. A job is dead only as its script says, or as the one that kills the process: lost three times in a row, the last
 //!    time as the only suspect that ran; then it is dead and not started again (`condemn`, `dead`).
+//! 7. A pause that was told stands in the journal, and so does a resume; one whose outcome was never told may or may not
+//!    (`judge`).
 //! 8. The counters are the counts: accepted = jobs that are there = live + retained + purged, nothing quarantined, attempts
 //!    = all numbers used, done and dead as judged (`counters`).
 
@@ -24,6 +26,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use windlass::FailureKind;
 use windlass_scheduler::state::EndState;
 
+use crate::kill::child;
+use crate::kill::history::{self, History};
 use crate::kill::image::{Ended, Image, Live};
 use crate::kill::jobs::{DOOMED_ATTEMPTS, FAST_KEPT_MAX, No, Queue, Script};
 use crate::kill::pipe::{End, Line};
@@ -62,7 +66,7 @@ struct Story {
 }
 
 /// What was seen, for the report.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Seen {
     /// Attempts whose start was told.
     pub starts: u64,
@@ -78,24 +82,72 @@ pub struct Seen {
     pub unknown_absent: u64,
     /// Jobs that were found to kill their process.
     pub condemned: u64,
+    /// Calls that were made and attempts that were started.
+    pub operations: u64,
+    /// Jobs whose enqueue was told to be Ok.
+    pub acknowledged: u64,
+    /// Jobs of which it was told, and that are nowhere.
+    pub missing: u64,
+    /// Attempts of jobs that had run before, and had neither failed nor asked for it.
+    pub run_again: u64,
 }
 
 /// See the [module](self).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Oracle {
+    history: History,
     stories: BTreeMap<No, Story>,
     /// Those that are not over.
     open: BTreeSet<No>,
     running: BTreeSet<No>,
     /// Accepted and never started.
     waiting: BTreeSet<No>,
+    /// What may stand in the journal of the queue that is paused and resumed; none: as it is found.
+    pauses: Vec<bool>,
     /// The number of the life that is heard.
     pub life: u16,
     /// What was seen.
     pub seen: Seen,
 }
 
+impl Seen {
+    /// What another oracle has seen, too.
+    pub fn add(&mut self, other: &Self) {
+        self.starts += other.starts;
+        self.hidden += other.hidden;
+        self.lost += other.lost;
+        self.waits += other.waits;
+        self.unknown_stored += other.unknown_stored;
+        self.unknown_absent += other.unknown_absent;
+        self.condemned += other.condemned;
+        self.operations += other.operations;
+        self.acknowledged += other.acknowledged;
+        self.missing += other.missing;
+        self.run_again += other.run_again;
+    }
+}
+
+impl Default for Oracle {
+    fn default() -> Self {
+        Self {
+            history: History::new(child::rules()),
+            stories: BTreeMap::new(),
+            open: BTreeSet::new(),
+            running: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            pauses: Vec::new(),
+            life: 0,
+            seen: Seen::default(),
+        }
+    }
+}
+
 impl Oracle {
+    /// How many jobs it knows.
+    pub fn stories(&self) -> usize {
+        self.stories.len()
+    }
+
     /// Whether attempts run and jobs wait, as far as was told.
     pub fn is_busy(&self) -> bool {
         !self.running.is_empty() && !self.waiting.is_empty()
@@ -115,6 +167,8 @@ impl Oracle {
 
     /// Hears a line.
     pub fn hear(&mut self, line: &Line) {
+        self.history.hear(line);
+        self.seen.operations += u64::from(matches!(line, Line::Intent(_) | Line::Start(..) | Line::Stats(_)));
         match line {
             Line::Intent(no) => {
                 let is_new = !self.stories.contains_key(no);
@@ -123,6 +177,7 @@ impl Oracle {
                 self.open.insert(*no);
             }
             Line::Accepted(no) => {
+                self.seen.acknowledged += 1;
                 let story = self.story(*no);
                 story.exists = true;
                 if story.known == 0 {
@@ -142,7 +197,14 @@ impl Oracle {
                 assert_eq!(*quarantined, 0, "life {}", self.life);
             }
             Line::Wrong(what) => panic!("life {}: {what}", self.life),
-            Line::Ready | Line::Trap(_) | Line::Bye | Line::Note(_) => {}
+            Line::Note(note) => match note.as_str() {
+                "pausing" => self.pauses.push(true),
+                "resuming" => self.pauses.push(false),
+                "paused" => self.pauses = vec![true],
+                "resumed" => self.pauses = vec![false],
+                _ => {}
+            },
+            Line::Ready | Line::Trap(_) | Line::Bye => {}
         }
     }
 
@@ -199,6 +261,12 @@ impl Oracle {
     /// Judges what the life that has just ended left. See the rules.
     pub fn judge(&mut self, image: &Image) {
         let life = self.life;
+        self.history.died(false);
+        self.history.found(history::of_image(image));
+        let shared = self.history.seen();
+        (self.seen.missing, self.seen.run_again) = (shared.missing, shared.run_again);
+        let first = self.history.violations().first().map(ToString::to_string);
+        assert!(first.is_none(), "life {life}: {}", first.unwrap_or_default());
         for no in image.live.keys().chain(image.ended.keys()) {
             assert!(self.stories.contains_key(no), "life {life}: nobody handed in {no:?}");
         }
@@ -208,8 +276,9 @@ impl Oracle {
         for no in self.open.clone() {
             self.judge_one(no, image);
         }
-        self.groups();
-        self.families();
+        let is_known = self.pauses.is_empty() || self.pauses.contains(&image.is_paused);
+        assert!(is_known, "life {life}: paused is {}, and was told to be {:?}", image.is_paused, self.pauses);
+        self.pauses = vec![image.is_paused];
         self.counters(image);
         self.condemn(image);
         for no in self.open.clone() {
@@ -260,29 +329,6 @@ impl Oracle {
         }
     }
 
-    /// Rule 2.
-    fn groups(&self) {
-        let mut groups: BTreeMap<(u16, u32), (u64, u64)> = BTreeMap::new();
-        let new = self.open.iter().filter(|no| no.life() == self.life && no.group() > 0);
-        for no in new {
-            let counts = groups.entry((no.life(), no.group())).or_default();
-            counts.0 += u64::from(self.stories[no].exists);
-            counts.1 += u64::from(!self.stories[no].exists);
-        }
-        let torn = groups.iter().find(|(_, (there, missing))| *there > 0 && *missing > 0);
-        assert_eq!(torn, None, "life {}: a call is there in part", self.life);
-    }
-
-    /// Rule 6.
-    fn families(&self) {
-        for no in &self.open {
-            let Some(parent) = no.parent() else { continue };
-            let is_done = self.stories[&parent].over == Some(Over::Done);
-            let story = &self.stories[no];
-            assert_eq!(story.exists, is_done, "life {}: {no:?} of {:?}: {story:?}", self.life, self.stories[&parent]);
-        }
-    }
-
     /// Rule 8.
     fn counters(&self, image: &Image) {
         for queue in Queue::ALL {
@@ -322,7 +368,7 @@ impl Oracle {
         }
     }
 
-    /// Rule 7: who dies at the next opening.
+    /// Rule 6: who dies at the next opening.
     fn condemn(&mut self, image: &Image) {
         let suspects: Vec<No> = image.open().filter(|(_, live)| live.lost >= 2).map(|(no, _)| no).collect();
         if let [only] = *suspects {

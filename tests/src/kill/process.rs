@@ -1,6 +1,7 @@
 //! A child process: this test program again, with orders in an environment variable, and a pipe to its parent.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -63,7 +64,8 @@ impl Orders {
         let program = std::env::current_exe().expect("this program has a path");
         let mut command = Command::new(program);
         command.args(["--exact", "child", "--nocapture", "--test-threads", "1"]).env(ORDERS, self.text());
-        command.envs(variables.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        // A group of its own: an interrupt at the terminal is for the parent, who judges what it has and stops.
+        command.process_group(0).envs(variables.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("this program runs");
         let pipe = BufReader::new(child.stdout.take().expect("its output is a pipe"));
         let (send, lines) = channel();

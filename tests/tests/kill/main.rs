@@ -6,7 +6,9 @@
 #![allow(clippy::expect_used)]
 
 mod alone;
+mod images;
 mod kills;
+mod matrix;
 mod recovery;
 mod suspects;
 mod syncs;

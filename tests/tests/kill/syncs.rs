@@ -2,8 +2,7 @@
 //!
 //! A small library is preloaded into the child and tells of its syncs in the pipe, between the child's own lines.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::Arc;
 
 use windlass::storage::{
@@ -12,6 +11,7 @@ use windlass::storage::{
 };
 use windlass::{Durability, Engine, MIN, QueueConfig, RocksJournal};
 
+use windlass_tests::images::recording::compiled;
 use windlass_tests::kill::jobs::{No, Queue, Work};
 use windlass_tests::kill::pipe::Line;
 use windlass_tests::kill::process::Orders;
@@ -89,20 +89,6 @@ pub(crate) async fn enqueue_one_by_one(orders: &Orders) {
     Line::Bye.tell();
 }
 
-/// Compiled where it is used: the library has to fit the system that runs the test.
-fn library(folder: &Path) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kill/tell_syncs.c");
-    let library = folder.join("tell_syncs.so");
-    // As `make` takes it: a program, and perhaps arguments of its own.
-    let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
-    let mut words = compiler.split_whitespace();
-    let mut command = Command::new(words.next().unwrap_or("cc"));
-    command.args(words).args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).arg("-ldl");
-    let compiled = command.status().expect("there is a C compiler, as RocksDB needs one");
-    assert!(compiled.success(), "the library compiles: {command:?}");
-    library
-}
-
 /// For each level: how many jobs had a sync of data between the call and its Ok.
 fn covered(role: &str, library: &Path) -> [usize; 2] {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -130,7 +116,7 @@ fn covered(role: &str, library: &Path) -> [usize; 2] {
 #[test]
 fn every_ok_of_a_durable_queue_comes_after_a_sync_and_a_removed_sync_is_noticed() {
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let library = library(folder.path());
+    let library = compiled(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kill/tell_syncs.c"), folder.path());
     let [durable, process] = covered("syncs", &library);
     let [removed, _] = covered("syncs-removed", &library);
     say(&format!("of {JOBS} jobs each had a sync before their Ok: {durable} durable, {process} process"));
