@@ -8,6 +8,7 @@ use crate::house::house;
 use crate::limits::functions;
 
 const PAGE: &str = include_str!("../../FAULTS.md");
+const README: &str = include_str!("../../../README.md");
 /// Faults of the catalogue.
 const FAULTS: u32 = 84;
 /// What a row may say of itself, before a colon.
@@ -55,6 +56,17 @@ fn every_fault_is_listed_once_with_tests_that_exist_or_a_reason() {
         offences.is_empty(),
         "tests/FAULTS.md: {offences:#?}\nWhat to do: give each fault one row, and name the tests that hold it, or say why there are none."
     );
+}
+
+/// The README says what an event costs, and by which tests that is known.
+#[test]
+fn every_test_that_the_readme_names_exists() {
+    let tests = functions(house().sources.iter().map(|source| source.text.as_str()));
+    let words = README.split('`').skip(1).step_by(2);
+    let is_name = |word: &&str| word.matches('_').count() > 3 && word.chars().all(|c| c == '_' || c.is_alphanumeric());
+    let names: Vec<&str> = words.filter(is_name).collect();
+    let unknown: Vec<&&str> = names.iter().filter(|name| !tests.contains(*name)).collect();
+    assert!(unknown.is_empty() && names.len() > 8, "README.md names no such tests: {unknown:?} of {names:?}");
 }
 
 #[test]
