@@ -223,10 +223,12 @@ impl LiveTable {
         })
     }
 
-    /// Attempts whose code still runs.
+    /// Attempts whose code still runs, in the order of tokens: the table's own order is another one each time.
     pub(crate) fn unended(&self) -> Vec<(QueueNo, JobId, LeaseToken)> {
         let unended = self.attempts.iter().filter(|entry| entry.outcome.is_none());
-        unended.map(|entry| (entry.queue, *entry.key(), entry.token)).collect()
+        let mut unended: Vec<_> = unended.map(|entry| (entry.queue, *entry.key(), entry.token)).collect();
+        unended.sort_unstable_by_key(|(_, _, token)| *token);
+        unended
     }
 }
 

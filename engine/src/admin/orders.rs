@@ -168,7 +168,8 @@ impl Engine {
     /// # Errors
     /// Of the await: [`ControlError::Range`], or [`ControlError::Refused`] with `TooManyOrders`, `NoQueue` or `Stopping`.
     pub fn steer_all(&self, verb: Verb, filter: Filter) -> OrderDraft {
-        OrderDraft { engine: self.clone(), id: OrderId(new_job_id().0), verb, filter, rate_per_s: None }
+        let id = self.door().witness.as_ref().map_or_else(new_job_id, |witness| witness.new_id());
+        OrderDraft { engine: self.clone(), id: OrderId(id.0), verb, filter, rate_per_s: None }
     }
 
     /// Empties a queue: every job that waits in it is called off and forgotten, payload and all. What runs goes on, and what
