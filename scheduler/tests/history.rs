@@ -218,7 +218,7 @@ fn breach_of_the_store(law: Law) -> Option<Tale> {
         Law::SameAgain => {
             let done = over(1, EndState::Dead, 0, 0);
             let dead = Kept { is_condemned: true, ..done };
-            tale.enqueue(1).add(What::Killed).dump(&[live(1, 0, None)]).add(What::Began).add(What::Killed).dump(&[dead])
+            tale.enqueue(1).add(What::Killed).dump(&[live(1, 0, None)]).dump(&[dead])
         }
         _ => return None,
     };

@@ -128,13 +128,7 @@ impl Checker {
         self.now_ms = self.now_ms.max(event.at_ms);
         let changes_nothing = matches!(
             event.what,
-            What::Killed
-                | What::Stopped
-                | What::Began
-                | What::Dump(_)
-                | What::Memory { .. }
-                | What::Drained
-                | What::Counted(_)
+            What::Killed | What::Stopped | What::Dump(_) | What::Memory { .. } | What::Drained | What::Counted(_)
         );
         if !changes_nothing {
             self.last_dump = None;

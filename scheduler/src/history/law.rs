@@ -38,7 +38,7 @@ laws! {
     OnePlace = "A job is in one place: live or ended, and once.",
     Conservation = "What came into a queue is in it, or was counted as it left.",
     CountersCount = "Counters are the counts of what happened, and memory counts what the store holds.",
-    SameAgain = "Opening a store again, with nothing done, changes nothing in it.",
+    SameAgain = "Looked at again, with no process at it meanwhile, a store holds the same.",
     OneLiveAttempt = "No job has two attempts whose code runs.",
     AttemptsInOrder = "Attempts of a job are numbered from 1, each number once, and only a dead process leaves a gap.",
     ClaimedFirst = "An attempt is in the store before its handler runs.",

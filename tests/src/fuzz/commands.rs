@@ -166,11 +166,11 @@ impl Play<'_> {
         }
     }
 
-    /// Of an attempt that runs; `stale`: of any that ever did.
+    /// Of an attempt that runs; `stale`: of one that ran before.
     fn token(&mut self, stale: bool) -> Option<(LeaseToken, JobId)> {
         let given = self.driver.tokens.iter().map(|(token, id, _)| (*token, *id));
         let runs = |token: &LeaseToken| self.driver.live.get(token).is_some_and(|one| one.end.is_none());
-        let given: Vec<_> = given.filter(|(token, _)| stale || runs(token)).collect();
+        let given: Vec<_> = given.filter(|(token, _)| stale != runs(token)).collect();
         self.input.pick(&given)
     }
 
@@ -302,7 +302,10 @@ impl Play<'_> {
     fn pass_time(&mut self) {
         match self.input.below(8) {
             0..3 => self.driver.advance(self.input.byte().into()),
-            3 => self.driver.set_wall(self.driver.now.wall.0 + u64::from(self.input.byte()) * 100 - 12_800),
+            3 => {
+                let later = self.driver.now.wall.0 + u64::from(self.input.byte()) * 100;
+                self.driver.set_wall(later.saturating_sub(12_800));
+            }
             4 => {
                 self.driver.armed.clear();
                 self.driver.handle(Command::Rearm);

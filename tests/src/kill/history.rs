@@ -88,11 +88,15 @@ impl History {
         self.tell(What::Answered { call, answer });
     }
 
-    /// What a child said.
-    pub fn hear(&mut self, line: &Line) {
+    fn began(&mut self) {
         if !std::mem::replace(&mut self.has_begun, true) {
             self.tell(What::Began);
         }
+    }
+
+    /// What a child said.
+    pub fn hear(&mut self, line: &Line) {
+        self.began();
         match line {
             Line::Intent(no) => self.intent(*no),
             Line::Accepted(no) => self.answer(*no, Answer::Ok),
@@ -155,6 +159,8 @@ impl History {
 
     /// The process is gone, and with the power perhaps what was not synced; or it came to its end.
     pub fn died(&mut self, power_lost: bool) {
+        // One that never said a word may still have changed the store.
+        self.began();
         for (_, jobs) in std::mem::take(&mut self.gathered) {
             self.call(Call::Enqueue(jobs.into_iter().map(intent).collect()));
         }

@@ -14,11 +14,16 @@ use crate::kill::trap::Moment;
 /// The place of a kill that the clock chose.
 pub const AT_RANDOM: &str = "at random";
 
+/// How long a life that hands in nothing may wait for something to do.
+const IDLE: Duration = Duration::from_secs(2);
+
 /// Lets a child work, for so long after it is busy, hears all that it says, and kills it. Tells where: a trap that no call comes to is a kill at
 /// random.
 pub fn one_life(oracle: &mut Oracle, orders: &Orders, chance: &mut Chance, life_ms: Range<u64>) -> &'static str {
     let mut life = orders.spawn();
-    let guard = Instant::now() + PATIENCE;
+    // One that hands in nothing may find that all is done, or waits in a queue that is paused.
+    let hands_in = orders.role == "work";
+    let guard = Instant::now() + if hands_in { PATIENCE } else { IDLE };
     let mut until = None;
     let mut death = None;
     let mut is_due = false;
@@ -34,9 +39,14 @@ pub fn one_life(oracle: &mut Oracle, orders: &Orders, chance: &mut Chance, life_
                 }
             }
             Heard::Nothing if death.is_none() => {
-                assert!(until.is_some(), "life {}: no attempt ran for {PATIENCE:?}", orders.life);
-                // Its moment has come: now, or with the next line after which it is busy.
-                (is_due, until) = (true, None);
+                if until.is_some() {
+                    // Its moment has come: now, or with the next line after which it is busy.
+                    (is_due, until) = (true, None);
+                } else {
+                    assert!(!hands_in, "life {}: no attempt ran for {PATIENCE:?}", orders.life);
+                    life.kill();
+                    death = Some(AT_RANDOM);
+                }
             }
             Heard::Nothing => panic!("life {}: it survived its death", orders.life),
             Heard::TheEnd => break,
@@ -52,7 +62,7 @@ pub fn one_life(oracle: &mut Oracle, orders: &Orders, chance: &mut Chance, life_
             until = Some(Instant::now() + Duration::from_millis(ms));
         }
         if death.is_some() {
-            until = Some(guard);
+            until = Some(Instant::now() + PATIENCE);
         }
     }
     let (rest, status) = life.bury();

@@ -117,6 +117,15 @@ fn config() -> impl Strategy<Value = EngineConfig> {
     })
 }
 
+#[test]
+fn a_configuration_in_which_nothing_is_set_is_read_back_as_well() {
+    for config in [EngineConfig::default(), EngineConfig::from_toml("[engine]").unwrap()] {
+        let (toml, json) = (config.to_toml(), config.to_json());
+        assert_eq!(EngineConfig::from_toml(&toml).unwrap(), config, "{toml}");
+        assert_eq!(EngineConfig::from_json(&json).unwrap(), config, "{json}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -76,7 +76,8 @@ fn word_of<T: PartialEq>(words: &[(&'static str, T)], value: &T) -> Option<&'sta
 pub(super) fn config(config: &EngineConfig) -> Table {
     let mut all = Table::default();
     let wide = wide(&config.wide);
-    if !wide.0.is_empty() {
+    // A text without any table says nothing, and is refused as an oversight.
+    if !wide.0.is_empty() || config.queues.is_empty() && config.kinds.is_empty() {
         all.put("engine", Written::Table(wide));
     }
     let mut queues = Table::default();
