@@ -40,6 +40,7 @@ test: setup ## the whole test suite, then the three crates again without RocksDB
 check: setup ## formatting, lints and documentation, warnings as errors
 	@cargo fmt --all --check
 	@cargo fmt --manifest-path fuzz/Cargo.toml --check
+	@cargo metadata $(LOCKED) --manifest-path fuzz/Cargo.toml --format-version 1 >/dev/null
 	@$(RUN) cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
 	@$(RUN) cargo clippy $(LOCKED) --package windlass-storage --package windlass --no-default-features --all-targets -- -D warnings
 	@$(RUN) cargo clippy $(LOCKED) --package windlass --no-default-features --features testing --all-targets -- -D warnings
