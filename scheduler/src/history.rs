@@ -20,6 +20,7 @@ mod checker;
 mod dump;
 mod law;
 mod line;
+mod records;
 mod story;
 
 pub use checker::{Checker, Seen};

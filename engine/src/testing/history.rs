@@ -4,11 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use windlass_scheduler::attempt::FailureKind;
-use windlass_scheduler::change::{EndedRecord, JobRecord, Record};
-use windlass_scheduler::history::{
-    Answer, Call, Checker, Dump, Event, Finish, Kept, Law, Violation, What, fingerprint,
-};
+use windlass_scheduler::history::{Answer, Call, Checker, Dump, Event, Finish, Law, Violation, What, fingerprint};
 use windlass_scheduler::job::JobId;
 use windlass_scheduler::state::EndState;
 use windlass_storage::{Journal, LoadError, Loaded};
@@ -21,56 +17,20 @@ use crate::job::Job;
 /// # Errors
 /// What loading it says.
 pub fn dump(journal: &mut dyn Journal) -> Result<Dump, LoadError> {
-    let mut dump = Dump::default();
-    let mut claims = Vec::new();
+    let (mut records, mut quarantined) = (Vec::new(), 0);
     journal.load(&mut |loaded| {
         match loaded {
-            Loaded::Record(Record::Counters(counters)) => dump.counters.push(counters),
-            Loaded::Record(Record::Job(JobRecord { id, body, head, .. })) => dump.jobs.push(Kept {
-                id,
-                queue: head.queue,
-                ended: None,
-                attempts_ended: head.attempts_ended,
-                open: None,
-                failures: head.failures,
-                is_condemned: false,
-                payload: Some(fingerprint(&body.payload)),
-            }),
-            Loaded::Record(Record::Ended(ended)) => dump.jobs.push(kept(ended)),
-            Loaded::Record(Record::Claims(more)) => claims.extend(more.entries),
-            Loaded::Record(_) => {}
-            Loaded::Quarantined(_) => dump.quarantined += 1,
+            Loaded::Record(record) => records.push(record),
+            Loaded::Quarantined(_) => quarantined += 1,
         }
         None
     })?;
-    let places: BTreeMap<JobId, usize> = dump.jobs.iter().enumerate().map(|(at, kept)| (kept.id, at)).collect();
-    for claim in claims {
-        let kept = places.get(&claim.id).and_then(|at| dump.jobs.get_mut(*at));
-        // A claim of an attempt that has ended is stale.
-        if let Some(kept) = kept.filter(|kept| kept.ended.is_none() && claim.attempt > kept.attempts_ended) {
-            kept.open = kept.open.max(Some(claim.attempt));
-        }
-    }
+    let mut dump = Dump { quarantined, ..Dump::of(&records) };
     let reader = journal.reader().map_err(LoadError::Unreadable)?;
     for kept in dump.jobs.iter_mut().filter(|kept| kept.ended.is_some()) {
         kept.payload = reader.body(kept.id).map_err(LoadError::Unreadable)?.map(|body| fingerprint(&body.payload));
     }
     Ok(dump)
-}
-
-fn kept(ended: EndedRecord) -> Kept {
-    let is_condemned =
-        ended.failure.is_some_and(|failure| matches!(failure.kind, FailureKind::Lost | FailureKind::Decode));
-    Kept {
-        id: ended.id,
-        queue: ended.key.queue,
-        ended: Some(ended.key.state),
-        attempts_ended: ended.head.attempts_ended,
-        open: None,
-        failures: ended.head.failures,
-        is_condemned,
-        payload: None,
-    }
 }
 
 /// What happened in a simulation, from its beginning until everything had ended.

@@ -78,6 +78,10 @@ impl Checker {
                 (queue.paused_ms, queue.resumed_no) = (None, no);
             }
             Call::Shutdown { .. } => self.is_stopping = true,
+            // What it asked for while it ran may be granted after its end.
+            Call::UseLease { id, attempt } if self.running.get(id) != Some(attempt) => {
+                self.late_uses.insert(call);
+            }
             Call::Pause(_) | Call::Wait(_) | Call::Look(_) | Call::UseLease { .. } | Call::Open { .. } => {}
         }
         let (now_ms, word) = (self.now_ms, what.word());
@@ -149,7 +153,7 @@ impl Checker {
                 }
             }
             Call::Wait(id) | Call::Look(id) => self.shown(*id, answer, matches!(what, Call::Wait(_))),
-            Call::UseLease { id, attempt } if is_ok && self.running.get(id) != Some(attempt) => {
+            Call::UseLease { id, attempt } if is_ok && self.late_uses.remove(&call) => {
                 let found = format!("attempt {attempt} acted after it had ended");
                 self.broken(Law::LeaseOnly, Some(*id), found);
             }

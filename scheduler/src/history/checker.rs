@@ -54,6 +54,8 @@ pub struct Checker {
     pub(super) stories: BTreeMap<JobId, Story>,
     pub(super) queues: BTreeMap<Name, QueueSeen>,
     pub(super) calls: BTreeMap<u64, (Call, u64, u64)>,
+    /// Of these, the ones that ask for something in the name of an attempt that did not run.
+    pub(super) late_uses: BTreeSet<u64>,
     /// The jobs of calls with more than one.
     pub(super) groups: BTreeMap<u64, Vec<JobId>>,
     pub(super) running: BTreeMap<JobId, u32>,

@@ -248,7 +248,9 @@ impl Checker {
                 self.level(&child.queue) == Level::Memory || child.gone_as(self.rules(&child.queue)).is_some();
             let Some(story) = self.stories.get(&parent).filter(|_| !may_be_gone) else { continue };
             let is_done = story.end.is_some_and(|known| known.end == EndState::Done) && story.known == attempt;
-            let is_done = is_done && !story.is_shared();
+            // What only memory knew died with its process, whole.
+            let is_volatile = self.level(&story.queue) == Level::Memory && story.ends != self.ends;
+            let is_done = is_done && !story.is_shared() && !is_volatile;
             if is_done && story.exists() && !here.contains_key(&id) {
                 let found = format!("{parent} is done, and its follow-up {id} is not there");
                 self.broken(Law::DoneIsOneCommit, Some(id), found);

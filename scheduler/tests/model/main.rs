@@ -1,7 +1,8 @@
 //! The model test: random moves, clocks, progress and crashes, on a shard and on a naive oracle, compared after each.
 //!
 //! Guards I1, I2, I3, I4, I5, I6 and I11: see the parts. `settings` is what it is played with, `world` the oracle, `reload`
-//! what a crash leaves of it and all comparisons, `play`, `verbs` and `steer` the moves.
+//! what a crash leaves of it and all comparisons, `play`, `verbs` and `steer` the moves. Every second game is `told` to the
+//! judge of histories as well, which knows nothing of the oracle.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 // Small numbers all over: ids, milliseconds from a small origin, counts.
 #![allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)]
@@ -12,6 +13,7 @@ mod play;
 mod reload;
 mod settings;
 mod steer;
+mod told;
 mod verbs;
 mod world;
 
@@ -185,8 +187,9 @@ fn word(refusal: &Refusal) -> &'static str {
 }
 
 impl Spec {
-    fn job(&self, now: Now) -> NewJob {
-        let id = job_of(self.queue, self.n);
+    fn job(&self, play: &mut Play) -> NewJob {
+        let id = play.names.fresh(job_of(self.queue, self.n));
+        let now = play.driver.now;
         let when = |when| moment(when, now);
         let payload = if self.is_big { Bytes::from(vec![0; 100]) } else { payload(id) };
         NewJob {
@@ -208,7 +211,7 @@ impl Spec {
 }
 
 impl How {
-    fn outcome(&self, now: Now) -> Outcome {
+    fn outcome(&self, play: &mut Play) -> Outcome {
         let failed = |kind, retry| Outcome::Failed { failure: Failure::new(kind, "no luck".into()), retry };
         match self {
             Self::Ok(bytes) => {
@@ -219,7 +222,7 @@ impl How {
             Self::OkAnd(specs) => {
                 // Checked when they were added (I9): neither big ones nor the same id twice come this far.
                 let mut jobs: Vec<NewJob> = Vec::new();
-                for job in specs.iter().filter(|spec| !spec.is_big).map(|spec| spec.job(now)) {
+                for job in specs.iter().filter(|spec| !spec.is_big).map(|spec| spec.job(play)) {
                     if jobs.iter().all(|one| one.id != job.id) {
                         jobs.push(job);
                     }
@@ -343,23 +346,32 @@ fn one_move() -> impl Strategy<Value = Move> {
 fn make(play: &mut Play, one: &Move) {
     let now = play.driver.now;
     match one {
-        Move::Submit { jobs, watch } => play.submit(jobs.iter().map(|spec| spec.job(now)).collect(), *watch),
-        Move::End { pick, how } => play.end(*pick, how.outcome(now)),
-        Move::EndStale { pick, how } => play.end_stale(*pick, how.outcome(now)),
+        Move::Submit { jobs, watch } => {
+            let jobs = jobs.iter().map(|spec| spec.job(play)).collect();
+            play.submit(jobs, *watch);
+        }
+        Move::End { pick, how } => {
+            let outcome = how.outcome(play);
+            play.end(*pick, outcome);
+        }
+        Move::EndStale { pick, how } => {
+            let outcome = how.outcome(play);
+            play.end_stale(*pick, outcome);
+        }
         Move::Extend { pick, ms } => play.extend(*pick, *ms),
         Move::Checkpoint { pick, n, is_stale: false } => play.checkpoint(*pick, Bytes::from(vec![*n])),
         Move::Checkpoint { pick, n, is_stale: true } => play.checkpoint_stale(*pick, Bytes::from(vec![*n])),
-        Move::Steer(queue, n, verb) => play.steer(job_of(*queue, *n), &verb.verb(now)),
-        Move::Edit(queue, n, bytes) => play.edit(job_of(*queue, *n), *bytes),
+        Move::Steer(queue, n, verb) => play.steer(play.meant(*queue, *n), &verb.verb(now)),
+        Move::Edit(queue, n, bytes) => play.edit(play.meant(*queue, *n), *bytes),
         Move::PlaceOrder(n, verb) => play.place_order(*n, verb.verb(now)),
         Move::CancelOrder(n) => play.cancel_order(*n),
         Move::OrderStep(n, jobs, is_last) => {
-            let ids: Vec<_> = jobs.iter().map(|(queue, n)| job_of(*queue, *n)).collect();
+            let ids: Vec<_> = jobs.iter().map(|(queue, n)| play.meant(*queue, *n)).collect();
             play.order_step(*n, &ids, *is_last);
         }
-        Move::Watch(queue, n) => play.watch(job_of(*queue, *n)),
-        Move::Unwatch(queue, n) => play.unwatch(job_of(*queue, *n)),
-        Move::Look(queue, n) => play.look(job_of(*queue, *n)),
+        Move::Watch(queue, n) => play.watch(play.meant(*queue, *n)),
+        Move::Unwatch(queue, n) => play.unwatch(play.meant(*queue, *n)),
+        Move::Look(queue, n) => play.look(play.meant(*queue, *n)),
         Move::List(which) => play.list(&tag(*which)),
         Move::Pause(queue, paused) => play.pause(*queue, *paused),
         Move::Slots(queue, slots) => play.slots(*queue, *slots),
@@ -428,6 +440,9 @@ fn come_to_rest(play: &mut Play) {
     assert!(play.world.jobs.is_empty(), "these jobs never came to their end: {:?}", play.world.jobs);
     make(play, &Move::Law);
     assert!(play.expected.is_empty(), "nobody answers {:?}", play.expected);
+    if let Some(told) = &mut play.told {
+        told.drained(&play.driver.journal);
+    }
     make(play, &Move::Advance(10_000_000));
     make(play, &Move::Fire);
     make(play, &Move::Law);
@@ -451,8 +466,8 @@ proptest! {
     #![proptest_config(config(20_000))]
 
     #[test]
-    fn whatever_happens_the_shard_is_what_the_oracle_says(memory in memory(), moves in moves()) {
-        let mut play = Play::new(settings(memory), start());
+    fn whatever_happens_the_shard_is_what_the_oracle_says(memory in memory(), is_judged: bool, moves in moves()) {
+        let mut play = Play::new(settings(memory), start(), is_judged);
         for one in &moves {
             make(&mut play, one);
         }
@@ -466,7 +481,7 @@ proptest! {
     #[test]
     fn the_same_commands_and_times_give_the_same_waves_and_effects(memory in memory(), moves in moves()) {
         let trace = || {
-            let mut play = Play::new(settings(memory), start());
+            let mut play = Play::new(settings(memory), start(), false);
             play.driver.trace = Some(String::new());
             for one in &moves {
                 make(&mut play, one);

@@ -10,6 +10,7 @@ use windlass_scheduler::change::Claim;
 use windlass_scheduler::command::{Command, Request, Submit};
 use windlass_scheduler::effect::{Answer, Effect, Found};
 use windlass_scheduler::filter::Filter;
+use windlass_scheduler::history::Call;
 use windlass_scheduler::job::{JobId, NewJob};
 use windlass_scheduler::order::Order;
 use windlass_scheduler::refusal::Refusal;
@@ -19,6 +20,7 @@ use windlass_scheduler::time::Now;
 use windlass_scheduler::view::IsMeant;
 
 use super::common::Driver;
+use super::told::{Names, Told};
 use super::world::World;
 
 /// The answer that a request has to get.
@@ -68,13 +70,19 @@ pub(crate) struct Play {
     pub(crate) expected: BTreeMap<Request, (What, u64, usize)>,
     pub(crate) watchers: BTreeMap<JobId, Vec<Request>>,
     pub(crate) requests: u64,
+    pub(crate) names: Names,
+    /// The judge, in every second game.
+    pub(crate) told: Option<Told>,
 }
 
 impl Play {
-    pub(crate) fn new(settings: ShardSettings, now: Now) -> Self {
+    pub(crate) fn new(settings: ShardSettings, now: Now, is_judged: bool) -> Self {
         let world = World::new(settings.clone());
+        let driver = Driver::new(settings, now);
         let mut play = Self {
-            driver: Driver::new(settings, now),
+            names: Names::new(is_judged),
+            told: is_judged.then(|| Told::new(&driver.settings, driver.settings.term)),
+            driver,
             sealed: VecDeque::new(),
             written: world.clone(),
             synced: vec![world.clone()],
@@ -98,6 +106,12 @@ impl Play {
         self.world.level(queue) as usize
     }
 
+    pub(crate) fn tell(&mut self, request: Request, call: Call) {
+        if let Some(told) = &mut self.told {
+            told.call_for(request, call);
+        }
+    }
+
     /// A request will be answered so, not before the step at hand has reached this mark.
     pub(crate) fn expect(&mut self, request: Request, what: What, mark: usize) {
         let step = self.driver.shard.step();
@@ -109,9 +123,21 @@ impl Play {
         self.expect(request, What::No(word), mark);
     }
 
+    /// The job that a move means.
+    pub(crate) fn meant(&self, queue: usize, n: u8) -> JobId {
+        let world = &self.world;
+        self.names.meant(super::job_of(queue, n), |id| world.jobs.contains_key(id) || world.ended.contains_key(id))
+    }
+
     pub(crate) fn submit(&mut self, jobs: Vec<NewJob>, watch: bool) {
         let request = self.request();
         let watch = watch.then(|| self.request());
+        if let Some(told) = &mut self.told {
+            told.enqueue(request, &jobs);
+            if let Some((watch, last)) = watch.zip(jobs.last()) {
+                told.call_for(watch, Call::Wait(last.id));
+            }
+        }
         let submit = Submit { request, watch, jobs };
         self.driver.handle(Command::Submit(submit.clone()));
         let tiny = self.waiting_room();
@@ -223,6 +249,7 @@ impl Play {
 
     pub(crate) fn watch(&mut self, id: JobId) {
         let request = self.request();
+        self.tell(request, Call::Wait(id));
         self.driver.handle(Command::Watch { request, id });
         self.watch_for(request, id);
     }
@@ -241,6 +268,7 @@ impl Play {
 
     pub(crate) fn look(&mut self, id: JobId) {
         let request = self.request();
+        self.tell(request, Call::Look(id));
         self.driver.handle(Command::Look { request, id });
         if let Some(job) = self.world.jobs.get(&id) {
             self.expect(request, What::Live(job.state), 0);
@@ -321,6 +349,9 @@ impl Play {
     pub(crate) fn write(&mut self, waves: usize) {
         for _ in 0..waves {
             if self.driver.write_one() {
+                if let Some(told) = &mut self.told {
+                    told.written(self.driver.settings.term, self.driver.marks[1]);
+                }
                 self.written = self.sealed.pop_front().unwrap();
                 self.synced.push(self.written.clone());
             }
@@ -329,12 +360,18 @@ impl Play {
 
     /// The writer finishes, and nobody hears of it.
     pub(crate) fn finish_writes(&mut self) {
+        if let (Some(told), Some(wave)) = (&mut self.told, self.driver.sealed.back()) {
+            told.finished(self.driver.settings.term, wave.last);
+        }
         self.driver.finish_writes();
         self.written = self.sealed.pop_back().unwrap_or_else(|| self.written.clone());
     }
 
     pub(crate) fn sync(&mut self) {
         self.driver.sync();
+        if let Some(told) = &mut self.told {
+            told.synced();
+        }
         self.synced = vec![self.written.clone()];
     }
 
@@ -346,6 +383,9 @@ impl Play {
             self.sync();
         }
         self.collect();
+        if let Some(told) = &mut self.told {
+            told.settled();
+        }
         let waits = self.expected.iter().find(|(_, (what, ..))| *what != What::Nothing);
         assert!(waits.is_none(), "I2: no answer came: {waits:?}");
         for id in self.driver.shard.paged_out() {
@@ -372,10 +412,14 @@ impl Play {
         };
         self.world.slots.clone_from(&self.driver.slots);
         (self.written, self.twin) = (self.world.clone(), self.world.clone());
-        match death {
-            Death::None => {}
-            Death::OfProcess => self.driver.crash(None),
-            Death::OfPower { surviving } => self.driver.crash(Some(surviving)),
+        let surviving = if let Death::OfPower { surviving } = death { Some(surviving) } else { None };
+        if death != Death::None {
+            self.driver.crash(surviving);
+        }
+        match &mut self.told {
+            Some(told) if death == Death::None => told.fell(),
+            Some(told) => told.died(surviving, &self.driver.journal),
+            None => {}
         }
         let claims: Vec<_> = self.driver.journal.claims().chain(self.driver.twin.claims()).copied().collect();
         let is_open = |one: &Claim| self.world.jobs.get(&one.id).is_some_and(|job| one.attempt > job.attempts_ended);
@@ -384,6 +428,13 @@ impl Play {
         let adopted: BTreeSet<_> = claims_of().map(|one| one.id).collect();
         let open: BTreeSet<_> = claims_of().map(|one| one.token).collect();
         assert_eq!(self.driver.load(), []);
+        if let Some(told) = &mut self.told {
+            if death == Death::None {
+                told.opened(self.driver.settings.term);
+            } else {
+                told.began(self.driver.settings.term);
+            }
+        }
         let first_term = self.driver.settings.first_term;
         self.world.reload(&claims, first_term, &adopted, self.driver.now);
         for attempt in table {
@@ -404,6 +455,9 @@ impl Play {
     /// Every answer that left is compared with the one that was to be given.
     pub(crate) fn collect(&mut self) {
         for effect in std::mem::take(&mut self.driver.effects) {
+            if let Some(told) = &mut self.told {
+                told.effect(&effect, &self.driver.journal);
+            }
             if let Effect::Run { leases, .. } = &effect {
                 assert!(leases.is_sorted_by_key(|lease| lease.token), "I4");
                 for lease in leases {

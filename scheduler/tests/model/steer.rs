@@ -8,6 +8,7 @@ use bytes::Bytes;
 use windlass_scheduler::attempt::Output;
 use windlass_scheduler::command::Command;
 use windlass_scheduler::filter::Filter;
+use windlass_scheduler::history::{Call, fingerprint};
 use windlass_scheduler::job::{JobId, When};
 use windlass_scheduler::order::{Order, OrderCommand, OrderEnd, OrderId, OrderPlace, OrderStep};
 use windlass_scheduler::settings::Level;
@@ -60,6 +61,9 @@ impl Play {
 
     pub(crate) fn steer(&mut self, id: JobId, verb: &Verb) {
         let request = self.request();
+        if let Some(told) = &mut self.told {
+            told.steer(Some(request), id, verb);
+        }
         let read = if *verb == Verb::Requeue { self.read(id) } else { None };
         self.driver.handle(Command::Steer { request, id, verb: verb.clone(), read: read.clone() });
         match self.done(id, verb, &read) {
@@ -183,6 +187,7 @@ impl Play {
         let payload = Bytes::from(vec![bytes; usize::from(bytes)]);
         let known = self.known(id);
         let (request, is_out) = (self.request(), self.driver.shard.paged_out().any(|one| one == id));
+        self.tell(request, Call::Edit { id, payload: fingerprint(&payload) });
         self.driver.handle(Command::Edit { request, id, payload: payload.clone(), version: 2, known: known.clone() });
         match self.edited(id, payload, known, is_out) {
             Ok((state, mark, _)) => self.expect(request, What::Steered(state), mark),
@@ -276,6 +281,11 @@ impl Play {
             Some(_) if self.world.draining => return self.expect_no(request, ("Stopping", None)),
             Some(order) => order.verb.clone(),
         };
+        if let Some(told) = &mut self.told {
+            for id in ids {
+                told.steer(None, *id, &verb);
+            }
+        }
         let (mut changed, mut skipped, mut held_up) = (0, 0, false);
         for (id, read, _) in &jobs {
             match self.done(*id, &verb, read) {

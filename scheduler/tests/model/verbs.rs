@@ -5,7 +5,8 @@
 
 use bytes::Bytes;
 use windlass_scheduler::attempt::Outcome;
-use windlass_scheduler::command::{Command, QueueNo, TimerClass};
+use windlass_scheduler::command::{Command, QueueNo, Request, TimerClass};
+use windlass_scheduler::history::Call;
 use windlass_scheduler::job::JobId;
 use windlass_scheduler::lease::LeaseToken;
 use windlass_scheduler::settings::Level;
@@ -22,6 +23,9 @@ impl Play {
 
     pub(crate) fn end(&mut self, pick: u8, outcome: Outcome) {
         let Some((token, id)) = self.started(pick) else { return };
+        if let Some(told) = &mut self.told {
+            told.end(token, &outcome);
+        }
         self.driver.end(token, outcome.clone());
         self.world.end(id, outcome, self.driver.now);
         self.announce();
@@ -44,9 +48,15 @@ impl Play {
         assert_eq!(before.1 + 1, self.driver.shard.stale_acks());
     }
 
+    fn tell_of_lease(&mut self, request: Request, token: LeaseToken, id: JobId) {
+        let attempt = self.driver.live[&token].claim.attempt;
+        self.tell(request, Call::UseLease { id, attempt });
+    }
+
     pub(crate) fn extend(&mut self, pick: u8, by_ms: u64) {
         let Some((token, id)) = self.started(pick) else { return };
         let request = self.request();
+        self.tell_of_lease(request, token, id);
         self.driver.handle(Command::Extend { request, id, token, by_ms });
         let job = self.world.jobs.get_mut(&id).unwrap();
         if job.overdue {
@@ -61,6 +71,7 @@ impl Play {
     pub(crate) fn checkpoint(&mut self, pick: u8, bytes: Bytes) {
         let Some((token, id)) = self.started(pick) else { return };
         let request = self.request();
+        self.tell_of_lease(request, token, id);
         self.driver.handle(Command::Checkpoint { request, id, token, bytes: bytes.clone() });
         let job = self.world.jobs.get_mut(&id).unwrap();
         job.checkpoint = Some(bytes);
@@ -78,6 +89,7 @@ impl Play {
     pub(crate) fn pause(&mut self, queue: usize, paused: bool) {
         let request = self.request();
         let name = self.world.settings.queues[queue].name.clone();
+        self.tell(request, if paused { Call::Pause(name.clone()) } else { Call::Resume(name.clone()) });
         let command = if paused {
             self.world.paused.insert(queue);
             Command::Pause { request, queue: name }
@@ -92,6 +104,9 @@ impl Play {
     pub(crate) fn slots(&mut self, queue: usize, slots: u32) {
         self.driver.slots[queue] = slots;
         self.world.slots[queue] = slots;
+        if let Some(told) = &mut self.told {
+            told.slots(queue, slots);
+        }
         self.driver.handle(Command::Slots { queue: QueueNo(queue as u32), slots });
     }
 

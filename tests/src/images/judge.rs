@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 use windlass::storage::{CommitNo, Journal, LoadError, Loaded, OpenError, Opened, StorageError};
 use windlass::{JobId, RocksJournal, StartError};
 use windlass_scheduler::change::{Key, Record};
+use windlass_scheduler::history::Dump;
 use windlass_scheduler::state::EndState;
 
 use super::recording::{Op, Recording};
 use super::told::{Batches, State};
 use super::work;
-use crate::kill::history::{self, History};
+use crate::kill::history::History;
 use crate::kill::jobs::{No, Queue, Script};
 use crate::kill::pipe::Line;
 
@@ -253,7 +254,7 @@ fn compare(
 /// What the judge that all layers share says to what an honest device has kept.
 fn shared(history: &mut History, state: &State, power_lost: bool) -> Result<(), Offence> {
     history.died(power_lost);
-    history.found(history::of_records(state.values()));
+    history.found(Dump::of(state.values()));
     let missing = usize::try_from(history.seen().missing).unwrap_or(usize::MAX);
     match history.violations().first() {
         Some(violation) => Err(Offence { what: violation.to_string(), missing }),

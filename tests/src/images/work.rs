@@ -14,13 +14,13 @@ use windlass::{
     Context, Draft, Durability, Engine, HOUR, JobError, KeepDone, MIN, QueueConfig, Retention, RetryPolicy,
     RocksJournal, StartError, WaitError,
 };
-use windlass_scheduler::history::Rules;
+use windlass_scheduler::history::{Rules, fingerprint};
 
 use super::told::{FILE, Telling};
 use crate::chance::Chance;
 use crate::kill::child::tell_all;
 use crate::kill::history;
-use crate::kill::jobs::{No, Queue, Script, Work, hash};
+use crate::kill::jobs::{No, Queue, Script, Work};
 use crate::kill::pipe::{End, Line};
 use crate::kill::process::Orders;
 
@@ -91,7 +91,7 @@ async fn work(job: Work, cx: Context<App>) -> Result<u64, JobError> {
         _ => End::Ok,
     };
     if cx.app().tells {
-        Line::Start(no, cx.attempt(), cx.failures(), hash(&job.0)).tell();
+        Line::Start(no, cx.attempt(), cx.failures(), fingerprint(&job.0)).tell();
         Line::End(no, cx.attempt(), end).tell();
     }
     match end {

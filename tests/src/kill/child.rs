@@ -11,12 +11,12 @@ use windlass::{
     Context, Draft, Durability, Engine, EnqueueError, HOUR, JobError, JobHandle, KeepDone, MIN, Priority, QueueConfig,
     Refusal, Retention, RetryPolicy, RocksJournal, WaitError,
 };
-use windlass_scheduler::history::Rules;
+use windlass_scheduler::history::{Rules, fingerprint};
 
 use crate::chance::Chance;
 use crate::images;
 use crate::kill::history;
-use crate::kill::jobs::{DOOMED_ATTEMPTS, FAST_KEPT_MAX, FOLLOW_UPS, No, Press, Queue, Script, Work, hash};
+use crate::kill::jobs::{DOOMED_ATTEMPTS, FAST_KEPT_MAX, FOLLOW_UPS, No, Press, Queue, Script, Work};
 use crate::kill::pipe::{End, Line};
 use crate::kill::process::Orders;
 use crate::kill::trap::Trapped;
@@ -133,7 +133,7 @@ fn press(job: Press, cx: Context<App>) -> Result<u64, JobError> {
 
 fn begin(payload: &[u8], cx: &Context<App>) -> No {
     let no = No::of(cx.id());
-    Line::Start(no, cx.attempt(), cx.failures(), hash(payload)).tell();
+    Line::Start(no, cx.attempt(), cx.failures(), fingerprint(payload)).tell();
     cx.app().running.fetch_add(1, Ordering::SeqCst);
     no
 }

@@ -2,10 +2,9 @@
 //!
 //! Owns the translation, and nothing else. The pipe has no clock, so no law of time applies.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use windlass::{FailureKind, JobId, Priority};
-use windlass_scheduler::change::Record;
+use windlass::{FailureKind, Priority};
 use windlass_scheduler::history::{
     Answer, Call, Checker, Dump, Event, Finish, Intent, Kept, Rules, Seen, Violation, What,
 };
@@ -216,46 +215,4 @@ pub fn of_image(image: &Image) -> Dump {
         payload: None,
     });
     Dump { jobs: live.chain(ended).collect(), counters: image.counters.values().cloned().collect(), quarantined: 0 }
-}
-
-/// What these records are, of a whole journal.
-pub fn of_records<'a>(records: impl Iterator<Item = &'a Record> + Clone) -> Dump {
-    let ends = records.clone().filter_map(|record| if let Record::Ended(end) = record { Some(end.id) } else { None });
-    let ends: BTreeSet<JobId> = ends.collect();
-    let mut claims: BTreeMap<JobId, u32> = BTreeMap::new();
-    for record in records.clone() {
-        let Record::Claims(wave) = record else { continue };
-        for claim in &wave.entries {
-            let last = claims.entry(claim.id).or_default();
-            *last = claim.attempt.max(*last);
-        }
-    }
-    let mut dump = Dump::default();
-    for record in records {
-        match record {
-            Record::Job(job) if !ends.contains(&job.id) => dump.jobs.push(Kept {
-                id: job.id,
-                queue: job.head.queue.clone(),
-                ended: None,
-                attempts_ended: job.head.attempts_ended,
-                open: claims.get(&job.id).copied().filter(|open| *open > job.head.attempts_ended),
-                failures: job.head.failures,
-                is_condemned: false,
-                payload: Some(crate::kill::jobs::hash(&job.body.payload)),
-            }),
-            Record::Ended(end) => dump.jobs.push(Kept {
-                id: end.id,
-                queue: end.key.queue.clone(),
-                ended: Some(end.key.state),
-                attempts_ended: end.head.attempts_ended,
-                open: None,
-                failures: end.head.failures,
-                is_condemned: end.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::Lost),
-                payload: None,
-            }),
-            Record::Counters(counters) => dump.counters.push(counters.clone()),
-            _ => {}
-        }
-    }
-    dump
 }

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use windlass::{Job, JobId};
+use windlass_scheduler::history::fingerprint;
 
 use crate::chance::Chance;
 
@@ -177,7 +178,7 @@ impl No {
 
     /// What its success leaves: a hash of what it was given.
     pub fn output(self) -> u64 {
-        hash(&self.payload())
+        fingerprint(&self.payload())
     }
 }
 
@@ -199,11 +200,6 @@ impl std::str::FromStr for No {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         u128::from_str_radix(text, 16).map(Self)
     }
-}
-
-/// FNV-1a: enough to tell bytes that were mixed up.
-pub fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3))
 }
 
 macro_rules! kind {

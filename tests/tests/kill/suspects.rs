@@ -4,9 +4,9 @@ use std::io::{BufRead as _, Write as _};
 
 use tokio::sync::watch;
 use windlass::{Context, Draft, Engine, Filter, JobError, JobState, MIN, QueueConfig, RetryPolicy};
-
+use windlass_scheduler::history::fingerprint;
 use windlass_tests::kill::child::small;
-use windlass_tests::kill::jobs::{No, Queue, Work, hash};
+use windlass_tests::kill::jobs::{No, Queue, Work};
 use windlass_tests::kill::pipe::{End, Line};
 use windlass_tests::kill::process::{Life, Orders};
 use windlass_tests::kill::say;
@@ -26,7 +26,7 @@ fn number(serial: u32) -> No {
 
 async fn run(job: Work, cx: Context<Word>) -> Result<u64, JobError> {
     let no = No::of(cx.id());
-    Line::Start(no, cx.attempt(), cx.failures(), hash(&job.0)).tell();
+    Line::Start(no, cx.attempt(), cx.failures(), fingerprint(&job.0)).tell();
     let mut word = cx.app().clone();
     // The first in line is the one that kills, so that the others can never go before it.
     let wanted = if no == number(0) { "abort" } else { "end" };
