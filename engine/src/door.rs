@@ -28,6 +28,7 @@ use windlass_storage::{Reader, StorageError};
 use crate::error::{ControlError, EnqueueError};
 use crate::health::{Health, HealthState, HealthWarning, Vitals};
 use crate::hooks::Teller;
+use crate::job::new_job_id;
 use crate::live::LiveTable;
 use crate::messages::{Question, QueueMsg, ReplyTo, Ticket};
 #[cfg(feature = "testing")]
@@ -228,6 +229,11 @@ impl Door {
             return Err(Refusal::PayloadTooLarge { queue: job.queue.clone(), bytes, bytes_max }.into());
         }
         Ok(())
+    }
+
+    /// An id that nobody has: in a simulation, the next one of its seed.
+    pub(crate) fn new_id(&self) -> JobId {
+        self.witness.as_ref().map_or_else(new_job_id, |witness| witness.new_id())
     }
 
     /// Runs this where it may wait for a disk. In a simulation, whose disk is memory, it is a task among the others: threads

@@ -177,7 +177,7 @@ impl Draft {
         }
         let retry = options.check()?;
         Ok(NewJob {
-            id: options.id.unwrap_or_else(|| door.witness.as_ref().map_or_else(new_job_id, |witness| witness.new_id())),
+            id: options.id.unwrap_or_else(|| door.new_id()),
             queue: Name::from(options.queue.as_deref().unwrap_or_else(|| door.queue_of(&kind, self.default_queue))),
             kind,
             priority: options.priority,

@@ -23,7 +23,6 @@ use super::walk::{Desk, Met, Walk};
 use crate::engine::Engine;
 use crate::error::ControlError;
 use crate::filter::{Filter, Place};
-use crate::job::new_job_id;
 use crate::messages::{Question, SupervisorMsg};
 use crate::range;
 use crate::status::time;
@@ -168,8 +167,7 @@ impl Engine {
     /// # Errors
     /// Of the await: [`ControlError::Range`], or [`ControlError::Refused`] with `TooManyOrders`, `NoQueue` or `Stopping`.
     pub fn steer_all(&self, verb: Verb, filter: Filter) -> OrderDraft {
-        let id = self.door().witness.as_ref().map_or_else(new_job_id, |witness| witness.new_id());
-        OrderDraft { engine: self.clone(), id: OrderId(id.0), verb, filter, rate_per_s: None }
+        OrderDraft { engine: self.clone(), id: OrderId(self.door().new_id().0), verb, filter, rate_per_s: None }
     }
 
     /// Empties a queue: every job that waits in it is called off and forgotten, payload and all. What runs goes on, and what
