@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use windlass::storage::{CommitNo, Journal, LoadError, Loaded, OpenError, Opened, StorageError};
-use windlass::{JobId, RocksJournal, StartError};
+use windlass::{FailureKind, JobId, RocksJournal, StartError};
 use windlass_scheduler::change::{Key, Record};
 use windlass_scheduler::history::Dump;
 use windlass_scheduler::state::EndState;
@@ -253,6 +253,13 @@ fn compare(
 
 /// What the judge that all layers share says to what an honest device has kept.
 fn shared(history: &mut History, state: &State, power_lost: bool) -> Result<(), Offence> {
+    let is_unreadable = |record: &&Record| {
+        let Record::Ended(ended) = record else { return false };
+        ended.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::Decode)
+    };
+    if let Some(record) = state.values().find(is_unreadable) {
+        return Err(offence(format!("whatever was handed in can be read: {record:?}")));
+    }
     history.died(power_lost);
     history.found(Dump::of(state.values()));
     let missing = usize::try_from(history.seen().missing).unwrap_or(usize::MAX);
