@@ -129,6 +129,7 @@ impl Checker {
 
     pub(super) fn answered(&mut self, call: u64, answer: Answer) {
         let Some((what, called_ms, called_no)) = self.calls.remove(&call) else { return };
+        let was_late = self.late_uses.remove(&call);
         let (now_ms, word) = (self.now_ms, what.word());
         for id in what.jobs() {
             self.with(id, |story| story.life.push(now_ms, Line::Answered(word, answer)));
@@ -153,7 +154,7 @@ impl Checker {
                 }
             }
             Call::Wait(id) | Call::Look(id) => self.shown(*id, answer, matches!(what, Call::Wait(_))),
-            Call::UseLease { id, attempt } if is_ok && self.late_uses.remove(&call) => {
+            Call::UseLease { id, attempt } if is_ok && was_late => {
                 let found = format!("attempt {attempt} acted after it had ended");
                 self.broken(Law::LeaseOnly, Some(*id), found);
             }

@@ -239,6 +239,7 @@ impl Checker {
             self.power_losses += 1;
             self.power_lost_ms = Some(self.now_ms);
         }
+        self.late_uses.clear();
         for call in core::mem::take(&mut self.calls).into_values() {
             self.seen.unknown += u64::from(matches!(call.0, Call::Enqueue(_)));
         }
