@@ -9,6 +9,7 @@
 
 use alloc::vec::Vec;
 
+use crate::attempt::{Outcome, Retry};
 use crate::change::Counters;
 use crate::job::{JobId, Name, Priority};
 use crate::settings::Level;
@@ -249,6 +250,20 @@ pub enum Finish {
     Released,
     /// It was dropped, by whomever; whether that is a failure is not for the code to say.
     Dropped,
+}
+
+impl From<&Outcome> for Finish {
+    fn from(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Done { .. } => Self::Ok,
+            Outcome::Failed { retry: Retry::Never, .. } => Self::Permanent,
+            Outcome::Failed { retry: Retry::After(after_ms), .. } => Self::Failed { after_ms: Some(*after_ms) },
+            Outcome::Failed { retry: Retry::ByPolicy, .. } => Self::Failed { after_ms: None },
+            Outcome::Snoozed { delay_ms } => Self::Snoozed { after_ms: *delay_ms },
+            Outcome::Cancelled { .. } => Self::CalledOff,
+            Outcome::Released => Self::Released,
+        }
+    }
 }
 
 /// A commit's number.

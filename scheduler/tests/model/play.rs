@@ -108,7 +108,7 @@ impl Play {
 
     pub(crate) fn tell(&mut self, request: Request, call: Call) {
         if let Some(told) = &mut self.told {
-            told.call_for(request, call);
+            told.call(request, call);
         }
     }
 
@@ -135,7 +135,7 @@ impl Play {
         if let Some(told) = &mut self.told {
             told.enqueue(request, &jobs);
             if let Some((watch, last)) = watch.zip(jobs.last()) {
-                told.call_for(watch, Call::Wait(last.id));
+                told.call(watch, Call::Wait(last.id));
             }
         }
         let submit = Submit { request, watch, jobs };

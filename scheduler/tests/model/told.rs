@@ -6,20 +6,16 @@
 
 use std::collections::BTreeMap;
 
-use windlass_scheduler::attempt::{FailureKind, Outcome};
+use windlass_scheduler::attempt::Outcome;
 use windlass_scheduler::command::Request;
 use windlass_scheduler::effect::{Answer, Effect, Found};
 use windlass_scheduler::history::{self, Call, Checker, Commit, Dump, Event, Finish, Intent, Rules, What, fingerprint};
 use windlass_scheduler::job::{JobId, NewJob, Priority};
 use windlass_scheduler::lease::{LeaseToken, StopReason};
 use windlass_scheduler::settings::ShardSettings;
-use windlass_scheduler::state::State;
 use windlass_scheduler::verb::Verb;
 
 use super::common::Store;
-
-/// The commits that a journal may be found at after a loss of power: the synced one, and those behind it.
-type Commits = Vec<Option<Commit>>;
 
 pub(crate) struct Told {
     checker: Checker,
@@ -27,7 +23,8 @@ pub(crate) struct Told {
     /// Calls that no request stands for.
     calls: u64,
     running: BTreeMap<LeaseToken, (JobId, u32)>,
-    commits: Commits,
+    /// Those that a journal may be found at after a loss of power: the synced one, and those behind it.
+    commits: Vec<Option<Commit>>,
     open: Vec<u64>,
     /// Of each queue: its slots, and those that an attempt may start by that was handed out before.
     slots: Vec<(u32, u32)>,
@@ -58,17 +55,15 @@ impl Told {
         }
     }
 
-    fn call(&mut self, call: u64, what: Call) {
-        if !matches!(what, Call::FollowUps { .. }) {
-            self.open.push(call);
-        }
-        self.say(What::Called { call, what });
+    pub(crate) fn call(&mut self, request: Request, what: Call) {
+        self.open.push(request.0);
+        self.say(What::Called { call: request.0, what });
     }
 
     /// One whose answer nobody hears.
     fn call_unheard(&mut self, what: Call) {
         self.calls += 1;
-        self.call(self.calls, what);
+        self.say(What::Called { call: self.calls, what });
     }
 
     pub(crate) fn slots(&mut self, queue: usize, slots: u32) {
@@ -116,11 +111,7 @@ impl Told {
 
     pub(crate) fn enqueue(&mut self, request: Request, jobs: &[NewJob]) {
         let jobs = jobs.iter().map(|job| self.intent(job)).collect();
-        self.call(request.0, Call::Enqueue(jobs));
-    }
-
-    pub(crate) fn call_for(&mut self, request: Request, what: Call) {
-        self.call(request.0, what);
+        self.call(request, Call::Enqueue(jobs));
     }
 
     pub(crate) fn steer(&mut self, request: Option<Request>, id: JobId, verb: &Verb) {
@@ -131,26 +122,24 @@ impl Told {
             Verb::RunNow | Verb::Reprioritise(_) | Verb::Reschedule(_) | Verb::Move(_) => Call::Steer(id),
         };
         match request {
-            Some(request) => self.call(request.0, call),
+            Some(request) => self.call(request, call),
             None => self.call_unheard(call),
         }
     }
 
     pub(crate) fn end(&mut self, token: LeaseToken, outcome: &Outcome) {
         let Some((id, attempt)) = self.running.remove(&token) else { panic!("{token} ends and never ran") };
-        let how = match outcome {
-            Outcome::Done { follow_ups, .. } => {
-                let jobs: Vec<_> = follow_ups.iter().map(|job| self.intent(job)).collect();
-                if !jobs.is_empty() {
-                    self.call_unheard(Call::FollowUps { parent: id, attempt, jobs });
-                }
-                Finish::Ok
-            }
-            Outcome::Failed { failure, .. } if failure.kind == FailureKind::Permanent => Finish::Permanent,
-            Outcome::Failed { .. } => Finish::Failed { after_ms: None },
-            Outcome::Snoozed { .. } => Finish::Snoozed { after_ms: 0 },
-            Outcome::Cancelled { .. } => Finish::CalledOff,
-            Outcome::Released => Finish::Released,
+        if let Outcome::Done { follow_ups, .. } = outcome
+            && !follow_ups.is_empty()
+        {
+            let jobs = follow_ups.iter().map(|job| self.intent(job)).collect();
+            self.call_unheard(Call::FollowUps { parent: id, attempt, jobs });
+        }
+        // There is no clock to be late by.
+        let how = match Finish::from(outcome) {
+            Finish::Failed { .. } => Finish::Failed { after_ms: None },
+            Finish::Snoozed { .. } => Finish::Snoozed { after_ms: 0 },
+            how => how,
         };
         self.say(What::Ended { id, attempt, how });
     }
@@ -173,7 +162,7 @@ impl Told {
                 }
             }
             Effect::Reply { request, answer } => {
-                let is = |state: State| history::Answer::Is(state);
+                let is = history::Answer::Is;
                 let answer = match answer {
                     Ok(Answer::Ending(ending)) => is(ending.state.into()),
                     Ok(Answer::Found(Found::Ended(key))) => is(key.state.into()),
@@ -272,8 +261,8 @@ impl Names {
     /// The job that is meant: the last one of this name that there is.
     pub(crate) fn meant(&self, base: JobId, is_there: impl Fn(&JobId) -> bool) -> JobId {
         let newest = self.newest.get(&base).copied().unwrap_or(0);
-        let mine = (0..=newest).rev().map(|n| Self::nth(base, n));
-        mine.into_iter().find(is_there).unwrap_or_else(|| Self::nth(base, newest))
+        let mut mine = (0..=newest).rev().map(|n| Self::nth(base, n));
+        mine.find(is_there).unwrap_or_else(|| Self::nth(base, newest))
     }
 
     /// A new job of this name, or, where ids may meet, the same one again.

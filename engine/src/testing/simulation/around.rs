@@ -38,18 +38,6 @@ impl Drop for Ending<'_> {
     }
 }
 
-fn finish(outcome: &Outcome) -> Finish {
-    match outcome {
-        Outcome::Done { .. } => Finish::Ok,
-        Outcome::Failed { retry: Retry::Never, .. } => Finish::Permanent,
-        Outcome::Failed { retry: Retry::After(after_ms), .. } => Finish::Failed { after_ms: Some(*after_ms) },
-        Outcome::Failed { retry: Retry::ByPolicy, .. } => Finish::Failed { after_ms: None },
-        Outcome::Snoozed { delay_ms } => Finish::Snoozed { after_ms: *delay_ms },
-        Outcome::Cancelled { .. } => Finish::CalledOff,
-        Outcome::Released => Finish::Released,
-    }
-}
-
 fn failed(kind: FailureKind, message: &str) -> AttemptOutcome {
     let failure = Failure::new(kind, message.to_owned());
     AttemptOutcome { outcome: Outcome::Failed { failure, retry: Retry::ByPolicy } }
@@ -115,7 +103,7 @@ impl Middleware for Around {
 
 /// As the engine will see it: who was asked to end has not failed in the same way.
 fn seen(attempt: &Attempt, outcome: &AttemptOutcome) -> Finish {
-    match (attempt.stop_reason(), finish(&outcome.outcome)) {
+    match (attempt.stop_reason(), Finish::from(&outcome.outcome)) {
         (Some(StopReason::Stopping), Finish::Failed { .. } | Finish::Permanent) => Finish::Released,
         (Some(StopReason::TimedOut), Finish::Released) => Finish::Failed { after_ms: None },
         (_, how) => how,
