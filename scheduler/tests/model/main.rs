@@ -35,7 +35,8 @@ use windlass_scheduler::time::{Now, Timestamp};
 use windlass_scheduler::verb::Verb;
 
 use self::common::id;
-use self::play::{Death, Play};
+use self::play::Play;
+use self::reload::Death;
 use self::settings::{memory, settings, start};
 
 const QUEUES: [&str; 3] = ["ram", "tiny", "safe"];

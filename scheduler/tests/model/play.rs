@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use windlass_scheduler::attempt::Output;
-use windlass_scheduler::change::Claim;
 use windlass_scheduler::command::{Command, Request, Submit};
 use windlass_scheduler::effect::{Answer, Effect, Found};
 use windlass_scheduler::filter::Filter;
@@ -40,18 +39,6 @@ pub(crate) enum What {
     Ok,
     /// A refusal, by the word that starts its debug text.
     No(&'static str),
-}
-
-/// What dies before a new shard is loaded.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Death {
-    /// Nothing: it is a rebuild.
-    None,
-    OfProcess,
-    /// Of what was written and not synced, this many waves survive.
-    OfPower {
-        surviving: usize,
-    },
 }
 
 /// A refusal as the oracle says it: its word, and the queue whose mark it waits for.
@@ -401,55 +388,6 @@ impl Play {
         let copy = self.driver.copy();
         copy.audit().unwrap();
         assert_eq!(copy.portrait(), self.driver.shard.portrait(), "I1: what stands is not what is");
-    }
-
-    /// A new shard: after the process died (with or without the power), or within it.
-    pub(crate) fn restart(&mut self, death: Death) {
-        let twin = (death == Death::None).then_some(&self.twin);
-        self.world = match death {
-            Death::OfPower { surviving } => self.synced[surviving.min(self.synced.len() - 1)].compose(twin),
-            Death::None | Death::OfProcess => self.written.compose(twin),
-        };
-        self.world.slots.clone_from(&self.driver.slots);
-        (self.written, self.twin) = (self.world.clone(), self.world.clone());
-        let surviving = if let Death::OfPower { surviving } = death { Some(surviving) } else { None };
-        if death != Death::None {
-            self.driver.crash(surviving);
-        }
-        match &mut self.told {
-            Some(told) if death == Death::None => told.fell(),
-            Some(told) => told.died(surviving, &self.driver.journal),
-            None => {}
-        }
-        let claims: Vec<_> = self.driver.journal.claims().chain(self.driver.twin.claims()).copied().collect();
-        let is_open = |one: &Claim| self.world.jobs.get(&one.id).is_some_and(|job| one.attempt > job.attempts_ended);
-        let table: Vec<_> = self.driver.live.values().cloned().collect();
-        let claims_of = || table.iter().map(|one| one.claim).filter(|one| claims.contains(one) && is_open(one));
-        let adopted: BTreeSet<_> = claims_of().map(|one| one.id).collect();
-        let open: BTreeSet<_> = claims_of().map(|one| one.token).collect();
-        assert_eq!(self.driver.load(), []);
-        if let Some(told) = &mut self.told {
-            if death == Death::None {
-                told.opened(self.driver.settings.term);
-            } else {
-                told.began(self.driver.settings.term);
-            }
-        }
-        let first_term = self.driver.settings.first_term;
-        self.world.reload(&claims, first_term, &adopted, self.driver.now);
-        for attempt in table {
-            if let Some((outcome, _)) = attempt.end.filter(|_| open.contains(&attempt.claim.token)) {
-                self.world.end(attempt.claim.id, outcome, self.driver.now);
-            }
-        }
-        self.world.endings.clear();
-        self.row.clear();
-        self.expected.clear();
-        self.watchers.clear();
-        self.sealed.clear();
-        self.synced = vec![self.written.clone()];
-        self.world.check(&self.driver.shard);
-        self.seal();
     }
 
     /// Every answer that left is compared with the one that was to be given.

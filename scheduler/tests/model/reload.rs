@@ -17,7 +17,71 @@ use windlass_scheduler::state::{EndState, State};
 use windlass_scheduler::time::{Mono, Now, Timestamp};
 
 use super::common::{Driver, Store};
+use super::play::Play;
 use super::world::{Ended, Job, World, timeout_ms};
+
+/// What dies before a new shard is loaded.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Death {
+    /// Nothing: it is a rebuild.
+    None,
+    OfProcess,
+    /// Of what was written and not synced, this many waves survive.
+    OfPower {
+        surviving: usize,
+    },
+}
+
+impl Play {
+    /// A new shard: after the process died (with or without the power), or within it.
+    pub(crate) fn restart(&mut self, death: Death) {
+        let twin = (death == Death::None).then_some(&self.twin);
+        self.world = match death {
+            Death::OfPower { surviving } => self.synced[surviving.min(self.synced.len() - 1)].compose(twin),
+            Death::None | Death::OfProcess => self.written.compose(twin),
+        };
+        self.world.slots.clone_from(&self.driver.slots);
+        (self.written, self.twin) = (self.world.clone(), self.world.clone());
+        let surviving = if let Death::OfPower { surviving } = death { Some(surviving) } else { None };
+        if death != Death::None {
+            self.driver.crash(surviving);
+        }
+        match &mut self.told {
+            Some(told) if death == Death::None => told.fell(),
+            Some(told) => told.died(surviving, &self.driver.journal),
+            None => {}
+        }
+        let claims: Vec<_> = self.driver.journal.claims().chain(self.driver.twin.claims()).copied().collect();
+        let is_open = |one: &Claim| self.world.jobs.get(&one.id).is_some_and(|job| one.attempt > job.attempts_ended);
+        let table: Vec<_> = self.driver.live.values().cloned().collect();
+        let claims_of = || table.iter().map(|one| one.claim).filter(|one| claims.contains(one) && is_open(one));
+        let adopted: BTreeSet<_> = claims_of().map(|one| one.id).collect();
+        let open: BTreeSet<_> = claims_of().map(|one| one.token).collect();
+        assert_eq!(self.driver.load(), []);
+        if let Some(told) = &mut self.told {
+            if death == Death::None {
+                told.opened(self.driver.settings.term);
+            } else {
+                told.began(self.driver.settings.term);
+            }
+        }
+        let first_term = self.driver.settings.first_term;
+        self.world.reload(&claims, first_term, &adopted, self.driver.now);
+        for attempt in table {
+            if let Some((outcome, _)) = attempt.end.filter(|_| open.contains(&attempt.claim.token)) {
+                self.world.end(attempt.claim.id, outcome, self.driver.now);
+            }
+        }
+        self.world.endings.clear();
+        self.row.clear();
+        self.expected.clear();
+        self.watchers.clear();
+        self.sealed.clear();
+        self.synced = vec![self.written.clone()];
+        self.world.check(&self.driver.shard);
+        self.seal();
+    }
+}
 
 impl World {
     /// What is left where the journal stands at this world, and the twin at that one (or nowhere: the process died).
