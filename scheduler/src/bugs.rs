@@ -81,6 +81,7 @@ bank! {
     SnoozeCounts: "an attempt that ends without a failure counts as one", "snoozes are free";
     // What is remembered.
     FollowUpsApart: "follow-ups are written before the success that they follow", "done is one commit";
+    FollowUpsEarly: "what follows in memory runs before the journal has the success", "done is one commit";
     DeadLetterCopied: "a job that ends leaves its head among the living", "I1, I3";
     IndexNotDeleted: "a retained job that is purged or brought back stays in the list of ended ones", "I1, I3";
     RequeuedIsPurged: "a job that is brought back loses its record as if it were purged", "nothing disappears";

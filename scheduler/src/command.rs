@@ -64,7 +64,8 @@ pub enum Command {
         /// Who waited.
         request: Request,
     },
-    /// Follow-ups of a success that is remembered, and of which it is not known whether they are.
+    /// Follow-ups of a success that is remembered: those that had to wait until it was, and those of which nobody knows
+    /// whether they are remembered as well.
     FollowUps(Vec<NewJob>),
     /// An attempt's code has ended.
     End {

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use crate::attempt::{Failure, Output};
 use crate::change::{Change, EndedKey};
 use crate::command::{QueueNo, Request, TimerClass};
-use crate::job::{Body, JobId, Name};
+use crate::job::{Body, JobId, Name, NewJob};
 use crate::lease::{Lease, LeaseToken, StopReason};
 use crate::order::{Order, OrderProgress};
 use crate::refusal::Refusal;
@@ -58,6 +58,9 @@ pub enum Effect {
         /// What to start.
         leases: Vec<Lease>,
     },
+    /// A success is written that these follow, of which only memory is to know: they come in with
+    /// [`Command::FollowUps`](crate::command::Command::FollowUps) now, so that none begins before it stands.
+    FollowUps(Vec<NewJob>),
     /// Read the bodies of these jobs from the journal, and answer with
     /// [`Command::Fetched`](crate::command::Command::Fetched) whatever comes of it.
     Fetch {

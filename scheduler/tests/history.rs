@@ -399,7 +399,17 @@ fn what_nobody_promised_is_no_breach() {
     let mut forgotten = process();
     forgotten.enqueue(2).asked(Call::Pause(Name::from("work")), Answer::Ok).asked(Call::Cancel(id(2)), Answer::Ok);
     forgotten.add(What::PowerLost).dump(&[live(2, 0, None)]).pass(10).add(What::Began).run(2, 1, Finish::Ok);
-    for tale in [tale, memory, unread, forgotten] {
+    // What follows a success that memory alone knows was called off, unheard, and comes again with the next core.
+    let mut again = durable();
+    again.add(What::Queue(Rules { keeps: [false; 4], ..rules("ram", Level::Memory, 2) }));
+    again.asked(Call::Enqueue(vec![Intent { queue: Name::from("ram"), ..intent(1) }]), Answer::Ok).start(1, 1);
+    again.ask(Call::FollowUps { parent: id(1), attempt: 1, jobs: vec![intent(2)] });
+    let discarded = again.end(1, 1, Finish::Ok).ask(Call::Discard(id(2)));
+    again.add(What::StoreBroke).answer(discarded, Answer::Unknown);
+    let mut dump = holds(&[live(2, 0, None)]);
+    (dump.counters[0].enqueued, dump.counters[0].purged) = (2, 1);
+    again.add(What::Dump(dump));
+    for tale in [tale, memory, unread, forgotten, again] {
         let violations = Checker::judge(&tale.events);
         assert!(violations.is_empty(), "{}", violations[0]);
     }

@@ -130,11 +130,13 @@ impl QueueState {
             }
             QueueMsg::Written(step) => {
                 self.parts.shard.written(step);
-                return self.flush_effects(step);
+                self.flush_effects(step);
+                return self.seal_later(myself, false);
             }
             QueueMsg::Synced(step) => {
                 self.parts.shard.synced(step);
-                return self.flush_effects(step);
+                self.flush_effects(step);
+                return self.seal_later(myself, false);
             }
             QueueMsg::Finish => {
                 let given_back = self.give_back();
@@ -278,11 +280,10 @@ impl QueueState {
             if !is_settled {
                 return true;
             }
-            let follow_ups = match outcome {
-                Some(Outcome::Done { follow_ups, .. }) if self.is_volatile(claim.id, claim.token) => follow_ups,
-                _ => Vec::new(),
-            };
-            let follow_ups: Vec<_> = follow_ups.into_iter().filter(|job| self.is_journaled(job)).collect();
+            let follow_ups = if let Some(Outcome::Done { follow_ups, .. }) = outcome { follow_ups } else { Vec::new() };
+            let is_volatile = self.is_volatile(claim.id, claim.token);
+            let is_elsewhere = |job: &NewJob| self.is_journaled(job) == is_volatile;
+            let follow_ups: Vec<_> = follow_ups.into_iter().filter(is_elsewhere).collect();
             if follow_ups.is_empty() {
                 self.parts.live.remove(claim.id, claim.token);
             } else {
@@ -295,17 +296,27 @@ impl QueueState {
         self.collect();
     }
 
-    /// The end of a `Memory` job stands in the twin at once, its journaled follow-ups only when they are written. None of
-    /// those has begun, for that would have waited for the same mark as the entry, which stays until they are.
+    /// The end of a `Memory` job stands in the twin at once, its journaled follow-ups only when they are written; and what
+    /// follows a journaled job in the twin stands there only after it. None of those has begun, for the entry stays until
+    /// they are where they are remembered.
     fn follow_again(&mut self, ends: Vec<(JobId, LeaseToken, Vec<NewJob>)>) {
         for (id, token, follow_ups) in ends {
-            self.bytes_in_wave += NewJob::bytes_of(&follow_ups);
-            self.command(Command::FollowUps(follow_ups));
-            self.ends.push_back((self.parts.shard.step(), id, token));
+            let is_in_twin = !follow_ups.iter().any(|job| self.is_journaled(job));
+            self.follow(follow_ups);
+            if is_in_twin {
+                self.ends_in_twin.push((id, token));
+            } else {
+                self.ends.push_back((self.parts.shard.step(), id, token));
+            }
             if self.bytes_in_wave >= WAVE_BYTES_MAX {
                 self.seal();
             }
         }
+    }
+
+    fn follow(&mut self, follow_ups: Vec<NewJob>) {
+        self.bytes_in_wave += NewJob::bytes_of(&follow_ups);
+        self.command(Command::FollowUps(follow_ups));
     }
 
     /// What has not ended by the end of a stop is no longer this engine's: it goes back uncounted, so that a slow job is
@@ -383,13 +394,18 @@ impl QueueState {
     }
 
     fn flush_effects(&mut self, written: u64) {
+        let commands = self.commands_in_wave;
+        while let Some(effect) = self.parts.shard.poll_effect() {
+            self.perform(effect);
+        }
+        if self.commands_in_wave > commands {
+            // What followed stands in the twin before the entries of those it follows may go.
+            self.seal();
+        }
         while self.ends.front().is_some_and(|(step, _, _)| *step <= written || bug!(EndForgottenEarly)) {
             if let Some((_, id, token)) = self.ends.pop_front() {
                 self.parts.live.remove(id, token);
             }
-        }
-        while let Some(effect) = self.parts.shard.poll_effect() {
-            self.perform(effect);
         }
     }
 
@@ -402,6 +418,7 @@ impl QueueState {
                     let _ = pending.reply.send(answer);
                 }
             }
+            Effect::FollowUps(jobs) => self.follow(jobs),
             Effect::Run { queue, leases } => {
                 if let Some(worker) = self.parts.workers.get(queue.0 as usize) {
                     let _ = worker.send_message(WorkerMsg::Run(leases));

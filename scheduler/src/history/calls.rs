@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::line::Line;
 use super::story::{Known, Promise, Story};
 use super::{Answer, Call, Checker, Intent, Law};
-use crate::job::JobId;
+use crate::job::{JobId, Name};
 use crate::settings::Level;
 use crate::state::{EndState, State};
 
@@ -119,6 +119,18 @@ impl Checker {
         if jobs.len() > 1 && parent.is_none() {
             self.groups.insert(call, jobs.iter().map(|job| job.id).collect());
         }
+    }
+
+    /// The next core is told again what follows the successes that memory alone knew. What was called off meanwhile, and of
+    /// which nobody has heard, may come again.
+    pub(super) fn follows_again(&mut self) {
+        let is_volatile = |queue: &Name| self.level(queue) == Level::Memory;
+        let may_come = |story: &&Story| {
+            let parent = story.parent.and_then(|(parent, _)| self.stories.get(&parent));
+            let is_elsewhere = parent.is_some_and(|parent| is_volatile(&parent.queue)) && !is_volatile(&story.queue);
+            is_elsewhere && story.gone_as(self.rules(&story.queue)).is_some()
+        };
+        self.times_more += self.stories.values().filter(may_come).count() as u64;
     }
 
     pub(super) fn with(&mut self, id: JobId, change: impl FnOnce(&mut Story)) {

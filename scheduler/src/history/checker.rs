@@ -59,7 +59,7 @@ pub struct Checker {
     /// The jobs of calls with more than one.
     pub(super) groups: BTreeMap<u64, Vec<JobId>>,
     pub(super) running: BTreeMap<JobId, u32>,
-    /// Calls that handed in a job of a name that there was before.
+    /// How often a job may have come in of a name that there was before.
     pub(super) times_more: u64,
     pub(super) now_ms: u64,
     pub(super) event_no: u64,
@@ -148,6 +148,7 @@ impl Checker {
             What::Synced(commit) => self.synced = self.synced.max(Some(*commit)),
             What::StoreBroke => {
                 self.broken_no.get_or_insert(self.event_no);
+                self.follows_again();
             }
             What::StoreOpened { term, recovered } => self.opened(*term, *recovered),
             What::Began => self.began(),

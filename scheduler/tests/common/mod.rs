@@ -16,7 +16,7 @@ use windlass_scheduler::attempt::Outcome;
 use windlass_scheduler::change::{Change, Claim, EndedRecord, JobRecord, Key, Record};
 use windlass_scheduler::command::{Command, QueueNo, TimerClass};
 use windlass_scheduler::effect::{Deadline, Effect, Wave};
-use windlass_scheduler::job::JobId;
+use windlass_scheduler::job::{JobId, NewJob};
 use windlass_scheduler::lease::{Lease, LeaseToken, StopReason};
 use windlass_scheduler::settings::{Level, ShardSettings};
 use windlass_scheduler::shard::{Misfit, Shard};
@@ -205,10 +205,13 @@ impl Driver {
         let Some(wave) = self.sealed.pop_front() else { return false };
         self.journal.apply(&wave.changes);
         self.marks[1] = wave.last;
-        self.shard.written(wave.last);
-        self.live.retain(|_, attempt| attempt.end.as_ref().is_none_or(|(_, step)| *step > wave.last));
+        let last = wave.last;
+        self.shard.written(last);
         self.unsynced.push_back(wave);
-        self.pump();
+        if self.pump() {
+            self.seal();
+        }
+        self.live.retain(|_, attempt| attempt.end.as_ref().is_none_or(|(_, step)| *step > last));
         true
     }
 
@@ -281,9 +284,14 @@ impl Driver {
         let checkpoints = self.twin.0.values().filter(|record| matches!(record, Record::Checkpoint(..))).cloned();
         let misfits = records.chain(checkpoints).filter_map(|record| self.shard.admit(record).err()).collect();
         // Whose end was written, and who does not know it yet.
-        self.live.retain(|_, attempt| attempt.end.is_none() || self.shard.has_claim(&attempt.claim));
+        let is_settled = |attempt: &Attempt| attempt.end.is_some() && !self.shard.has_claim(&attempt.claim);
+        let settled: Vec<_> = self.live.values().filter(|attempt| is_settled(attempt)).cloned().collect();
+        self.live.retain(|token, _| settled.iter().all(|attempt| attempt.claim.token != *token));
         let live: Vec<Claim> = self.live.values().map(|attempt| attempt.claim).collect();
         self.handle(Command::LoadEnd { live });
+        for attempt in settled {
+            self.follow_again(attempt);
+        }
         for queue in 0..self.slots.len() {
             let (queue, slots) = (QueueNo(queue as u32), self.slots[queue]);
             self.handle(Command::Slots { queue, slots });
@@ -299,6 +307,29 @@ impl Driver {
             }
         }
         misfits
+    }
+
+    /// A success stands, in the journal or the twin; what follows it in the other one may not. That is all in the twin when
+    /// this wave is sealed, and in the journal when it is written.
+    fn follow_again(&mut self, attempt: Attempt) {
+        let Some((outcome @ Outcome::Done { .. }, _)) = attempt.end else { return };
+        let jobs = self.elsewhere(attempt.queue, &outcome);
+        if !jobs.is_empty() {
+            self.handle(Command::FollowUps(jobs));
+            if self.level(attempt.queue) == Level::Memory {
+                let end = Some((outcome, self.shard.step()));
+                self.live.insert(attempt.claim.token, Attempt { end, ..attempt });
+            }
+        }
+    }
+
+    /// What follows a success in the journal, of a job that memory alone knows, or the other way round.
+    pub(crate) fn elsewhere(&self, parent: QueueNo, outcome: &Outcome) -> Vec<NewJob> {
+        let Outcome::Done { follow_ups, .. } = outcome else { return Vec::new() };
+        let is_volatile = |queue: QueueNo| self.level(queue) == Level::Memory;
+        let queue = |job: &NewJob| self.shard.queue_no(&job.queue);
+        let is_elsewhere = |job: &&NewJob| queue(job).is_some_and(|no| is_volatile(no) != is_volatile(parent));
+        follow_ups.iter().filter(is_elsewhere).cloned().collect()
     }
 
     /// A shard loaded from what stands, beside this one, with every claim adopted.
@@ -320,13 +351,19 @@ impl Driver {
         self.now.wall = Timestamp(wall);
     }
 
-    fn pump(&mut self) {
+    /// Whether follow-ups came in that had waited for the success they follow.
+    fn pump(&mut self) -> bool {
+        let mut has_followed = false;
         while let Some(effect) = self.shard.poll_effect() {
             self.note(&format!("{effect:?}"));
             match &effect {
                 Effect::Run { queue, leases } => leases.iter().for_each(|lease| self.start(*queue, lease)),
                 Effect::Fetch { no, ids } => {
                     self.fetches.push_back((*no, ids.clone()));
+                }
+                Effect::FollowUps(jobs) => {
+                    self.handle(Command::FollowUps(jobs.clone()));
+                    has_followed = true;
                 }
                 Effect::Stop { token, reason: StopReason::Gone, .. } => drop(self.live.remove(token)),
                 Effect::Arm { queue, class, at: Some(at) } => drop(self.armed.insert((*queue, *class), *at)),
@@ -335,6 +372,7 @@ impl Driver {
             }
             self.effects.push(effect);
         }
+        has_followed
     }
 
     fn start(&mut self, queue: QueueNo, lease: &Lease) {

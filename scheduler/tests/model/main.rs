@@ -223,11 +223,7 @@ impl How {
             Self::OkAnd(specs) => {
                 // Checked when they were added (I9): neither big ones nor the same id twice come this far.
                 let mut jobs: Vec<NewJob> = Vec::new();
-                // Nor, where it is judged, those that only memory knows: they may run before the success that they follow is
-                // written, and where it is told again to a rebuilt core, they begin anew.
-                let may_come = |spec: &&Spec| !spec.is_big && (play.told.is_none() || spec.queue != 0);
-                let specs: Vec<_> = specs.iter().filter(may_come).collect();
-                for job in specs.into_iter().map(|spec| spec.job(play)) {
+                for job in specs.iter().filter(|spec| !spec.is_big).map(|spec| spec.job(play)) {
                     if jobs.iter().all(|one| one.id != job.id) {
                         jobs.push(job);
                     }

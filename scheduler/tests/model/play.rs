@@ -52,6 +52,8 @@ pub(crate) struct Play {
     pub(crate) written: World,
     pub(crate) synced: Vec<World>,
     pub(crate) twin: World,
+    /// What follows the successes of these steps as soon as they are written.
+    pub(crate) later: VecDeque<(u64, Vec<NewJob>)>,
     /// Calls that wait for room in the one queue where that is possible.
     pub(crate) row: VecDeque<Submit>,
     pub(crate) expected: BTreeMap<Request, (What, u64, usize)>,
@@ -74,6 +76,7 @@ impl Play {
             written: world.clone(),
             synced: vec![world.clone()],
             twin: world.clone(),
+            later: VecDeque::new(),
             row: VecDeque::new(),
             expected: BTreeMap::new(),
             watchers: BTreeMap::new(),
@@ -291,12 +294,35 @@ impl Play {
         }
     }
 
-    /// Those who watch jobs that ended in this step are to be told.
+    /// Those who watch jobs that ended in this step are to be told, and what follows it may have to wait.
     pub(crate) fn announce(&mut self) {
+        self.follow_later(self.driver.shard.step());
         for (id, queue, end, output) in std::mem::take(&mut self.world.endings) {
             for request in self.watchers.remove(&id).unwrap_or_default() {
                 self.expect(request, What::Ending(id, end, output.clone()), self.mark(queue));
             }
+        }
+    }
+
+    pub(crate) fn follow_later(&mut self, step: u64) {
+        let later = std::mem::take(&mut self.world.later);
+        if !later.is_empty() {
+            self.later.push_back((step, later));
+        }
+    }
+
+    /// What had to wait until now comes in, and has been sealed.
+    fn follow(&mut self) {
+        let (written, now) = (self.driver.marks[1], self.driver.now);
+        let mut has_followed = false;
+        while self.later.front().is_some_and(|(step, _)| *step <= written) {
+            let jobs = self.later.pop_front().map(|(_, jobs)| jobs);
+            self.world.follow(jobs.into_iter().flatten(), now);
+            has_followed = true;
+        }
+        if has_followed {
+            self.hand_out();
+            self.is_sealed();
         }
     }
 
@@ -326,11 +352,15 @@ impl Play {
         self.hand_out();
         if self.driver.seal() {
             assert!(self.driver.marks[0] > before);
-            self.sealed.push_back(self.world.clone());
-            self.twin = self.world.clone();
+            self.is_sealed();
         }
         assert!(!self.driver.seal(), "a seal after a seal has nothing to close");
         self.world.check_timers(&self.driver);
+    }
+
+    fn is_sealed(&mut self) {
+        self.sealed.push_back(self.world.clone());
+        self.twin = self.world.clone();
     }
 
     pub(crate) fn write(&mut self, waves: usize) {
@@ -341,6 +371,7 @@ impl Play {
                 }
                 self.written = self.sealed.pop_front().unwrap();
                 self.synced.push(self.written.clone());
+                self.follow();
             }
         }
     }
@@ -365,7 +396,9 @@ impl Play {
     /// Everything is sealed and written, synced only where someone asked for it: then everybody has an answer (I2).
     pub(crate) fn settle(&mut self) {
         self.seal();
-        self.write(self.sealed.len());
+        while !self.sealed.is_empty() {
+            self.write(self.sealed.len());
+        }
         if self.driver.sync_asked > self.driver.marks[2] {
             self.sync();
         }

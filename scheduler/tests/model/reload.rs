@@ -67,10 +67,18 @@ impl Play {
         }
         let first_term = self.driver.settings.first_term;
         self.world.reload(&claims, first_term, &adopted, self.driver.now);
-        for attempt in table {
-            if let Some((outcome, _)) = attempt.end.filter(|_| open.contains(&attempt.claim.token)) {
-                self.world.end(attempt.claim.id, outcome, self.driver.now);
-            }
+        self.later.clear();
+        let (open, settled): (Vec<_>, Vec<_>) = table
+            .into_iter()
+            .filter_map(|attempt| Some((attempt.claim, attempt.queue, attempt.end?.0)))
+            .partition(|(claim, ..)| open.contains(&claim.token));
+        for (_, queue, outcome) in settled {
+            self.world.follow(self.driver.elsewhere(queue, &outcome), self.driver.now);
+        }
+        for (claim, _, outcome) in open {
+            self.world.end(claim.id, outcome, self.driver.now);
+            let step = self.driver.live[&claim.token].end.as_ref().map_or(0, |(_, step)| *step);
+            self.follow_later(step);
         }
         self.world.endings.clear();
         self.row.clear();

@@ -75,6 +75,8 @@ pub(crate) struct World {
     pub(crate) next_turn: i64,
     /// How jobs ended in the step at hand, for those who watch.
     pub(crate) endings: Vec<(JobId, usize, EndState, Output)>,
+    /// What follows the success at hand as soon as that is written.
+    pub(crate) later: Vec<NewJob>,
 }
 
 impl Job {
@@ -109,6 +111,7 @@ impl World {
             orders: BTreeMap::new(),
             next_turn: 1,
             endings: Vec::new(),
+            later: Vec::new(),
             settings,
         }
     }
@@ -338,12 +341,13 @@ impl World {
     fn end_by_outcome(&mut self, id: JobId, outcome: Outcome, now: Now) {
         match outcome {
             Outcome::Done { output, follow_ups } => {
+                let is_volatile = |queue: usize| self.level(queue) == Level::Memory;
+                let waits = |job: &NewJob| is_volatile(self.queue_no(&job.queue).unwrap());
+                let is_journaled = !is_volatile(self.jobs[&id].queue);
+                let (later, at_once): (Vec<_>, _) = follow_ups.into_iter().partition(|job| is_journaled && waits(job));
                 self.close(id, EndState::Done, output, None, now);
-                for job in follow_ups {
-                    if job.id != id && !self.jobs.contains_key(&job.id) && !self.ended.contains_key(&job.id) {
-                        self.enqueue(&job, now);
-                    }
-                }
+                self.follow(at_once.into_iter().filter(|job: &NewJob| job.id != id), now);
+                self.later = later;
             }
             Outcome::Failed { failure, retry } => {
                 let job = self.jobs.get_mut(&id).unwrap();
@@ -372,6 +376,15 @@ impl World {
                 self.close(id, EndState::Cancelled, Output::None, Some(&failure), now);
             }
             Outcome::Released => self.stand(id),
+        }
+    }
+
+    /// Jobs come in behind a success.
+    pub(crate) fn follow(&mut self, jobs: impl IntoIterator<Item = NewJob>, now: Now) {
+        for job in jobs {
+            if !self.jobs.contains_key(&job.id) && !self.ended.contains_key(&job.id) {
+                self.enqueue(&job, now);
+            }
         }
     }
 

@@ -42,6 +42,10 @@ impl Script {
                     let (attempt, failures) = (notice.attempt, notice.failures);
                     format!("tell {name} ({attempt}): {:?}, failures {failures}, {failure}", notice.what)
                 }
+                Effect::FollowUps(jobs) => {
+                    let names: Vec<_> = jobs.iter().map(|job| self.name(job.id)).collect();
+                    format!("follow {}", names.join(", "))
+                }
                 Effect::Fetch { ids, .. } => {
                     let names: Vec<_> = ids.iter().map(|id| self.name(*id)).collect();
                     format!("fetch {}", names.join(", "))

@@ -3,9 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use windlass::{
-    Context, Draft, Durability, EnqueueError, MIN, MemoryJournal, QueueConfig, Refusal, RetryPolicy, SEC, new_job_id,
+    Context, Draft, Durability, EnqueueError, KeepDone, MIN, MemoryJournal, QueueConfig, Refusal, Retention,
+    RetryPolicy, SEC, new_job_id,
 };
 use windlass_scheduler::change::{Change, Record};
+use windlass_storage::journal::Batch;
 use windlass_tests::fault::{AppendFault, FaultJournal};
 use windlass_tests::script::{Play, Script, Step, step};
 use windlass_tests::world::{World, builder, start, work};
@@ -165,6 +167,41 @@ async fn a_journaled_follow_up_of_a_memory_job_outlives_failed_writes() {
         engine.enqueue(step("parent")).queue("quick").await.unwrap();
         tokio::time::timeout(MIN, script.returned("child", 1)).await.expect("the child runs");
         assert_eq!((script.order(), faults.opens()), (vec!["parent".to_owned(), "child".to_owned()], failures + 1));
+    }
+}
+
+/// I2: what follows in memory alone begins when the journal has the success, and once, whether the failed write is there.
+#[tokio::test(start_paused = true)]
+async fn a_memory_follow_up_begins_once_and_after_the_success_is_written() {
+    use AppendFault::{UnknownAbsent, UnknownWritten};
+
+    for failures in [vec![], vec![UnknownWritten], vec![UnknownAbsent], vec![UnknownAbsent; 2]] {
+        let script = Script::new();
+        let journal = FaultJournal::new(MemoryJournal::new());
+        let (faults, seen) = (journal.faults(), journal.faults());
+        let quick = QueueConfig::new("quick")
+            .durability(Durability::Memory)
+            .retention(Retention::default().keep_done(KeepDone::None));
+        let engine =
+            builder(&script, journal).queue(work().durability(Durability::Process)).queue(quick).start().await.unwrap();
+        let planned = failures.clone();
+        let parent = Play::run(move |cx| {
+            for fault in &planned {
+                faults.on_append(*fault);
+            }
+            async move { Ok(cx.follow_up_with(Draft::new(&step("child")).queue("quick"))?.to_string()) }
+        });
+        script.plan("parent", [parent]);
+        let is_done = move |batch: &Batch| batch.changes.iter().any(|one| matches!(one, Change::Put(Record::Ended(_))));
+        let child = Play::run(move |_| {
+            assert!(seen.batches().iter().any(is_done), "the child begins before its parent's success is written");
+            async move { Ok(String::new()) }
+        });
+        script.plan("child", [child]);
+        engine.enqueue(step("parent")).await.unwrap();
+        tokio::time::timeout(MIN, script.returned("child", 1)).await.expect("the child runs");
+        engine.enqueue(step("last")).and_wait().await.unwrap();
+        assert_eq!((script.attempts("parent"), script.attempts("child")), (vec![1], vec![1]), "{failures:?}");
     }
 }
 

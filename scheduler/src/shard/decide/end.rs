@@ -3,22 +3,24 @@
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use super::super::outbox::Mark;
 use super::super::slab::Slot;
-use super::super::state::State;
+use super::super::state::{Live, State};
 use super::notice::tell;
 use super::submit::follow_ups;
 use super::{Decision, end_job};
 use crate::attempt::{Failure, FailureKind, Outcome, Output};
 use crate::bug;
 use crate::command::Request;
-use crate::effect::{Answer, NoticeOf};
+use crate::effect::{Answer, Effect, NoticeOf};
 use crate::event::Event;
-use crate::job::{Body, JobId};
+use crate::job::{Body, JobId, NewJob};
 use crate::lease::LeaseToken;
 use crate::refusal::Refusal;
 use crate::retry::Verdict;
+use crate::settings::Level;
 use crate::state::EndState;
 use crate::time::Now;
 
@@ -45,7 +47,7 @@ pub(crate) fn end(state: &State, token: LeaseToken, outcome: Outcome, body: Opti
         Outcome::Done { output, follow_ups: jobs } => {
             decision.events.push(Event::AttemptEnded { slot });
             end_job(state, slot, EndState::Done, now, output, None, &mut decision);
-            follow_ups(state, jobs, now, &mut decision);
+            follow(state, live, jobs, now, &mut decision);
         }
         Outcome::Failed { failure, .. } => failed(state, slot, failure, verdict, body, now, &mut decision),
         Outcome::Snoozed { delay_ms: 0 } => {
@@ -67,6 +69,21 @@ pub(crate) fn end(state: &State, token: LeaseToken, outcome: Outcome, body: Opti
         }
     }
     decision
+}
+
+/// What follows a success comes in with it. Memory alone would know of a job sooner than the journal of the success: such
+/// jobs wait for that, or they would have run though a crash takes the success back.
+fn follow(state: &State, parent: &Live, jobs: Vec<NewJob>, now: Now, decision: &mut Decision) {
+    let level = state.queue(parent.queue).level();
+    let is_too_soon = |job: &NewJob| {
+        let to = state.queue_no(&job.queue).map(|no| state.queue(no).level());
+        level != Level::Memory && to == Some(Level::Memory) && !bug!(FollowUpsEarly)
+    };
+    let (later, at_once): (Vec<_>, Vec<_>) = jobs.into_iter().partition(is_too_soon);
+    follow_ups(state, at_once, now, decision);
+    if !later.is_empty() {
+        decision.effects.push((Mark::to_run(level), Effect::FollowUps(later)));
+    }
 }
 
 fn failed(
