@@ -151,13 +151,20 @@ impl Ceilings {
         })
     }
 
-    /// The journal alone, with the records that whole lives make.
-    pub(crate) fn lives(&mut self, is_synced: bool) -> Result<f64, Failure> {
-        self.once("journal, records of whole lives, batches of 1,000", Some(is_synced), "jobs/s", |dir| {
-            let (batches, body) = (200, body());
-            let changes = |n: u64| (n * 1_000..(n + 1) * 1_000).flat_map(|i| life(i, &body)).collect();
-            append_all(dir, (0..batches).map(changes), is_synced, batches * 1_000)
-        })
+    /// The journal alone, with the records that whole lives make; `is_kept`: successes are retained for a while.
+    pub(crate) fn lives(&mut self, is_synced: bool, is_kept: bool) -> Result<f64, Failure> {
+        let kept = if is_kept { "default retention" } else { "keep_done None" };
+        self.once(
+            &format!("journal, records of whole lives, batches of 1,000, {kept}"),
+            Some(is_synced),
+            "jobs/s",
+            |dir| {
+                let (batches, body) = (200, body());
+                let life = if is_kept { kept_life } else { short_life };
+                let changes = |n: u64| (n * 1_000..(n + 1) * 1_000).flat_map(|i| life(i, &body)).collect();
+                append_all(dir, (0..batches).map(changes), is_synced, batches * 1_000)
+            },
+        )
     }
 }
 
@@ -226,8 +233,16 @@ fn job(n: u64, body: &Arc<Body>) -> Record {
     Record::Job(JobRecord { id: job_id(n), kind: Name::from("no-op"), body: body.clone(), head: head(n) })
 }
 
+/// What one whole life writes where nothing is kept: a job comes, and one of the batch before is gone. What a batch hands out
+/// is one record for all of it, and is left out.
+fn short_life(n: u64, body: &Arc<Body>) -> Vec<Change> {
+    let mut changes = vec![Change::Put(job(n, body))];
+    changes.extend(n.checked_sub(1_000).map(|old| Change::Delete(Key::Job(job_id(old)))));
+    changes
+}
+
 /// What one whole life writes in the long run: a job comes, it ends, and one that ended before is forgotten.
-fn life(n: u64, body: &Arc<Body>) -> Vec<Change> {
+fn kept_life(n: u64, body: &Arc<Body>) -> Vec<Change> {
     let key = |n: u64| EndedKey { queue: Name::from(QUEUE), state: EndState::Done, end_no: n };
     let ended = EndedRecord {
         key: key(n),

@@ -30,6 +30,7 @@ pub(crate) fn measure(dir: &Path, ceilings: &mut Ceilings) -> Result<Vec<Figure>
         let ways = [
             ("enqueue, one caller", Way::One, if is_durable { 4_000 } else { 20_000 }),
             ("enqueue, 64 callers", Way::Callers(64), 64_000),
+            ("enqueue, 1,000 callers", Way::Callers(1_000), 100_000),
             ("enqueue, bulk of 1,000", Way::Bulk, 200_000),
         ];
         for (figure, way, jobs) in ways {
@@ -39,10 +40,10 @@ pub(crate) fn measure(dir: &Path, ceilings: &mut Ceilings) -> Result<Vec<Figure>
                 (_, Durability::Memory) => figure,
                 (Way::One, Durability::Process) => figure.under(ceilings.journal(1, false)?, "journal, batches of 1"),
                 (Way::One, Durability::Durable) => figure.under(ceilings.fsync()?, "one fsync each"),
-                (Way::Callers(_), _) => {
+                (Way::Callers(64), _) => {
                     figure.under(ceilings.journal(64, is_durable)?, "journal, same records in batches of 64")
                 }
-                (Way::Bulk, _) => {
+                (Way::Callers(_) | Way::Bulk, _) => {
                     figure.under(ceilings.journal(1_000, is_durable)?, "journal, same records in batches of 1,000")
                 }
             });

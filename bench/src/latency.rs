@@ -9,22 +9,23 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use windlass::{Context, Durability, Engine, Job, JobError, JobId, QueueConfig, RocksJournal};
+use windlass::{Context, Durability, Engine, Job, JobError, JobId, RocksJournal};
 
 use crate::Failure;
 use crate::ceilings::Ceilings;
 use crate::figure::{Figure, Run, Stopwatch};
-use crate::work::{self, CONCURRENCY, PAYLOAD_BYTES, QUEUE, Seen};
+use crate::work::{self, PAYLOAD_BYTES, QUEUE, Seen};
 
-const RUNS: usize = 3;
-const JOBS: u64 = 4_000;
-const EVERY: Duration = Duration::from_millis(1);
-/// The last of a wait is spent awake: a sleeping thread comes late.
+const RUNS: usize = 5;
+/// Jobs a second, and how many of them.
+const PACES: [(&str, u32, u32); 3] = [("1,000", 1_000, 4_000), ("10,000", 10_000, 20_000), ("50,000", 50_000, 100_000)];
+/// The last of a wait is spent awake: a sleeping thread comes late. Where there is hardly more than that between two jobs it
+/// sleeps all the same, and hands in together what has become due: awake all the time, it would have a core to itself.
 const AWAKE: Duration = Duration::from_micros(120);
 
-/// A job that knows when it should have been handed in.
+/// A job that knows when it should have been handed in, or started.
 #[derive(Serialize, Deserialize)]
-struct Timed {
+pub(crate) struct Timed {
     due_ns: u64,
     body: String,
 }
@@ -35,32 +36,78 @@ impl Job for Timed {
     type Output = ();
 }
 
+impl Timed {
+    pub(crate) fn new(due_ns: u64) -> Self {
+        Self { due_ns, body: "x".repeat(PAYLOAD_BYTES - 40) }
+    }
+
+    pub(crate) const fn is_timed(&self) -> bool {
+        self.due_ns > 0
+    }
+}
+
 /// What handlers note.
-struct Notes {
+pub(crate) struct Notes {
     origin: Instant,
-    seen: Seen,
+    pub(crate) seen: Seen,
     latencies_us: Mutex<Vec<f64>>,
 }
 
+impl Notes {
+    pub(crate) fn new() -> Self {
+        Self { origin: Instant::now(), seen: Seen::default(), latencies_us: Mutex::default() }
+    }
+
+    /// A moment as jobs carry it.
+    pub(crate) fn ns(&self, moment: Instant) -> u64 {
+        u64::try_from(moment.duration_since(self.origin).as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// A job starts. Whether that is before its time.
+    pub(crate) fn note(&self, job: &Timed, id: JobId) -> bool {
+        let late = self.origin.elapsed().checked_sub(Duration::from_nanos(job.due_ns));
+        let late_us = late.unwrap_or_default().as_secs_f64() * 1e6;
+        self.latencies_us.lock().unwrap_or_else(PoisonError::into_inner).push(late_us);
+        self.seen.note(id);
+        late.is_none()
+    }
+
+    /// What was noted, the least first.
+    pub(crate) fn sorted(&self) -> Vec<f64> {
+        let mut latencies_us = std::mem::take(&mut *self.latencies_us.lock().unwrap_or_else(PoisonError::into_inner));
+        latencies_us.sort_by(f64::total_cmp);
+        latencies_us
+    }
+}
+
 /// Latencies of one run, and what the run cost.
-struct Lap {
-    latencies_us: Vec<f64>,
-    run: Run,
+pub(crate) struct Lap {
+    /// The least first.
+    pub(crate) latencies_us: Vec<f64>,
+    pub(crate) run: Run,
+}
+
+/// The figures that a distribution is told by.
+pub(crate) fn shares(group: &'static str, what: &str, level: Durability, laps: &[Lap]) -> Vec<Figure> {
+    let figure = |(name, share): (&str, f64)| {
+        let runs: Vec<_> = laps.iter().map(|lap| Run { value: at(&lap.latencies_us, share), ..lap.run }).collect();
+        Figure::of(group, &format!("{what}, {name}"), work::name(level), "µs", &runs)
+    };
+    [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)].map(figure).into()
 }
 
 pub(crate) fn measure(dir: &Path, ceilings: &mut Ceilings) -> Result<Vec<Figure>, Failure> {
     let mut figures = Vec::new();
     for level in work::levels()? {
-        let laps = (0..RUNS).map(|_| lap(dir, level)).collect::<Result<Vec<_>, _>>()?;
-        let shares = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
-        for (name, share) in shares {
-            let runs: Vec<_> = laps.iter().map(|lap| Run { value: at(&lap.latencies_us, share), ..lap.run }).collect();
-            let figure = format!("dispatch latency at 1,000 jobs/s, {name}");
-            let figure = Figure::of("latency", &figure, work::name(level), "µs", &runs);
-            figures.push(match (level, name) {
-                (Durability::Durable, "p50") => figure.over(1e6 / ceilings.fsync()?, "one fsync"),
-                _ => figure,
-            });
+        for (pace, per_second, jobs) in PACES {
+            let every = Duration::from_secs(1) / per_second;
+            let laps = (0..RUNS).map(|_| lap(dir, level, every, jobs)).collect::<Result<Vec<_>, _>>()?;
+            let mut distribution = shares("latency", &format!("dispatch latency at {pace} jobs/s"), level, &laps);
+            if level == Durability::Durable {
+                let p50 = distribution.remove(0).over(1e6 / ceilings.fsync()?, "one fsync");
+                distribution.insert(0, p50);
+            }
+            figures.extend(distribution);
         }
     }
     Ok(figures)
@@ -73,56 +120,49 @@ fn at(sorted: &[f64], share: f64) -> f64 {
     sorted.get(place.saturating_sub(1)).copied().unwrap_or(f64::NAN)
 }
 
-fn lap(dir: &Path, level: Durability) -> Result<Lap, Failure> {
+fn lap(dir: &Path, level: Durability, every: Duration, jobs: u32) -> Result<Lap, Failure> {
     let dir = tempfile::tempdir_in(dir)?;
     let runtime = work::runtime()?;
     runtime.block_on(async {
-        let origin = Instant::now();
-        let notes = Arc::new(Notes { origin, seen: Seen::default(), latencies_us: Mutex::default() });
-        let queue = QueueConfig::new(QUEUE).durability(level).concurrency(CONCURRENCY);
+        let notes = Arc::new(Notes::new());
         let noted = notes.clone();
         let handler = move |job: Timed, cx: Context<()>| {
-            let late = noted.origin.elapsed().saturating_sub(Duration::from_nanos(job.due_ns));
-            noted.latencies_us.lock().unwrap_or_else(PoisonError::into_inner).push(late.as_secs_f64() * 1e6);
-            noted.seen.note(cx.id());
+            noted.note(&job, cx.id());
             std::future::ready(Ok::<(), JobError>(()))
         };
-        let engine = Engine::builder().journal(RocksJournal::at(dir.path())).queue(queue).handler(handler);
+        let engine = Engine::builder().journal(RocksJournal::at(dir.path())).queue(work::queue(level)).handler(handler);
         let engine = engine.start().await?;
         let handle = tokio::runtime::Handle::current();
-        let producer = engine.clone();
+        let (producer, timer) = (engine.clone(), notes.clone());
         let watch = Stopwatch::start();
-        let tasks = tokio::task::spawn_blocking(move || offer(&producer, &handle, origin)).await?;
+        let tasks = tokio::task::spawn_blocking(move || offer(&producer, &handle, &timer, every, jobs)).await?;
         let mut ids = Vec::with_capacity(tasks.len());
         for task in tasks {
             ids.push(task.await??);
         }
-        work::all_done(&engine, &notes.seen, JOBS).await?;
-        let run = watch.rate(JOBS);
+        work::all_done(&engine, &notes.seen, jobs.into()).await?;
+        let run = watch.rate(jobs.into());
         work::stop(engine).await?;
-        let mut latencies_us = std::mem::take(&mut *notes.latencies_us.lock().unwrap_or_else(PoisonError::into_inner));
-        latencies_us.sort_by(f64::total_cmp);
-        Ok(Lap { latencies_us, run: Run { exact: Some(notes.seen.were_exactly(&ids)), ..run } })
+        Ok(Lap { latencies_us: notes.sorted(), run: Run { exact: Some(notes.seen.were_exactly(&ids)), ..run } })
     })
 }
 
 type Offered = tokio::task::JoinHandle<Result<JobId, Failure>>;
 
 /// Hands in each job at its time, from a thread of its own, and waits for none.
-fn offer(engine: &Engine, runtime: &tokio::runtime::Handle, origin: Instant) -> Vec<Offered> {
-    let first = Instant::now() + EVERY;
+fn offer(engine: &Engine, runtime: &tokio::runtime::Handle, notes: &Notes, every: Duration, jobs: u32) -> Vec<Offered> {
+    let first = Instant::now() + every;
+    let awake = if every < 2 * AWAKE { Duration::ZERO } else { AWAKE };
     let mut tasks = Vec::new();
-    let body = "x".repeat(PAYLOAD_BYTES - 40);
-    for n in 0..u32::try_from(JOBS).unwrap_or(u32::MAX) {
-        let due = first + EVERY * n;
-        if let Some(wait) = due.checked_duration_since(Instant::now()).and_then(|wait| wait.checked_sub(AWAKE)) {
+    for n in 0..jobs {
+        let due = first + every * n;
+        if let Some(wait) = due.checked_duration_since(Instant::now()).and_then(|wait| wait.checked_sub(awake)) {
             std::thread::sleep(wait);
         }
         while Instant::now() < due {
             std::hint::spin_loop();
         }
-        let due_ns = u64::try_from(due.duration_since(origin).as_nanos()).unwrap_or(u64::MAX);
-        let job = Timed { due_ns, body: body.clone() };
+        let job = Timed::new(notes.ns(due));
         // Handed in here and now, as by a caller that runs already; only its answer is awaited elsewhere.
         let mut offered = engine.enqueue(job).into_future();
         let mut cx = std::task::Context::from_waker(Waker::noop());

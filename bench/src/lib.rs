@@ -9,6 +9,10 @@ pub mod backlog;
 #[cfg(feature = "rocksdb")]
 mod ceilings;
 #[cfg(feature = "rocksdb")]
+mod claims;
+#[cfg(feature = "rocksdb")]
+mod delays;
+#[cfg(feature = "rocksdb")]
 mod enqueue;
 #[cfg(feature = "rocksdb")]
 mod figure;
@@ -22,6 +26,8 @@ pub mod memory;
 mod recovery;
 #[cfg(feature = "rocksdb")]
 pub mod suite;
+#[cfg(feature = "rocksdb")]
+mod urgent;
 #[cfg(feature = "rocksdb")]
 mod work;
 

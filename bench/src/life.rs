@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use windlass::Durability;
+use windlass::{Durability, KeepDone, QueueConfig, Retention};
 
 use crate::Failure;
 use crate::ceilings::Ceilings;
@@ -15,29 +15,42 @@ const RUNS: usize = 5;
 const JOBS: u64 = 400_000;
 const DRAINED: u64 = 200_000;
 
+/// What is kept of successes: nothing, or what is kept unless something else is said.
+const KEPT: [(&str, bool); 2] = [("keep_done None", false), ("default retention", true)];
+
 pub(crate) fn measure(dir: &Path, ceilings: &mut Ceilings) -> Result<Vec<Figure>, Failure> {
     let mut figures = Vec::new();
     for level in work::levels()? {
         let is_durable = level == Durability::Durable;
-        let together = (0..RUNS).map(|_| together(dir, level)).collect::<Result<Vec<_>, _>>()?;
-        let drain = (0..3).map(|_| drain(dir, level)).collect::<Result<Vec<_>, _>>()?;
-        let name = work::name(level);
-        let together = Figure::of("life", "whole life, bulk of 1,000, producer and workers", name, "jobs/s", &together);
-        let drain = Figure::of("life", "drain of a filled queue", name, "jobs/s", &drain);
-        figures.push(match level {
-            Durability::Memory => together,
-            _ => together.under(ceilings.lives(is_durable)?, "journal, the records of whole lives"),
-        });
-        figures.push(drain);
+        for (kept, is_kept) in KEPT {
+            let queue = queue(level, is_kept);
+            let runs = |run: fn(&Path, &QueueConfig) -> Result<Run, Failure>| {
+                (0..RUNS).map(|_| run(dir, &queue)).collect::<Result<Vec<_>, _>>()
+            };
+            let figure = |what: &str, runs: &[Run]| {
+                Figure::of("life", &format!("{what}, {kept}"), work::name(level), "jobs/s", runs)
+            };
+            let together = figure("whole life, bulk of 1,000, producer and workers", &runs(together)?);
+            figures.push(match level {
+                Durability::Memory => together,
+                _ => together.under(ceilings.lives(is_durable, is_kept)?, "journal, the records of whole lives"),
+            });
+            figures.push(figure("drain of a filled queue", &runs(drain)?));
+        }
     }
     Ok(figures)
 }
 
-fn together(dir: &Path, level: Durability) -> Result<Run, Failure> {
+fn queue(level: Durability, is_kept: bool) -> QueueConfig {
+    let queue = work::queue(level);
+    if is_kept { queue } else { queue.retention(Retention::default().keep_done(KeepDone::None)) }
+}
+
+fn together(dir: &Path, queue: &QueueConfig) -> Result<Run, Failure> {
     let dir = tempfile::tempdir_in(dir)?;
     work::runtime()?.block_on(async {
         let seen = Arc::new(Seen::default());
-        let engine = work::start(dir.path(), level, &seen).await?;
+        let engine = work::start_with(dir.path(), queue.clone(), &seen).await?;
         let producer = engine.clone();
         let watch = Stopwatch::start();
         let ids = tokio::spawn(async move { work::bulks(&producer, JOBS).await }).await??;
@@ -48,11 +61,11 @@ fn together(dir: &Path, level: Durability) -> Result<Run, Failure> {
     })
 }
 
-fn drain(dir: &Path, level: Durability) -> Result<Run, Failure> {
+fn drain(dir: &Path, queue: &QueueConfig) -> Result<Run, Failure> {
     let dir = tempfile::tempdir_in(dir)?;
     work::runtime()?.block_on(async {
         let seen = Arc::new(Seen::default());
-        let engine = work::start(dir.path(), level, &seen).await?;
+        let engine = work::start_with(dir.path(), queue.clone(), &seen).await?;
         engine.pause(QUEUE).await?;
         let ids = work::bulks(&engine, DRAINED).await?;
         let watch = Stopwatch::start();

@@ -6,10 +6,23 @@ use std::time::Instant;
 
 use crate::ceilings::Ceilings;
 use crate::figure::{Figure, table};
-use crate::{Failure, backlog, enqueue, latency, life, memory, recovery};
+use crate::{Failure, backlog, claims, delays, enqueue, latency, life, memory, recovery, urgent};
 
 /// The groups, in order.
-pub const GROUPS: [&str; 6] = ["enqueue", "life", "latency", "recovery", "memory", "ceilings"];
+pub const GROUPS: [&str; 9] =
+    ["enqueue", "life", "latency", "memory", "delays", "recovery", "urgent", "claims", "ceilings"];
+
+/// The workloads by their numbers, for those who know them so: `ONLY=w2` is `ONLY=life`.
+const NUMBERS: [(&str, &str); 8] = [
+    ("w1", "enqueue"),
+    ("w2", "life"),
+    ("w3", "latency"),
+    ("w4", "memory"),
+    ("w5", "delays"),
+    ("w6", "recovery"),
+    ("w7", "urgent"),
+    ("w9", "claims"),
+];
 
 /// Groups that run only where they are asked for by name.
 pub const ASKED_FOR: [&str; 1] = ["backlog"];
@@ -42,6 +55,9 @@ impl Options {
             _ => return Err(usage),
         };
         let only = std::env::var("ONLY").ok().filter(|only| !only.is_empty());
+        let named =
+            |only: String| NUMBERS.iter().find(|(no, _)| *no == only).map_or(only, |(_, name)| (*name).to_owned());
+        let only = only.map(named);
         if only.as_deref().is_some_and(|only| !groups.contains(&only)) {
             return Err(usage);
         }
@@ -73,6 +89,9 @@ pub fn run(options: &Options) -> Result<bool, Failure> {
             "latency" => figures.extend(latency::measure(dir, &mut ceilings)?),
             "recovery" => figures.extend(recovery::measure(dir)?),
             "memory" => figures.extend(memory::measure(dir)?),
+            "delays" => figures.extend(delays::measure(dir)?),
+            "urgent" => figures.extend(urgent::measure(dir)?),
+            "claims" => figures.extend(claims::measure(dir)?),
             "backlog" => figures.extend(backlog::measure(dir)?),
             _ => ceilings.measure_all()?,
         }
@@ -81,7 +100,7 @@ pub fn run(options: &Options) -> Result<bool, Failure> {
     figures.extend(ceilings.into_figures());
     println!("{}\n", table(&figures));
     println!(
-        "Payload {} bytes of JSON, concurrency {}, default retention (10,000 successes kept); medians, with the least and the \
+        "Payload {} bytes of JSON, concurrency {}, default retention (10,000 successes kept) unless it says otherwise; medians, with the least and the \
          most of all runs. CPU is user and system time of the whole process, callers and handlers included, in seconds for \
          100,000 jobs. Exact: each job's id was seen exactly once by the handler.",
         crate::work::PAYLOAD_BYTES,

@@ -119,8 +119,17 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
 
 /// An engine on RocksDB with one queue of this level and a no-op handler that notes ids.
 pub(crate) async fn start(dir: &Path, level: Durability, seen: &Arc<Seen>) -> Result<Engine, Failure> {
+    start_with(dir, queue(level), seen).await
+}
+
+/// The queue that is measured.
+pub(crate) fn queue(level: Durability) -> QueueConfig {
+    QueueConfig::new(QUEUE).durability(level).concurrency(CONCURRENCY).depth_max(4_000_000)
+}
+
+/// An engine as [`start`] starts it, whose queue has more to it.
+pub(crate) async fn start_with(dir: &Path, queue: QueueConfig, seen: &Arc<Seen>) -> Result<Engine, Failure> {
     seen.wanted.store(u64::MAX, Ordering::Release);
-    let queue = QueueConfig::new(QUEUE).durability(level).concurrency(CONCURRENCY).depth_max(4_000_000);
     let seen = seen.clone();
     let no_op = move |_: NoOp, cx: Context<()>| {
         seen.note(cx.id());
