@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use windlass_bench::backlog;
 use windlass_bench::suite::{self, Options};
 
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let options = match Options::from_environment() {
         Ok(options) => options,
