@@ -41,7 +41,10 @@ impl Ends {
     }
 
     pub(crate) fn take(&self) -> Vec<End> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // As many are likely to come next.
+        let room = Vec::with_capacity(ends.len());
+        std::mem::replace(&mut *ends, room)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Owns the permits that bound what waits in the ring (jobs, bytes, calls), and what everyone outside the actors shares:
 //! the gate, the readers, the table of live attempts, the health. Never decides anything about a job.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -88,7 +88,7 @@ pub(crate) struct Door {
     queues: BTreeMap<Name, QueueLimits>,
     /// Of queues that nobody has configured: only where a test stands in for an engine.
     other_queues: Option<QueueLimits>,
-    kinds: Vec<Name>,
+    kinds: BTreeSet<Name>,
     /// Where a kind's jobs go instead of its own default.
     kind_queues: BTreeMap<Name, String>,
     unknown_kinds: bool,
@@ -214,6 +214,15 @@ impl Door {
     /// The queue that jobs of this kind go to unless told otherwise.
     pub(crate) fn queue_of<'a>(&'a self, kind: &Name, default: &'a str) -> &'a str {
         self.kind_queues.get(kind).map_or(default, String::as_str)
+    }
+
+    /// The name of a kind, or of a queue: those that the engine knows are shared, not copied for each job.
+    pub(crate) fn kind_name(&self, kind: &str) -> Name {
+        self.kinds.get(kind).cloned().unwrap_or_else(|| Name::from(kind))
+    }
+
+    pub(crate) fn queue_name(&self, queue: &str) -> Name {
+        self.queues.get_key_value(queue).map_or_else(|| Name::from(queue), |(name, _)| name.clone())
     }
 
     /// Checks a follow-up as the core would, but for the depth, which it may overdraw.

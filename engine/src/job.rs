@@ -42,7 +42,9 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
     /// # Errors
     /// Whatever the encoder says; the enqueue then fails with [`EnqueueError::Encode`].
     fn encode(&self) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(serde_json::to_vec(self)?)
+        let mut bytes = Vec::with_capacity(PAYLOAD_ROOM_BYTES);
+        serde_json::to_writer(&mut bytes, self)?;
+        Ok(bytes)
     }
 
     /// The payload from its bytes and the [`VERSION`](Self::VERSION) that it was stored with. An earlier version goes through
@@ -171,14 +173,15 @@ impl Draft {
     }
 
     pub(crate) fn into_new_job(self, door: &Door) -> Result<NewJob, EnqueueError> {
-        let (mut options, kind) = (self.options, Name::from(self.kind));
+        let (mut options, kind) = (self.options, door.kind_name(self.kind));
         if !Name::is_valid(self.kind) {
             return Err(EnqueueError::Kind { kind: self.kind, bytes_max: Name::BYTES_MAX });
         }
         let retry = options.check()?;
         Ok(NewJob {
             id: options.id.unwrap_or_else(|| door.new_id()),
-            queue: Name::from(options.queue.as_deref().unwrap_or_else(|| door.queue_of(&kind, self.default_queue))),
+            queue: door
+                .queue_name(options.queue.as_deref().unwrap_or_else(|| door.queue_of(&kind, self.default_queue))),
             kind,
             priority: options.priority,
             due: options.due,
@@ -196,6 +199,9 @@ impl Draft {
         })
     }
 }
+
+/// What most payloads need no more of: a growing buffer is copied each time.
+const PAYLOAD_ROOM_BYTES: usize = 512;
 
 /// A payload's bytes, or why there are none. A panic of the encoder is such a reason.
 pub(crate) fn encode<J: Job>(job: &J) -> Result<Vec<u8>, String> {

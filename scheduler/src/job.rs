@@ -41,6 +41,12 @@ impl core::str::FromStr for JobId {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Arc<str>);
 
+impl core::borrow::Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl Name {
     /// The longest name in bytes: it stands in keys on disk, and a longer one is a mistake.
     pub const BYTES_MAX: usize = 128;

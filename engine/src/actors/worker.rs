@@ -103,8 +103,8 @@ impl WorkerState {
     /// job does.
     fn run(&self, myself: &ActorRef<WorkerMsg>, leases: Vec<Lease>) {
         let mut wanted = Vec::new();
-        let starts = leases.into_iter().filter_map(|lease| self.start(myself, lease, &mut wanted));
-        let starts: Vec<_> = starts.collect();
+        let mut starts = Vec::with_capacity(leases.len());
+        starts.extend(leases.into_iter().filter_map(|lease| self.start(myself, lease, &mut wanted)));
         fetch::read_all(&self.parts.handlers, &self.parts.door, wanted);
         let tasks = starts.len().min(self.threads);
         let starts = Arc::new(Mutex::new(starts.into_iter()));

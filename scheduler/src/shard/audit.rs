@@ -184,8 +184,11 @@ fn check_claims(state: &State) -> Result<(), String> {
         state.claims_open.iter().flat_map(|(no, record)| record.claims.entries.iter().map(move |one| (one, *no)));
     let spent: BTreeSet<_> =
         entries.filter(|(one, _)| !state.running.contains_key(&one.token)).map(|(one, no)| (one.id, no)).collect();
-    let kept: BTreeSet<_> =
-        state.claims_spent.iter().flat_map(|(id, nos)| nos.iter().map(move |no| (*id, *no))).collect();
+    let kept: BTreeSet<_> = state
+        .claims_spent
+        .iter()
+        .flat_map(|(id, of)| of.before.iter().chain([&of.last]).map(move |no| (*id, *no)))
+        .collect();
     if spent != kept {
         return Err(format!("spent claims are {spent:?}, kept {kept:?}"));
     }

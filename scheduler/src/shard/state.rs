@@ -117,6 +117,14 @@ pub(crate) struct OpenClaims {
     pub(crate) open: usize,
 }
 
+/// The records of claims that hold entries of one job whose attempts have ended: mostly one, which then takes no memory of
+/// its own.
+#[derive(Clone, Debug)]
+pub(crate) struct Spent {
+    pub(crate) last: ClaimsNo,
+    pub(crate) before: Vec<ClaimsNo>,
+}
+
 /// Sorted by when (in milliseconds, of the clock that the class goes by), then by arrival: a timer's order.
 pub(crate) type Timers = BTreeSet<(i64, i64, Slot)>;
 
@@ -197,7 +205,7 @@ pub(crate) struct State {
     /// The records of claims that have open attempts.
     pub(crate) claims_open: BTreeMap<ClaimsNo, OpenClaims>,
     /// Their entries whose attempts have ended, by job.
-    pub(crate) claims_spent: Map<JobId, Vec<ClaimsNo>>,
+    pub(crate) claims_spent: Map<JobId, Spent>,
     pub(crate) watchers: Map<JobId, Vec<Request>>,
     pub(crate) pages: Pages,
     pub(crate) next_arrival: i64,

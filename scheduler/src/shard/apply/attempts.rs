@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hashbrown::hash_map::Entry;
 
 use super::super::slab::Slot;
-use super::super::state::{OpenClaims, Run, Spot, State};
+use super::super::state::{OpenClaims, Run, Spent, Spot, State};
 use super::super::tape::Tape;
 use super::as_key;
 use crate::attempt::{Failure, FailureKind};
@@ -60,7 +60,8 @@ impl State {
     /// A job of this id is new: what open records of claims say of an earlier job with its id must not be read as its
     /// own.
     pub(super) fn disown_claims(&mut self, id: JobId, tape: &mut Tape) {
-        let mut spent = self.claims_spent.remove(&id).unwrap_or_default();
+        let Some(Spent { last, before: mut spent }) = self.claims_spent.remove(&id) else { return };
+        spent.push(last);
         spent.sort_unstable();
         for no in spent {
             if let Some(record) = self.claims_open.get_mut(&no) {
@@ -75,13 +76,23 @@ impl State {
         let Some(record) = self.claims_open.get_mut(&no) else { unreachable!("claims {no:?} are not open") };
         record.open -= 1;
         if record.open > 0 {
-            self.claims_spent.entry(id).or_default().push(no);
+            match self.claims_spent.entry(id) {
+                Entry::Vacant(entry) => drop(entry.insert(Spent { last: no, before: Vec::new() })),
+                Entry::Occupied(mut entry) => {
+                    let last = core::mem::replace(&mut entry.get_mut().last, no);
+                    entry.get_mut().before.push(last);
+                }
+            }
         } else if let Some(record) = self.claims_open.remove(&no) {
             for claim in &record.claims.entries {
                 if let Entry::Occupied(mut spent) = self.claims_spent.entry(claim.id) {
-                    spent.get_mut().retain(|of| *of != no);
-                    if spent.get().is_empty() {
-                        spent.remove();
+                    let of = spent.get_mut();
+                    of.before.retain(|of| *of != no);
+                    if of.last == no {
+                        match of.before.pop() {
+                            Some(before) => of.last = before,
+                            None => drop(spent.remove()),
+                        }
                     }
                 }
             }

@@ -18,6 +18,9 @@ use crate::settings::Level;
 use crate::state::EndState;
 use crate::time::{Mono, Now};
 
+/// The most attempts that room is kept for before they are found.
+const ROOM_MAX: usize = 4_096;
+
 /// Whether claiming from this queue would do anything.
 pub(crate) fn is_hungry(state: &State, queue: &Queue) -> bool {
     let may_run = queue.is_configured && !queue.paused && !state.draining && queue.running < u64::from(queue.slots);
@@ -34,8 +37,8 @@ pub(crate) fn claim(state: &State, no: QueueNo, step: u64, now: Now, late_max: u
     }
     let free = u64::from(queue.slots).saturating_sub(queue.running);
     let clock = if bug!(LeaseByWall) { Mono(now.wall.0) } else { now.mono };
-    let mut claims = Vec::new();
-    let mut leases = Vec::new();
+    let most = usize::try_from(free.min(queue.ready())).unwrap_or(usize::MAX).min(ROOM_MAX);
+    let (mut claims, mut leases) = (Vec::with_capacity(most), Vec::with_capacity(most));
     for slot in next_in_order(state, queue, now) {
         if claims.len() as u64 >= free {
             break;
