@@ -313,17 +313,15 @@ impl Play {
 
     /// What had to wait until now comes in, and has been sealed.
     fn follow(&mut self) {
-        let (written, now) = (self.driver.marks[1], self.driver.now);
-        let mut has_followed = false;
-        while self.later.front().is_some_and(|(step, _)| *step <= written) {
-            let jobs = self.later.pop_front().map(|(_, jobs)| jobs);
-            self.world.follow(jobs.into_iter().flatten(), now);
-            has_followed = true;
+        let reached = self.later.partition_point(|(step, _)| *step <= self.driver.marks[1]);
+        if reached == 0 {
+            return;
         }
-        if has_followed {
-            self.hand_out();
-            self.is_sealed();
+        for (_, jobs) in self.later.drain(..reached) {
+            self.world.follow(jobs, self.driver.now);
         }
+        self.hand_out();
+        self.is_sealed();
     }
 
     /// Hands out and lets in, as the seal does, one after the other.
