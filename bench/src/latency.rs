@@ -4,6 +4,7 @@
 use std::future::{Future as _, IntoFuture as _};
 use std::path::Path;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -23,6 +24,9 @@ const PACES: [(&str, u32, u32); 3] = [("1,000", 1_000, 4_000), ("10,000", 10_000
 /// sleeps all the same, and hands in together what has become due: awake all the time, it would have a core to itself.
 const AWAKE: Duration = Duration::from_micros(120);
 
+/// The engine counts whole milliseconds from a whole millisecond: by a finer clock a delay may be over so much sooner.
+const ENGINE_CLOCK: Duration = Duration::from_millis(1);
+
 /// A job that knows when it should have been handed in, or started.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Timed {
@@ -41,7 +45,8 @@ impl Timed {
         Self { due_ns, body: "x".repeat(PAYLOAD_BYTES - 40) }
     }
 
-    pub(crate) const fn is_timed(&self) -> bool {
+    /// Whether its start is noted; the others only have to start.
+    const fn is_timed(&self) -> bool {
         self.due_ns > 0
     }
 }
@@ -51,11 +56,18 @@ pub(crate) struct Notes {
     origin: Instant,
     pub(crate) seen: Seen,
     latencies_us: Mutex<Vec<f64>>,
+    /// One started before its time.
+    is_early: AtomicBool,
 }
 
 impl Notes {
-    pub(crate) fn new() -> Self {
-        Self { origin: Instant::now(), seen: Seen::default(), latencies_us: Mutex::default() }
+    fn new() -> Self {
+        Self {
+            origin: Instant::now(),
+            seen: Seen::default(),
+            latencies_us: Mutex::default(),
+            is_early: AtomicBool::new(false),
+        }
     }
 
     /// A moment as jobs carry it.
@@ -63,32 +75,61 @@ impl Notes {
         u64::try_from(moment.duration_since(self.origin).as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// A job starts. Whether that is before its time.
-    pub(crate) fn note(&self, job: &Timed, id: JobId) -> bool {
-        let late = self.origin.elapsed().checked_sub(Duration::from_nanos(job.due_ns));
-        let late_us = late.unwrap_or_default().as_secs_f64() * 1e6;
-        self.latencies_us.lock().unwrap_or_else(PoisonError::into_inner).push(late_us);
+    fn note(&self, job: &Timed, id: JobId) {
+        if job.is_timed() {
+            let late = self.origin.elapsed().checked_sub(Duration::from_nanos(job.due_ns));
+            let is_early = self.origin.elapsed() + ENGINE_CLOCK < Duration::from_nanos(job.due_ns);
+            self.is_early.fetch_or(is_early, Ordering::AcqRel);
+            let late_us = late.unwrap_or_default().as_secs_f64() * 1e6;
+            self.latencies_us.lock().unwrap_or_else(PoisonError::into_inner).push(late_us);
+        }
         self.seen.note(id);
-        late.is_none()
     }
 
-    /// What was noted, the least first.
-    pub(crate) fn sorted(&self) -> Vec<f64> {
+    /// The lap, where these jobs were handed in: each has to have started once, and none before its time.
+    pub(crate) fn lap(&self, ids: &[JobId], run: Run) -> Lap {
         let mut latencies_us = std::mem::take(&mut *self.latencies_us.lock().unwrap_or_else(PoisonError::into_inner));
         latencies_us.sort_by(f64::total_cmp);
-        latencies_us
+        let exact = self.seen.were_exactly(ids) && !self.is_early.load(Ordering::Acquire);
+        Lap { latencies_us, run: Run { exact: Some(exact), ..run } }
     }
+}
+
+/// An engine that runs timed jobs, and what their handler notes.
+pub(crate) async fn start(dir: &Path, level: Durability) -> Result<(Engine, Arc<Notes>), Failure> {
+    let notes = Arc::new(Notes::new());
+    let noted = notes.clone();
+    let handler = move |job: Timed, cx: Context<()>| {
+        noted.note(&job, cx.id());
+        std::future::ready(Ok::<(), JobError>(()))
+    };
+    let engine = Engine::builder().journal(RocksJournal::at(dir)).queue(work::queue(level)).handler(handler);
+    Ok((engine.start().await?, notes))
 }
 
 /// Latencies of one run, and what the run cost.
 pub(crate) struct Lap {
     /// The least first.
-    pub(crate) latencies_us: Vec<f64>,
-    pub(crate) run: Run,
+    latencies_us: Vec<f64>,
+    run: Run,
+}
+
+/// The figures of a workload that is told by a distribution, at each level.
+pub(crate) fn distributions(
+    group: &'static str,
+    what: &str,
+    lap: impl Fn(Durability) -> Result<Lap, Failure>,
+) -> Result<Vec<Figure>, Failure> {
+    let mut figures = Vec::new();
+    for level in work::levels()? {
+        let laps = (0..RUNS).map(|_| lap(level)).collect::<Result<Vec<_>, _>>()?;
+        figures.extend(shares(group, what, level, &laps));
+    }
+    Ok(figures)
 }
 
 /// The figures that a distribution is told by.
-pub(crate) fn shares(group: &'static str, what: &str, level: Durability, laps: &[Lap]) -> Vec<Figure> {
+fn shares(group: &'static str, what: &str, level: Durability, laps: &[Lap]) -> Vec<Figure> {
     let figure = |(name, share): (&str, f64)| {
         let runs: Vec<_> = laps.iter().map(|lap| Run { value: at(&lap.latencies_us, share), ..lap.run }).collect();
         Figure::of(group, &format!("{what}, {name}"), work::name(level), "µs", &runs)
@@ -124,14 +165,7 @@ fn lap(dir: &Path, level: Durability, every: Duration, jobs: u32) -> Result<Lap,
     let dir = tempfile::tempdir_in(dir)?;
     let runtime = work::runtime()?;
     runtime.block_on(async {
-        let notes = Arc::new(Notes::new());
-        let noted = notes.clone();
-        let handler = move |job: Timed, cx: Context<()>| {
-            noted.note(&job, cx.id());
-            std::future::ready(Ok::<(), JobError>(()))
-        };
-        let engine = Engine::builder().journal(RocksJournal::at(dir.path())).queue(work::queue(level)).handler(handler);
-        let engine = engine.start().await?;
+        let (engine, notes) = start(dir.path(), level).await?;
         let handle = tokio::runtime::Handle::current();
         let (producer, timer) = (engine.clone(), notes.clone());
         let watch = Stopwatch::start();
@@ -143,7 +177,7 @@ fn lap(dir: &Path, level: Durability, every: Duration, jobs: u32) -> Result<Lap,
         work::all_done(&engine, &notes.seen, jobs.into()).await?;
         let run = watch.rate(jobs.into());
         work::stop(engine).await?;
-        Ok(Lap { latencies_us: notes.sorted(), run: Run { exact: Some(notes.seen.were_exactly(&ids)), ..run } })
+        Ok(notes.lap(&ids, run))
     })
 }
 

@@ -100,9 +100,9 @@ pub fn run(options: &Options) -> Result<bool, Failure> {
     figures.extend(ceilings.into_figures());
     println!("{}\n", table(&figures));
     println!(
-        "Payload {} bytes of JSON, concurrency {}, default retention (10,000 successes kept) unless it says otherwise; medians, with the least and the \
-         most of all runs. CPU is user and system time of the whole process, callers and handlers included, in seconds for \
-         100,000 jobs. Exact: each job's id was seen exactly once by the handler.",
+        "Payload {} bytes of JSON, concurrency {}, default retention (10,000 successes kept) unless it says otherwise; \
+         medians, with the least and the most of all runs. CPU is user and system time of the whole process, callers and \
+         handlers included, in seconds for 100,000 jobs. Exact: each job's id was seen exactly once by the handler.",
         crate::work::PAYLOAD_BYTES,
         crate::work::CONCURRENCY,
     );

@@ -1,45 +1,27 @@
 //! W7: how long an urgent job waits behind a million that are ready, while they are worked off.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use windlass::{Context, Draft, Durability, Engine, JobError, Priority, RocksJournal};
+use windlass::{Draft, Durability, Priority};
 
 use crate::Failure;
-use crate::figure::{Figure, Run, Stopwatch};
-use crate::latency::{Lap, Notes, Timed, shares};
+use crate::figure::{Figure, Stopwatch};
+use crate::latency::{self, Lap, Timed, distributions};
 use crate::work::{self, BULK, QUEUE};
 
-const RUNS: usize = 5;
 const BACKLOG: u64 = 1_000_000;
 const URGENT: u64 = 50;
 const EVERY: Duration = Duration::from_millis(20);
 
 pub(crate) fn measure(dir: &Path) -> Result<Vec<Figure>, Failure> {
-    let mut figures = Vec::new();
-    for level in work::levels()? {
-        let laps = (0..RUNS).map(|_| lap(dir, level)).collect::<Result<Vec<_>, _>>()?;
-        figures.extend(shares("urgent", "an urgent job behind 1,000,000", level, &laps));
-    }
-    Ok(figures)
+    distributions("urgent", "an urgent job behind 1,000,000", |level| lap(dir, level))
 }
 
 fn lap(dir: &Path, level: Durability) -> Result<Lap, Failure> {
     let dir = tempfile::tempdir_in(dir)?;
     work::runtime()?.block_on(async {
-        let notes = Arc::new(Notes::new());
-        let noted = notes.clone();
-        let handler = move |job: Timed, cx: Context<()>| {
-            if job.is_timed() {
-                noted.note(&job, cx.id());
-            } else {
-                noted.seen.note(cx.id());
-            }
-            std::future::ready(Ok::<(), JobError>(()))
-        };
-        let engine = Engine::builder().journal(RocksJournal::at(dir.path()));
-        let engine = engine.queue(work::queue(level)).handler(handler).start().await?;
+        let (engine, notes) = latency::start(dir.path(), level).await?;
         engine.pause(QUEUE).await?;
         let mut ids = Vec::new();
         for _ in 0..BACKLOG / BULK {
@@ -56,6 +38,6 @@ fn lap(dir: &Path, level: Durability) -> Result<Lap, Failure> {
         work::all_done(&engine, &notes.seen, BACKLOG + URGENT).await?;
         let run = watch.rate(BACKLOG + URGENT);
         work::stop(engine).await?;
-        Ok(Lap { latencies_us: notes.sorted(), run: Run { exact: Some(notes.seen.were_exactly(&ids)), ..run } })
+        Ok(notes.lap(&ids, run))
     })
 }
