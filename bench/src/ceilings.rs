@@ -257,7 +257,7 @@ fn kept_life(n: u64, body: &Arc<Body>) -> Vec<Change> {
         output: Output::None,
         failure: None,
     };
-    let mut changes = vec![Change::Put(job(n, body)), Change::Put(Record::Ended(ended))];
+    let mut changes = vec![Change::Put(job(n, body)), Change::Put(Record::Ended(Box::new(ended)))];
     if let Some(old) = n.checked_sub(RETAINED) {
         changes.push(Change::Delete(Key::Ended(key(old))));
         changes.push(Change::Delete(Key::Job(job_id(old))));

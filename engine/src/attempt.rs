@@ -5,20 +5,21 @@
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use ractor::ActorRef;
-use tracing::error;
-use tracing::instrument::Instrumented;
+use tracing::{Instrument as _, Span, error};
 use windlass_scheduler::attempt::{Failure, FailureKind, Outcome, Retry};
-use windlass_scheduler::job::JobId;
-use windlass_scheduler::lease::{LeaseToken, StopReason};
+use windlass_scheduler::job::{Body, JobId};
+use windlass_scheduler::lease::{Lease, LeaseToken, StopReason};
 
 use crate::config::{RetryDecision, ms};
+use crate::context::AttemptCore;
 use crate::door::Door;
 use crate::error::panic_text;
-use crate::handler::{AttemptFuture, RetryRule};
+use crate::handler::{AttemptFuture, Handler, Registry, RetryRule, Runner};
 use crate::live::{LiveTable, Signals};
 use crate::messages::{QueueMsg, SupervisorMsg, WorkerMsg};
 
@@ -29,61 +30,137 @@ const TURN: usize = 32;
 pub(crate) type End = (JobId, LeaseToken, Outcome);
 
 /// The ends of a queue's attempts that its worker has not yet passed on: one message to it tells of many.
-#[derive(Debug, Default)]
-pub(crate) struct Ends(Mutex<Vec<End>>);
+///
+/// In rows, one for each thread that runs attempts: one row for all would have them wait for each other at every end.
+#[derive(Debug)]
+pub(crate) struct Ends {
+    rows: Vec<Mutex<Vec<End>>>,
+    /// The worker was told since they were last taken.
+    is_told: AtomicBool,
+}
 
 impl Ends {
+    pub(crate) fn new(threads: usize) -> Self {
+        Self { rows: (0..threads.max(1)).map(|_| Mutex::default()).collect(), is_told: AtomicBool::new(false) }
+    }
+
     /// Whether it is the first since they were taken, and the worker has to be told.
-    fn push(&self, end: End) -> bool {
-        let mut ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        ends.push(end);
-        ends.len() == 1
+    fn push(&self, row: usize, end: End) -> bool {
+        self.rows[row % self.rows.len()].lock().unwrap_or_else(PoisonError::into_inner).push(end);
+        // Mostly it is told already, and looking disturbs nobody.
+        !self.is_told.load(Ordering::SeqCst) && !self.is_told.swap(true, Ordering::SeqCst)
     }
 
     pub(crate) fn take(&self) -> Vec<End> {
-        let mut ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // As many are likely to come next.
-        let room = Vec::with_capacity(ends.len());
-        std::mem::replace(&mut *ends, room)
+        // Before the looking: whoever comes after it tells again.
+        self.is_told.store(false, Ordering::SeqCst);
+        let mut all = Vec::new();
+        for row in &self.rows {
+            let mut ends = row.lock().unwrap_or_else(PoisonError::into_inner);
+            // As many are likely to come next.
+            let room = Vec::with_capacity(ends.len());
+            let ends = std::mem::replace(&mut *ends, room);
+            if all.is_empty() { all = ends } else { all.extend(ends) }
+        }
+        all
     }
+}
+
+/// What all attempts of a wave have in common: the parts that they report to.
+///
+/// Each wave has its own, so that references are counted there: all attempts of all threads would wait for one another at
+/// the counts of the parts themselves.
+pub(crate) struct Crew {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) live: Arc<LiveTable>,
+    pub(crate) ends: Arc<Ends>,
+    pub(crate) worker: ActorRef<WorkerMsg>,
+    pub(crate) door: Arc<Door>,
+    pub(crate) supervisor: ActorRef<SupervisorMsg>,
 }
 
 /// An async attempt that waits for its first poll.
 pub(crate) struct Start {
     pub(crate) guard: Guard,
-    pub(crate) code: Instrumented<AttemptFuture>,
+    pub(crate) span: Span,
+    pub(crate) code: Code,
+}
+
+/// What is polled.
+pub(crate) enum Code {
+    /// Made where it runs: so what it takes of memory is taken and given back by one thread.
+    OfLease(Lease, Arc<Body>),
+    /// It waits for its body first.
+    Awaiting(AttemptFuture),
+}
+
+/// Attempts that tasks on several threads begin together.
+pub(crate) struct Starts {
+    next: AtomicUsize,
+    starts: Vec<Mutex<Option<Start>>>,
+}
+
+impl Starts {
+    pub(crate) fn new(starts: impl IntoIterator<Item = Start>) -> Self {
+        let starts = starts.into_iter().map(|start| Mutex::new(Some(start))).collect();
+        Self { next: AtomicUsize::new(0), starts }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    fn next(&self) -> Option<Start> {
+        let start = self.starts.get(self.next.fetch_add(1, Ordering::Relaxed))?;
+        start.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// Begins one attempt after the other, together with other tasks that share the list. Code that does not end at its first
 /// poll goes on in a task of its own, so that nobody waits for it; while it is polled, the other tasks begin the rest.
-pub(crate) async fn run_all(starts: Arc<Mutex<std::vec::IntoIter<Start>>>) {
-    let next = || starts.lock().unwrap_or_else(PoisonError::into_inner).next();
+pub(crate) async fn run_all(starts: Arc<Starts>, row: usize) {
     for turn in 1.. {
-        let Some(start) = next() else { return };
-        start.run().await;
+        let Some(start) = starts.next() else { return };
+        start.run(row).await;
         if turn % TURN == 0 {
             tokio::task::yield_now().await;
         }
     }
 }
 
+impl Code {
+    fn into_future(self, guard: &Guard) -> Option<AttemptFuture> {
+        let (lease, body) = match self {
+            Self::OfLease(lease, body) => (lease, body),
+            Self::Awaiting(code) => return Some(code),
+        };
+        let crew = &guard.crew;
+        let Some(Handler { runner: Runner::Async(run), .. }) = crew.registry.handlers.get(&lease.kind) else {
+            return None;
+        };
+        Some(run(Arc::new(AttemptCore::new(lease, body, guard.signals.clone(), crew.door.clone()))))
+    }
+}
+
 impl Start {
-    async fn run(self) {
-        let Self { mut guard, mut code } = self;
+    async fn run(self, row: usize) {
+        let Self { mut guard, span, code } = self;
         if guard.signals.abort_is_due() {
             return;
         }
-        guard.stage = Stage::Begun;
+        (guard.stage, guard.row) = (Stage::Begun, row);
+        let Some(code) = code.into_future(&guard) else { return guard.report(failed_here("no handler for this kind")) };
+        let mut code = code.instrument(span);
         match poll_fn(|cx| Poll::Ready(Pin::new(&mut code).poll(cx))).await {
             Poll::Ready(outcome) => guard.report(outcome),
             Poll::Pending => {
-                let (live, id, token) = (guard.live.clone(), guard.id, guard.token);
+                let (crew, id, token) = (guard.crew.clone(), guard.id, guard.token);
                 let task = tokio::spawn(async move {
                     // Dropped unpolled, the code goes first: its end is told when its destructors have run.
                     let outcome = code.await;
                     guard.report(outcome);
                 });
-                live.set_abort(id, token, &task.abort_handle());
+                crew.live.set_abort(id, token, &task.abort_handle());
             }
         }
     }
@@ -100,11 +177,9 @@ pub(crate) struct Guard {
     pub(crate) id: JobId,
     pub(crate) token: LeaseToken,
     pub(crate) signals: Arc<Signals>,
-    pub(crate) live: Arc<LiveTable>,
-    pub(crate) ends: Arc<Ends>,
-    pub(crate) worker: ActorRef<WorkerMsg>,
-    pub(crate) door: Arc<Door>,
-    pub(crate) supervisor: ActorRef<SupervisorMsg>,
+    pub(crate) crew: Arc<Crew>,
+    /// Which row of ends it goes to.
+    pub(crate) row: usize,
     /// The kind's own rule for retries; `None`: nobody here handles it.
     pub(crate) rule: Option<RetryRule>,
     /// How many there are, should this attempt fail.
@@ -136,10 +211,12 @@ impl Guard {
     }
 
     fn tell(&self, outcome: Outcome) {
-        self.live.ended(self.id, self.token, outcome.clone());
-        if self.ends.push((self.id, self.token, outcome)) && self.worker.send_message(WorkerMsg::Ended).is_err() {
+        let crew = &self.crew;
+        crew.live.ended(self.id, self.token, outcome.clone());
+        let is_first = crew.ends.push(self.row, (self.id, self.token, outcome));
+        if is_first && crew.worker.send_message(WorkerMsg::Ended).is_err() {
             // That worker was restarted since. Should the queue be gone as well, it will find the outcomes in the table.
-            self.door.tell_queue(QueueMsg::Ends(self.ends.take()));
+            crew.door.tell_queue(QueueMsg::Ends(crew.ends.take()));
         }
     }
 }
@@ -155,7 +232,7 @@ impl Drop for Guard {
             Stage::Waiting | Stage::Begun => {
                 if self.signals.reason().is_none() {
                     // Nobody asked for it, so the runtime under it is going down.
-                    let _ = self.supervisor.send_message(SupervisorMsg::RuntimeGone);
+                    let _ = self.crew.supervisor.send_message(SupervisorMsg::RuntimeGone);
                 }
                 Outcome::Released
             }

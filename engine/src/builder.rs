@@ -27,6 +27,7 @@ use crate::job::Job;
 use crate::memory;
 use crate::messages::SupervisorMsg;
 use crate::middleware::Layers;
+use crate::patience::Patience;
 #[cfg(feature = "testing")]
 use crate::testing::Settled;
 use crate::witness::Witness;
@@ -240,6 +241,7 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
             &settings,
             plan.kind_queues().collect(),
             plan.config.disk_free_bytes_min(),
+            !single_runtime,
             hooks,
             self.witness,
         ));
@@ -248,7 +250,7 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
         let workers = plan.config.queues.iter().enumerate().map(|(no, queue)| {
             let (slots, abort_after) = (queue.settings.slots, queue.abort_after);
             let (registry, door, handlers) = (registry.clone(), door.clone(), handlers.clone());
-            let ends = Arc::<Ends>::default();
+            let ends = Arc::new(Ends::new(handlers.metrics().num_workers()));
             let plan = move |supervisor: ActorRef<SupervisorMsg>| WorkerParts {
                 queue: QueueNo(u32::try_from(no).unwrap_or(u32::MAX)),
                 slots,
@@ -329,7 +331,12 @@ async fn spawn_here(parts: SupervisorParts) -> Result<Spawned, StartError> {
 async fn spawn_apart(parts: impl FnOnce() -> SupervisorParts + Send + 'static) -> Result<Spawned, StartError> {
     let (send, spawned) = oneshot::channel();
     let body = move || {
-        let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+        let patience = Patience::default();
+        let runtime = match tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .on_thread_park(move || patience.look_for_tasks())
+            .build()
+        {
             Ok(runtime) => runtime,
             Err(error) => {
                 let _ = send.send(Err(StartError::Thread(error.to_string())));

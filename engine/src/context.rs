@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
-use windlass_scheduler::job::{Body, JobId, NewJob};
+use windlass_scheduler::job::{Body, JobId, Names, NewJob};
 use windlass_scheduler::lease::{Lease, StopReason};
 use windlass_scheduler::refusal::Refusal;
 
@@ -173,7 +173,7 @@ impl<A> Context<A> {
     /// # Errors
     /// [`EnqueueError`], and the job is not added.
     pub fn follow_up_with(&self, draft: Draft) -> Result<JobId, EnqueueError> {
-        let job = draft.into_new_job(&self.attempt.door)?;
+        let job = draft.into_new_job(&self.attempt.door, &mut Names::default())?;
         self.attempt.door.check_follow_up(&job)?;
         let mut follow_ups = self.attempt.follow_ups.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(follow_ups) = follow_ups.as_mut() else {

@@ -31,6 +31,7 @@ use crate::hooks::Teller;
 use crate::job::new_job_id;
 use crate::live::LiveTable;
 use crate::messages::{Question, QueueMsg, ReplyTo, Ticket};
+use crate::patience::Patience;
 #[cfg(feature = "testing")]
 use crate::testing::{Settled, StandIn};
 use crate::witness::Witness;
@@ -81,6 +82,10 @@ pub(crate) struct Door {
     readers: RwLock<Option<Readers>>,
     requests: AtomicU64,
     calls: Arc<Semaphore>,
+    /// Of a lone caller.
+    patience: Patience,
+    /// The engine has a thread of its own, which goes on while a caller looks for its answer.
+    is_apart: bool,
     jobs: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     jobs_max: usize,
@@ -109,6 +114,7 @@ impl Door {
         settings: &ShardSettings,
         kind_queues: BTreeMap<Name, String>,
         free_bytes_min: u64,
+        is_apart: bool,
         hooks: Arc<Teller>,
         witness: Witness,
     ) -> Self {
@@ -119,6 +125,8 @@ impl Door {
             readers: RwLock::new(None),
             requests: AtomicU64::new(1),
             calls: Arc::new(Semaphore::new(CALLS_MAX)),
+            patience: Patience::default(),
+            is_apart,
             jobs: Arc::new(Semaphore::new(settings.bulk_jobs_max)),
             bytes: Arc::new(Semaphore::new(settings.bulk_bytes_max)),
             jobs_max: settings.bulk_jobs_max,
@@ -148,7 +156,7 @@ impl Door {
         let is_open = settled.is_none();
         let Settled { mut shard, kind_queues } = settled.unwrap_or_default();
         shard.unknown_kinds |= is_open;
-        let mut door = Self::new(&shard, kind_queues, 0, Arc::default(), None);
+        let mut door = Self::new(&shard, kind_queues, 0, false, Arc::default(), None);
         door.other_queues = is_open.then(|| QueueLimits::of(other_queues));
         door.set_readers(stand_in.clone(), stand_in.clone());
         door.stand_in = Some(stand_in);
@@ -212,17 +220,8 @@ impl Door {
     }
 
     /// The queue that jobs of this kind go to unless told otherwise.
-    pub(crate) fn queue_of<'a>(&'a self, kind: &Name, default: &'a str) -> &'a str {
+    pub(crate) fn queue_of<'a>(&'a self, kind: &str, default: &'a str) -> &'a str {
         self.kind_queues.get(kind).map_or(default, String::as_str)
-    }
-
-    /// The name of a kind, or of a queue: those that the engine knows are shared, not copied for each job.
-    pub(crate) fn kind_name(&self, kind: &str) -> Name {
-        self.kinds.get(kind).cloned().unwrap_or_else(|| Name::from(kind))
-    }
-
-    pub(crate) fn queue_name(&self, queue: &str) -> Name {
-        self.queues.get_key_value(queue).map_or_else(|| Name::from(queue), |(name, _)| name.clone())
     }
 
     /// Checks a follow-up as the core would, but for the depth, which it may overdraw.
@@ -340,7 +339,8 @@ impl Door {
         // Its mailbox lives as long as an address of it does, and with the mailbox what nobody reads any more.
         drop(queue);
         let mut guard = CallGuard { door: self, request, is_over: false };
-        let answer = answer.await;
+        let is_alone = self.is_apart && self.calls.available_permits() + 1 >= CALLS_MAX;
+        let answer = if is_alone { self.patience.answer(answer).await } else { answer.await };
         guard.is_over = true;
         match answer {
             Ok(answer) => Ok(answer?),

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use windlass_scheduler::attempt::Output;
 use windlass_scheduler::change::{EndedKey, EndedRecord, Key, Record};
 use windlass_scheduler::effect::{Answer, Ending, Found, Receipt};
-use windlass_scheduler::job::{JobId, NewJob};
+use windlass_scheduler::job::{JobId, Names, NewJob};
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::state::EndState;
 use windlass_storage::{Reader, StorageError};
@@ -108,7 +108,9 @@ impl Engine {
     /// # Errors
     /// [`EnqueueError`], and none of the jobs is stored, but for [`EnqueueError::Interrupted`].
     pub async fn enqueue_all(&self, drafts: impl IntoIterator<Item = Draft>) -> Result<Vec<Receipt>, EnqueueError> {
-        let jobs = drafts.into_iter().map(|draft| draft.into_new_job(self.door())).collect::<Result<Vec<_>, _>>()?;
+        let mut names = Names::default();
+        let new_job = |draft: Draft| draft.into_new_job(self.door(), &mut names);
+        let jobs = drafts.into_iter().map(new_job).collect::<Result<Vec<_>, _>>()?;
         let turn = self.door().turn(&jobs).await?;
         Ok(receipts(Box::pin(self.door().submit(turn, jobs, None)).await?))
     }
@@ -123,7 +125,7 @@ impl Engine {
     }
 
     pub(crate) async fn enqueue_and_wait<J: Job>(&self, draft: Draft) -> Result<J::Output, WaitError> {
-        let job = draft.into_new_job(self.door())?;
+        let job = draft.into_new_job(self.door(), &mut Names::default())?;
         let id = job.id;
         let request = self.door().next_request();
         let mut guard = WatchGuard { door: self.door().clone(), request, id, is_over: false };
@@ -263,7 +265,7 @@ fn decode_output<J: Job>(id: JobId, json: &[u8]) -> Result<J::Output, WaitError>
 /// The record of a job that ended, if it still stands there.
 pub(crate) fn ended_record(reader: &dyn Reader, key: &EndedKey, id: JobId) -> Result<EndedRecord, ControlError> {
     match reader.get(&Key::Ended(key.clone()))? {
-        Some(Record::Ended(record)) => Ok(record),
+        Some(Record::Ended(record)) => Ok(*record),
         _ => Err(Refusal::Forgotten { id }.into()),
     }
 }

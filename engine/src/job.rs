@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use windlass_scheduler::attempt::Failure;
-use windlass_scheduler::job::{Body, JobId, Name, NewJob, Priority, When};
+use windlass_scheduler::job::{Body, JobId, Name, Names, NewJob, Priority, When};
 use windlass_scheduler::retry::RetryPolicy as CorePolicy;
 
 use crate::clock::timestamp;
@@ -172,17 +172,18 @@ impl Draft {
         Self { payload, kind: J::KIND, version: J::VERSION, default_queue: J::QUEUE, options }
     }
 
-    pub(crate) fn into_new_job(self, door: &Door) -> Result<NewJob, EnqueueError> {
-        let (mut options, kind) = (self.options, door.kind_name(self.kind));
+    /// `names`: of the call, whose jobs go the same way.
+    pub(crate) fn into_new_job(self, door: &Door, names: &mut Names) -> Result<NewJob, EnqueueError> {
+        let mut options = self.options;
         if !Name::is_valid(self.kind) {
             return Err(EnqueueError::Kind { kind: self.kind, bytes_max: Name::BYTES_MAX });
         }
         let retry = options.check()?;
+        let queue = options.queue.as_deref().unwrap_or_else(|| door.queue_of(self.kind, self.default_queue));
         Ok(NewJob {
             id: options.id.unwrap_or_else(|| door.new_id()),
-            queue: door
-                .queue_name(options.queue.as_deref().unwrap_or_else(|| door.queue_of(&kind, self.default_queue))),
-            kind,
+            queue: names.get(queue),
+            kind: names.get(self.kind),
             priority: options.priority,
             due: options.due,
             expires: options.expires,
@@ -335,7 +336,7 @@ impl<J: Job> IntoFuture for Enqueue<J> {
     fn into_future(self) -> Self::IntoFuture {
         let Self { engine, draft, .. } = self;
         // Before the box: many may wait at the door, and a draft is larger than the job that it becomes.
-        match draft.into_new_job(engine.door()) {
+        match draft.into_new_job(engine.door(), &mut Names::default()) {
             Err(error) => Box::pin(std::future::ready(Err(error))),
             Ok(job) => {
                 let jobs = vec![job];

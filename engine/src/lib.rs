@@ -93,6 +93,7 @@ mod live;
 mod memory;
 mod messages;
 pub mod middleware;
+mod patience;
 mod range;
 #[cfg(feature = "signal")]
 mod signal;

@@ -92,13 +92,23 @@ impl Signals {
 }
 
 /// The table.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LiveTable {
     attempts: DashMap<JobId, LiveAttempt, RandomState>,
     /// Some attempt did not end when it was asked to: the table is worth a look.
     has_aborted: AtomicBool,
     /// The term of the core of the day: what an earlier one handed out, and nobody has begun, is its to hand out again.
     term: AtomicU64,
+}
+
+/// Locks of the table: many more than threads, so that two of them rarely want the same one.
+const LOCKS: usize = 256;
+
+impl Default for LiveTable {
+    fn default() -> Self {
+        let attempts = DashMap::with_hasher_and_shard_amount(RandomState::default(), LOCKS);
+        Self { attempts, has_aborted: AtomicBool::new(false), term: AtomicU64::new(0) }
+    }
 }
 
 impl LiveTable {

@@ -67,7 +67,8 @@ pub enum Record {
     /// See [`Key::Counters`].
     Counters(Counters),
     /// See [`Key::Ended`].
-    Ended(EndedRecord),
+    // In a box, like orders: it is twice as large as any other, and most changes are small.
+    Ended(Box<EndedRecord>),
     /// See [`Key::Job`].
     Job(JobRecord),
     /// See [`Key::Head`].

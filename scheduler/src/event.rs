@@ -112,7 +112,7 @@ pub(crate) enum LoadedRecord {
     Setting(Setting),
     Policy(PolicyNo, RetryPolicy),
     Counters(Counters),
-    Ended(EndedRecord),
+    Ended(Box<EndedRecord>),
     /// And whether its body stays in memory.
     Job(JobRecord, bool),
     Claims(Claims),

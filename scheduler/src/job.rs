@@ -84,6 +84,30 @@ impl fmt::Debug for Name {
     }
 }
 
+/// Names for one purpose (a call, a wave), each with a count of its own.
+///
+/// A name that all jobs share is counted in one place, which the cores would take from one another for every job, several
+/// times. Of these only those are counted together that are made together, and go the same way.
+#[derive(Debug, Default)]
+pub struct Names(Vec<Name>);
+
+impl Names {
+    /// So many different ones are remembered; further ones are made anew each time.
+    const REMEMBERED_MAX: usize = 16;
+
+    /// The name of this text.
+    pub fn get(&mut self, text: &str) -> Name {
+        if let Some(known) = self.0.iter().find(|name| name.as_str() == text) {
+            return known.clone();
+        }
+        let name = Name::from(text);
+        if self.0.len() < Self::REMEMBERED_MAX {
+            self.0.push(name.clone());
+        }
+        name
+    }
+}
+
 /// How urgent a job is: 0 is the most urgent, 255 the least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Priority(pub u8);

@@ -330,7 +330,7 @@ pub fn decode(family: Family, key: &[u8], value: &[u8], names: &mut Names) -> Re
         (Key::Policy(no), kind::POLICY) => Record::Policy(no, read::<PolicyV1>(body)?.domain()),
         (Key::Counters(queue), kind::COUNTERS) => Record::Counters(read::<CountersV1>(body)?.domain(queue)),
         (Key::Ended(key), kind::ENDED) => {
-            Record::Ended(read::<EndedV1<'_>>(body)?.domain(key, &mut intern).ok_or_else(unknown_failure)?)
+            Record::Ended(Box::new(read::<EndedV1<'_>>(body)?.domain(key, &mut intern).ok_or_else(unknown_failure)?))
         }
         (Key::Job(id), kind::JOB) => Record::Job(read::<JobV1<'_, Texts<'_>>>(body)?.domain(id, &mut intern)),
         (Key::Head(id), kind::HEAD) => Record::Head(id, read::<HeadV1<'_>>(body)?.domain(&mut intern)),

@@ -333,7 +333,7 @@ fn ended_jobs_are_paged_latest_first(journal: &mut dyn Journal) {
     let reader = journal.reader().unwrap();
     let page = |before, limit| {
         let page = reader.ended(&name("q"), EndState::Done, before, limit).expect("a page");
-        page.into_iter().map(Record::Ended).collect::<Vec<_>>()
+        page.into_iter().map(|end| Record::Ended(Box::new(end))).collect::<Vec<_>>()
     };
     assert_eq!(page(None, 3), [done(300), done(299), done(298)]);
     assert_eq!(page(Some(298), 2), [done(297), done(296)]);

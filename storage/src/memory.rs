@@ -335,8 +335,8 @@ impl Reader for MemoryReader {
         let at = |end_no| Key::Ended(EndedKey { queue: queue.clone(), state, end_no });
         // Numbers begin at 1 or 0 and never reach the largest, so that "from the latest on" is "below the largest".
         let page = store.records.range(at(0)..at(before.unwrap_or(u64::MAX))).rev();
-        let ended =
-            page.filter_map(|(_, record)| if let Record::Ended(end) = record { Some(end.clone()) } else { None });
+        let ended = page
+            .filter_map(|(_, record)| if let Record::Ended(end) = record { Some(end.as_ref().clone()) } else { None });
         Ok(ended.take(limit).collect())
     }
 }

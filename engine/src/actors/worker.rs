@@ -4,18 +4,18 @@
 //! drops async code whose grace is over, and hands ends to the queue in waves. Never decides whether a job runs: what it is
 //! told to run has a slot.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tracing::{Instrument as _, Span, debug, error};
+use tracing::{Span, debug, error};
 use windlass_scheduler::command::QueueNo;
 use windlass_scheduler::job::{Body, JobId};
 use windlass_scheduler::lease::{Lease, LeaseToken, StopReason};
 
-use crate::attempt::{End, Ends, Guard, Stage, Start, failed_here, run_all};
+use crate::attempt::{Code, Crew, End, Ends, Guard, Stage, Start, Starts, failed_here, run_all};
 use crate::context::AttemptCore;
 use crate::door::Door;
 use crate::fetch::{self, Awaited, Wanted};
@@ -102,20 +102,25 @@ impl WorkerState {
     /// Async attempts are begun by as many tasks as there are threads to run them: a task each would cost more than many a
     /// job does.
     fn run(&self, myself: &ActorRef<WorkerMsg>, leases: Vec<Lease>) {
-        let mut wanted = Vec::new();
-        let mut starts = Vec::with_capacity(leases.len());
-        starts.extend(leases.into_iter().filter_map(|lease| self.start(myself, lease, &mut wanted)));
+        let (crew, mut wanted) = (Arc::new(self.crew(myself)), Vec::new());
+        let starts = Starts::new(leases.into_iter().filter_map(|lease| self.start(&crew, lease, &mut wanted)));
         fetch::read_all(&self.parts.handlers, &self.parts.door, wanted);
         let tasks = starts.len().min(self.threads);
-        let starts = Arc::new(Mutex::new(starts.into_iter()));
-        for _ in 0..tasks {
-            self.parts.handlers.spawn(run_all(starts.clone()));
+        let starts = Arc::new(starts);
+        for row in 0..tasks {
+            self.parts.handlers.spawn(run_all(starts.clone(), row));
         }
+    }
+
+    fn crew(&self, myself: &ActorRef<WorkerMsg>) -> Crew {
+        let WorkerParts { registry, live, ends, door, supervisor, .. } = &self.parts;
+        let (registry, live, ends) = (registry.clone(), live.clone(), ends.clone());
+        Crew { registry, live, ends, worker: myself.clone(), door: door.clone(), supervisor: supervisor.clone() }
     }
 
     /// Starts a blocking attempt; gives an async one back, ready to be polled. A body that is not in memory is read before
     /// the handler begins.
-    fn start(&self, myself: &ActorRef<WorkerMsg>, mut lease: Lease, wanted: &mut Vec<Wanted>) -> Option<Start> {
+    fn start(&self, crew: &Arc<Crew>, mut lease: Lease, wanted: &mut Vec<Wanted>) -> Option<Start> {
         let (id, token) = (lease.id, lease.token);
         let signals = Arc::new(Signals::default());
         let attempt = LiveAttempt {
@@ -128,8 +133,8 @@ impl WorkerState {
             // A core that has to be rebuilt may not hold it any more.
             body: lease.body.clone().filter(|_| self.parts.door.hooks.are_there()),
         };
-        let handler = self.parts.registry.handlers.get(&lease.kind).cloned();
-        let (runner, rule) = handler.map(|handler| (handler.runner, handler.retry)).unzip();
+        let handler = self.parts.registry.handlers.get(&lease.kind);
+        let (runner, rule) = handler.map(|handler| (&handler.runner, handler.retry)).unzip();
         // A service's own code runs in here, and may panic: that comes before anyone answers for the attempt.
         let span = telemetry::attempt_span(&lease);
         if !self.parts.live.insert(id, attempt) {
@@ -141,30 +146,32 @@ impl WorkerState {
             id,
             token,
             signals: signals.clone(),
-            live: self.parts.live.clone(),
-            ends: self.parts.ends.clone(),
-            worker: myself.clone(),
-            door: self.parts.door.clone(),
-            supervisor: self.parts.supervisor.clone(),
+            crew: crew.clone(),
+            row: 0,
             rule,
             failures: lease.failures + 1,
             stage: if needs_thread { Stage::NeedsThread } else { Stage::Waiting },
         };
-        let (door, body, queue) = (self.parts.door.clone(), lease.body.take(), lease.queue.clone());
-        let core = move |body| Arc::new(AttemptCore::new(lease, body, signals, door));
-        match runner {
-            Some(Runner::Async(run)) => {
-                let code = if let Some(body) = body {
-                    run(core(body))
-                } else {
-                    let (answer, read) = oneshot::channel();
-                    wanted.push(Wanted { id, token, queue, answer });
-                    awaiting(id, read, span.clone(), move |body| run(core(body)))
-                };
-                return Some(Start { guard, code: code.instrument(span) });
+        let (body, queue) = (lease.body.take(), lease.queue.clone());
+        let door = || self.parts.door.clone();
+        match (runner, body) {
+            (Some(Runner::Async(_)), Some(body)) => {
+                return Some(Start { guard, span, code: Code::OfLease(lease, body) });
             }
-            Some(Runner::Blocking(run)) => {
-                let door = self.parts.door.clone();
+            (Some(Runner::Async(run)), None) => {
+                let (answer, read) = oneshot::channel();
+                wanted.push(Wanted { id, token, queue, answer });
+                let (run, door) = (run.clone(), door());
+                let core = move |body| Arc::new(AttemptCore::new(lease, body, signals, door));
+                let code = awaiting(id, read, span.clone(), move |body| run(core(body)));
+                return Some(Start { guard, span, code: Code::Awaiting(code) });
+            }
+            (Some(Runner::Blocking(run)), body) => {
+                let (run, door) = (run.clone(), door());
+                let core = {
+                    let door = door.clone();
+                    move |body| Arc::new(AttemptCore::new(lease, body, signals, door))
+                };
                 let task = move || {
                     let body = or_read(body, &span, || fetch::read(&door, &queue, id, token));
                     span.in_scope(|| guard.report(body.map_or_else(|outcome| outcome, |body| run(core(body)))));
@@ -179,7 +186,7 @@ impl WorkerState {
                     error!(%id, %error, "no thread for a blocking attempt");
                 }
             }
-            None => guard.report(failed_here("no handler for this kind")),
+            (None, _) => guard.report(failed_here("no handler for this kind")),
         }
         None
     }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use windlass_scheduler::attempt::{CHECKPOINT_BYTES_MAX, Failure, Outcome, Output};
-use windlass_scheduler::job::{JobId, NewJob};
+use windlass_scheduler::job::{JobId, Names, NewJob};
 use windlass_scheduler::lease::{Lease, LeaseToken, StopReason};
 use windlass_scheduler::retry::Verdict;
 use windlass_scheduler::settings::QueueSettings;
@@ -185,7 +185,8 @@ impl<A: Send + Sync + 'static> TestContext<A> {
         let draft = self.queue.iter().fold(draft, |draft, queue| draft.queue(queue));
         let draft = self.correlation_id.iter().fold(draft, |draft, id| draft.correlation_id(id));
         let draft = self.trace.iter().fold(draft, |draft, trace| draft.trace_context(trace));
-        let taken = draft.into_new_job(&door).and_then(|job| door.check_follow_up(&job).map(|()| job));
+        let taken =
+            draft.into_new_job(&door, &mut Names::default()).and_then(|job| door.check_follow_up(&job).map(|()| job));
         let NewJob { queue, kind, body, .. } =
             taken.unwrap_or_else(|refused| panic!("no engine would take this job: {refused}"));
         let (token, created) = (LeaseToken { term: 1, n: 1 }, timestamp(self.created));

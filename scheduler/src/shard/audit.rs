@@ -11,7 +11,7 @@ use super::Shard;
 use super::slab::Slot;
 use super::state::{Place, Queue, Spot, State};
 use crate::change::{Counters, Head};
-use crate::job::{JobId, Name};
+use crate::job::{JobId, Name, Names};
 use crate::lease::LeaseToken;
 use crate::order::{Order, OrderId};
 use crate::state::EndState;
@@ -39,10 +39,11 @@ impl Shard {
     pub fn portrait(&self) -> Portrait {
         let state = &self.state;
         let name = |queue: &Queue| queue.settings.name.clone();
+        let mut names = Names::default();
         let job = |(_, live): (Slot, &super::state::Live)| {
             let kind = state.kinds[live.kind as usize].name.clone();
             let token = live.run.as_ref().map(|run| run.token);
-            (live.id, (kind, live.body_bytes as usize, state.head_of(live), token))
+            (live.id, (kind, live.body_bytes as usize, state.head_of(live, &mut names), token))
         };
         let line = |queue: &Queue| {
             let mut slots: Vec<_> = queue.lanes.iter().flat_map(|lane| lane.iter(&state.jobs)).collect();

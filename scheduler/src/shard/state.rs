@@ -19,7 +19,7 @@ use super::ready::Line;
 use super::slab::{Slab, Slot};
 use crate::change::{Claims, ClaimsNo, Counters, Head, PolicyNo};
 use crate::command::{QueueNo, Request};
-use crate::job::{Body, JobId, Name, Priority};
+use crate::job::{Body, JobId, Name, Names, Priority};
 use crate::lease::LeaseToken;
 use crate::order::{Order, OrderId};
 use crate::retry::{RetryPolicy, is_suspect};
@@ -349,9 +349,9 @@ impl State {
     }
 
     /// The head as the journal keeps it.
-    pub(crate) fn head_of(&self, live: &Live) -> Head {
+    pub(crate) fn head_of(&self, live: &Live, names: &mut Names) -> Head {
         Head {
-            queue: self.queue(live.queue).settings.name.clone(),
+            queue: names.get(self.queue(live.queue).settings.name.as_str()),
             priority: live.priority,
             arrival: live.arrival,
             created: live.created,

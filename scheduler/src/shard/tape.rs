@@ -11,6 +11,7 @@ use super::state::State;
 use crate::bug;
 use crate::change::{Change, JobRecord, Key, Record};
 use crate::command::QueueNo;
+use crate::job::Names;
 use crate::settings::Level;
 
 /// The most changes that room is kept for when none has come yet.
@@ -25,6 +26,8 @@ pub(crate) struct Tape {
     volatile: Vec<Change>,
     jobs: Vec<Slot>,
     counters: Vec<QueueNo>,
+    /// Of the wave alone: whoever writes it lets go of them elsewhere.
+    pub(crate) names: Names,
     /// The jobs that the last wave wrote something of.
     written: Vec<Slot>,
 }
@@ -71,11 +74,11 @@ impl Tape {
     }
 
     /// The record of a job that the journal has not seen.
-    pub(crate) fn job_record(state: &State, slot: Slot) -> Record {
+    pub(crate) fn job_record(&mut self, state: &State, slot: Slot) -> Record {
         let live = &state.jobs[slot];
-        let kind = state.kinds[live.kind as usize].name.clone();
+        let kind = self.names.get(state.kinds[live.kind as usize].name.as_str());
         let Some(body) = live.body.clone() else { unreachable!("job {} left memory before it was written", live.id) };
-        Record::Job(JobRecord { id: live.id, kind, body, head: state.head_of(live) })
+        Record::Job(JobRecord { id: live.id, kind, body, head: state.head_of(live, &mut self.names) })
     }
 
     /// Closes the wave: the changes for the journal, and those for the volatile twin.
@@ -89,8 +92,11 @@ impl Tape {
             }
             let live = &state.jobs[slot];
             let level = state.queue(live.queue).level();
-            let record =
-                if live.is_new { Self::job_record(state, slot) } else { Record::Head(live.id, state.head_of(live)) };
+            let record = if live.is_new {
+                self.job_record(state, slot)
+            } else {
+                Record::Head(live.id, state.head_of(live, &mut self.names))
+            };
             self.put(level, record);
             let live = &mut state.jobs[slot];
             live.is_dirty = false;
@@ -99,6 +105,7 @@ impl Tape {
             self.written.push(slot);
         }
         self.jobs = jobs;
+        self.names = Names::default();
         for queue in core::mem::take(&mut self.counters) {
             let queue = state.queue(queue);
             self.put(queue.level(), Record::Counters(queue.counters.clone()));

@@ -52,7 +52,7 @@ impl Store {
 
     pub(crate) fn ended(&self, id: JobId) -> Option<&EndedRecord> {
         self.0.values().find_map(|record| match record {
-            Record::Ended(ended) if ended.id == id => Some(ended),
+            Record::Ended(ended) if ended.id == id => Some(ended.as_ref()),
             _ => None,
         })
     }

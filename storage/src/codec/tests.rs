@@ -229,7 +229,8 @@ prop_compose! {
         failure in proptest::option::of(failure()),
     ) -> Record {
         let key = EndedKey { queue, state, end_no };
-        Record::Ended(EndedRecord { key, id, kind, head, at, started, attempt_recorded, bytes, edits, output, failure })
+        let at_end = EndedRecord { key, id, kind, head, at, started, attempt_recorded, bytes, edits, output, failure };
+        Record::Ended(Box::new(at_end))
     }
 }
 

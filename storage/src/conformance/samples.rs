@@ -83,7 +83,7 @@ pub fn joined(job: &Record, head: &Record) -> Record {
 #[must_use]
 pub fn ended(queue: &str, state: EndState, end_no: u64, n: u64) -> Record {
     let failure = || Failure { kind: FailureKind::TimedOut, message: "30 s are over".to_owned() };
-    Record::Ended(EndedRecord {
+    Record::Ended(Box::new(EndedRecord {
         key: EndedKey { queue: name(queue), state, end_no },
         id: job_id(n),
         kind: name("mail"),
@@ -99,7 +99,7 @@ pub fn ended(queue: &str, state: EndState, end_no: u64, n: u64) -> Record {
             EndState::Cancelled | EndState::Expired => Output::None,
         },
         failure: (state != EndState::Done).then(failure),
-    })
+    }))
 }
 
 /// A pause.

@@ -125,7 +125,7 @@ impl Reader for Shared {
         while page.len() < limit {
             let Some((key, value)) = records.item() else { break };
             match codec::decode(Family::History, key, value, &mut names) {
-                Ok(Record::Ended(ended)) => page.push(ended),
+                Ok(Record::Ended(ended)) => page.push(*ended),
                 Ok(_) => return Err(damaged(key, "it is not an end")),
                 Err(error) => return Err(damaged(key, &error.to_string())),
             }

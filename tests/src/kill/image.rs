@@ -102,7 +102,8 @@ impl Image {
                 let live = Live { queue: queue.to_string(), attempts_ended, failures, lost, open: None };
                 assert!(self.live.insert(no, live).is_none(), "{no:?} is there twice");
             }
-            Record::Ended(EndedRecord { id, key, head, failure, output, .. }) => {
+            Record::Ended(ended) => {
+                let EndedRecord { id, key, head, failure, output, .. } = *ended;
                 let no = No::of(id);
                 assert_eq!(matches!(output, Output::Bytes(_)), key.state == EndState::Done, "the output of {no:?}");
                 let queue = key.queue.to_string();

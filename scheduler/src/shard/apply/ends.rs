@@ -1,5 +1,7 @@
 //! What events about ended jobs do to the state: retained, forgotten, brought back.
 
+use alloc::boxed::Box;
+
 use super::super::decide::retain;
 use super::super::ended::Stub;
 use super::super::maybe::Maybe;
@@ -62,12 +64,14 @@ impl State {
 
     fn retain(&mut self, slot: Slot, state: EndState, at: Timestamp, left: Left, level: Level, tape: &mut Tape) {
         if self.jobs[slot].is_new {
-            tape.put(level, Tape::job_record(self, slot));
+            let record = tape.job_record(self, slot);
+            tape.put(level, record);
         }
         let queue_no = self.jobs[slot].queue;
         let queue = &mut self.queues[queue_no.0 as usize];
         queue.counters.ends += 1;
-        let key = EndedKey { queue: queue.settings.name.clone(), state, end_no: queue.counters.ends };
+        let name = tape.names.get(queue.settings.name.as_str());
+        let key = EndedKey { queue: name, state, end_no: queue.counters.ends };
         let live = &self.jobs[slot];
         let bytes = retain::bytes(live, &left.output, left.failure.as_ref());
         let (output, result) = match left.output {
@@ -77,8 +81,8 @@ impl State {
         let record = EndedRecord {
             key,
             id: live.id,
-            kind: self.kinds[live.kind as usize].name.clone(),
-            head: self.head_of(live),
+            kind: tape.names.get(self.kinds[live.kind as usize].name.as_str()),
+            head: self.head_of(live, &mut tape.names),
             at,
             started: live.started.time(),
             attempt_recorded: live.attempt_recorded,
@@ -98,7 +102,7 @@ impl State {
         let (id, kind) = (live.id, live.kind);
         let stub = self.hold(&record, queue_no, kind, Beside { result: result.is_some(), checkpoint: has_checkpoint });
         self.index.replace(id, Place::Live(slot), Place::Ended(stub));
-        tape.put(level, Record::Ended(record));
+        tape.put(level, Record::Ended(Box::new(record)));
         if let Some(bytes) = result {
             tape.put(level, Record::Result(id, bytes));
         }
@@ -167,7 +171,8 @@ impl State {
         let (queue, state) = (self.stubs[slot].queue, self.stubs[slot].state);
         let queue = &mut self.queues[queue.0 as usize];
         let stub = queue.ended[state.index()].remove(&mut self.stubs, slot);
-        let key = EndedKey { queue: queue.settings.name.clone(), state, end_no: stub.end_no };
+        let name = tape.names.get(queue.settings.name.as_str());
+        let key = EndedKey { queue: name, state, end_no: stub.end_no };
         if !bug!(IndexNotDeleted) {
             tape.delete(queue.settings.level, Key::Ended(key));
         }

@@ -74,7 +74,8 @@ impl State {
         let live = &self.jobs[slot];
         if !live.is_new {
             let level = self.queue(live.queue).level();
-            tape.put(level, Tape::job_record(self, slot));
+            let record = tape.job_record(self, slot);
+            tape.put(level, record);
         }
         tape.touch_job(self, slot);
     }
@@ -89,7 +90,7 @@ impl State {
         let level = queue.level();
         let job = JobRecord { id: ended.id, kind: ended.kind.clone(), body, head: ended.head.clone() };
         tape.put(level, Record::Job(job));
-        tape.put(level, Record::Ended(ended));
+        tape.put(level, Record::Ended(Box::new(ended)));
     }
 
     pub(super) fn order_moved(&mut self, order: Box<Order>, tape: &mut Tape) {

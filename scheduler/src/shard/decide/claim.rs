@@ -13,6 +13,7 @@ use crate::change::ClaimsNo;
 use crate::command::QueueNo;
 use crate::effect::Effect;
 use crate::event::{Claimed, Event};
+use crate::job::Names;
 use crate::lease::{Lease, LeaseToken};
 use crate::settings::Level;
 use crate::state::EndState;
@@ -38,6 +39,7 @@ pub(crate) fn claim(state: &State, no: QueueNo, step: u64, now: Now, late_max: u
     let free = u64::from(queue.slots).saturating_sub(queue.running);
     let clock = if bug!(LeaseByWall) { Mono(now.wall.0) } else { now.mono };
     let most = usize::try_from(free.min(queue.ready())).unwrap_or(usize::MAX).min(ROOM_MAX);
+    let mut names = Names::default();
     let (mut claims, mut leases) = (Vec::with_capacity(most), Vec::with_capacity(most));
     for slot in next_in_order(state, queue, now) {
         if claims.len() as u64 >= free {
@@ -58,8 +60,8 @@ pub(crate) fn claim(state: &State, no: QueueNo, step: u64, now: Now, late_max: u
         leases.push(Lease {
             token,
             id: live.id,
-            queue: queue.settings.name.clone(),
-            kind: state.kinds[live.kind as usize].name.clone(),
+            queue: names.get(queue.settings.name.as_str()),
+            kind: names.get(state.kinds[live.kind as usize].name.as_str()),
             attempt: live.attempt(),
             failures: live.failures,
             lost: live.lost,
