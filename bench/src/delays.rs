@@ -1,5 +1,5 @@
 //! W5: how late delayed jobs start. Counted from before the call that hands them in, so that what the call takes is part of
-//! it; one that starts before its time, by more than the engine's clock can tell, voids the figure.
+//! it; one that starts before its time voids the figure.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

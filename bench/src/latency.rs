@@ -24,9 +24,6 @@ const PACES: [(&str, u32, u32); 3] = [("1,000", 1_000, 4_000), ("10,000", 10_000
 /// sleeps all the same, and hands in together what has become due: awake all the time, it would have a core to itself.
 const AWAKE: Duration = Duration::from_micros(120);
 
-/// The engine counts whole milliseconds from a whole millisecond: by a finer clock a delay may be over so much sooner.
-const ENGINE_CLOCK: Duration = Duration::from_millis(1);
-
 /// A job that knows when it should have been handed in, or started.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Timed {
@@ -78,7 +75,7 @@ impl Notes {
     fn note(&self, job: &Timed, id: JobId) {
         if job.is_timed() {
             let late = self.origin.elapsed().checked_sub(Duration::from_nanos(job.due_ns));
-            let is_early = self.origin.elapsed() + ENGINE_CLOCK < Duration::from_nanos(job.due_ns);
+            let is_early = self.origin.elapsed() < Duration::from_nanos(job.due_ns);
             self.is_early.fetch_or(is_early, Ordering::AcqRel);
             let late_us = late.unwrap_or_default().as_secs_f64() * 1e6;
             self.latencies_us.lock().unwrap_or_else(PoisonError::into_inner).push(late_us);

@@ -30,8 +30,14 @@ impl Clock for SystemClock {
     }
 }
 
-/// A time of the system as the core has it; what is before 1970 is 1970.
+/// A time of the system as the core has it: the millisecond that has begun. What is before 1970 is 1970.
 pub(crate) fn timestamp(time: SystemTime) -> Timestamp {
+    let passed = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(passed.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A moment to wait for as the core has it: the first millisecond that is not before it.
+pub(crate) fn not_before(time: SystemTime) -> Timestamp {
     Timestamp(ms(time.duration_since(UNIX_EPOCH).unwrap_or_default()))
 }
 
@@ -87,9 +93,16 @@ impl Clocks {
         self.wall.is_steady()
     }
 
+    /// What waits are counted from. A millisecond that has begun counts as over, so that none of them is cut short by the
+    /// part that was over already.
     pub(crate) fn now(&self) -> Now {
+        Now { mono: Mono(ms(self.origin.elapsed())), wall: Timestamp(self.wall.wall_ms()) }
+    }
+
+    /// What the end of waits is judged by: only whole milliseconds have passed.
+    pub(crate) fn passed(&self) -> Now {
         let mono = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Now { mono: Mono(mono), wall: Timestamp(self.wall.wall_ms()) }
+        Now { mono: Mono(mono), ..self.now() }
     }
 }
 
@@ -100,4 +113,28 @@ pub(crate) fn is_paused() -> bool {
         std::hint::spin_loop();
     }
     tokio.elapsed().is_zero()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_is_counted_from_its_next_millisecond_to_a_whole_one() {
+        let clocks = Clocks::new(Arc::new(SystemClock));
+        for (micros, now, passed) in [(0, 0, 0), (300, 1, 0), (700, 1, 1), (1, 2, 1)] {
+            tokio::time::advance(Duration::from_micros(micros)).await;
+            assert_eq!((clocks.now().mono.0, clocks.passed().mono.0), (now, passed), "after {micros} µs more");
+        }
+    }
+
+    #[test]
+    fn a_moment_that_is_waited_for_is_never_before_itself() {
+        let moment = |micros| UNIX_EPOCH + Duration::from_micros(micros);
+        assert_eq!([1_000, 1_001, 1_999, 2_000].map(|micros| not_before(moment(micros)).0), [1, 2, 2, 2]);
+        assert_eq!([1_000, 1_001, 1_999, 2_000].map(|micros| timestamp(moment(micros)).0), [1, 1, 1, 2]);
+        assert_eq!([0, 1, 1_000, 1_001].map(|micros| ms(Duration::from_micros(micros))), [0, 1, 1, 2]);
+    }
 }

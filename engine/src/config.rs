@@ -42,7 +42,8 @@ pub const MIN: Duration = Duration::from_secs(60);
 /// One hour.
 pub const HOUR: Duration = Duration::from_secs(3_600);
 
-/// Milliseconds of a duration; what is longer than the clock is as long as the clock.
+/// Milliseconds of a duration, begun ones as whole ones: nothing is over too soon. What is longer than the clock is as long
+/// as the clock.
 pub(crate) fn ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

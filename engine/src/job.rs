@@ -15,7 +15,7 @@ use windlass_scheduler::attempt::Failure;
 use windlass_scheduler::job::{Body, JobId, Name, Names, NewJob, Priority, When};
 use windlass_scheduler::retry::RetryPolicy as CorePolicy;
 
-use crate::clock::timestamp;
+use crate::clock::not_before;
 use crate::config::{RetryDecision, RetryPolicy, check_of_job, ms};
 use crate::door::Door;
 use crate::engine::Engine;
@@ -211,7 +211,7 @@ pub(crate) fn encode<J: Job>(job: &J) -> Result<Vec<u8>, String> {
 }
 
 pub(crate) fn at(time: SystemTime) -> When {
-    When::At(timestamp(time))
+    When::At(not_before(time))
 }
 
 macro_rules! options {

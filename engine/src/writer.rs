@@ -23,6 +23,7 @@ use crate::door::Door;
 use crate::error::panic_text;
 use crate::health::JournalCall;
 use crate::messages::{OpenFailure, Opening, QueueMsg, SupervisorMsg, WriterMsg};
+use crate::patience::Patience;
 
 /// Waves are joined up to this many changes: more gains nothing, and the first of them would wait for the last.
 const BATCH_CHANGES_MAX: usize = 16_384;
@@ -106,7 +107,9 @@ impl WriterCore {
         let Ok(runtime) = runtime else {
             return self.broken("the writer's thread got no timer".to_owned());
         };
+        let patience = Patience::default();
         loop {
+            patience.look(|| !inbox.is_empty());
             let first = match (inbox.try_recv(), self.idle_for()) {
                 (Ok(first), _) => Some(first),
                 (Err(_), None) => inbox.blocking_recv(),

@@ -171,7 +171,9 @@ impl QueueState {
             }
             QueueMsg::Ends(ends) => self.end_all(ends),
             QueueMsg::Slots { queue, slots } => self.command(Command::Slots { queue, slots }),
-            QueueMsg::Due { queue, class } => self.command(Command::Due { queue, class }),
+            QueueMsg::Due { queue, class } => {
+                self.command_at(Command::Due { queue, class }, self.parts.clocks.passed());
+            }
             QueueMsg::Fetched { no, bodies } => self.command(Command::Fetched { no, bodies }),
             QueueMsg::Rearm(scheduler) => {
                 self.parts.scheduler = scheduler;

@@ -47,7 +47,7 @@ impl Actor for SchedulerActor {
         _myself: ActorRef<SchedulerMsg>,
         parts: SchedulerParts,
     ) -> Result<SchedulerState, ActorProcessingErr> {
-        let last_look = parts.clocks.now();
+        let last_look = parts.clocks.passed();
         Ok(SchedulerState { parts, timers: BTreeMap::new(), sleep: None, last_look })
     }
 
@@ -73,7 +73,7 @@ impl Actor for SchedulerActor {
 
 impl SchedulerState {
     fn look(&mut self, myself: &ActorRef<SchedulerMsg>) {
-        let now = self.parts.clocks.now();
+        let now = self.parts.clocks.passed();
         self.tell_jump(now);
         let mut due = Vec::new();
         self.timers.retain(|timer, at| {
