@@ -26,6 +26,8 @@ use crate::messages::{Question, SupervisorMsg};
 
 /// How often a wait reads an end anew, where the journal was closed meanwhile.
 const READS_MAX: u32 = 5;
+/// The most jobs of a call that room is kept for before they are seen.
+const BULK_ROOM_MAX: usize = 10_000;
 
 /// A running engine. Cloning is cheap, and every clone is the same engine.
 ///
@@ -108,9 +110,12 @@ impl Engine {
     /// # Errors
     /// [`EnqueueError`], and none of the jobs is stored, but for [`EnqueueError::Interrupted`].
     pub async fn enqueue_all(&self, drafts: impl IntoIterator<Item = Draft>) -> Result<Vec<Receipt>, EnqueueError> {
-        let mut names = Names::default();
-        let new_job = |draft: Draft| draft.into_new_job(self.door(), &mut names);
-        let jobs = drafts.into_iter().map(new_job).collect::<Result<Vec<_>, _>>()?;
+        let (drafts, mut names) = (drafts.into_iter(), Names::default());
+        // Collected as results, they would be moved again and again as their number grows.
+        let mut jobs = Vec::with_capacity(drafts.size_hint().0.min(BULK_ROOM_MAX));
+        for draft in drafts {
+            jobs.push(draft.into_new_job(self.door(), &mut names)?);
+        }
         let turn = self.door().turn(&jobs).await?;
         Ok(receipts(Box::pin(self.door().submit(turn, jobs, None)).await?))
     }
