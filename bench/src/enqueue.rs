@@ -7,6 +7,7 @@ use windlass::{Durability, Engine, JobId};
 
 use crate::Failure;
 use crate::ceilings::Ceilings;
+use crate::counting::Tally;
 use crate::figure::{Figure, Run, Stopwatch};
 use crate::work::{self, NoOp, QUEUE, Seen};
 
@@ -34,8 +35,8 @@ pub(crate) fn measure(dir: &Path, ceilings: &mut Ceilings) -> Result<Vec<Figure>
             ("enqueue, bulk of 1,000", Way::Bulk, 200_000),
         ];
         for (figure, way, jobs) in ways {
-            let runs = (0..RUNS).map(|_| run(dir, level, way, jobs)).collect::<Result<Vec<_>, _>>()?;
-            let figure = Figure::of("enqueue", figure, work::name(level), "jobs/s", &runs);
+            let run = |tally| run(dir, level, way, jobs, tally);
+            let figure = Figure::counted("enqueue", figure, work::name(level), RUNS, run)?;
             figures.push(match (way, level) {
                 (_, Durability::Memory) => figure,
                 (Way::One, Durability::Process) => figure.under(ceilings.journal(1, false)?, "journal, batches of 1"),
@@ -52,21 +53,21 @@ pub(crate) fn measure(dir: &Path, ceilings: &mut Ceilings) -> Result<Vec<Figure>
     Ok(figures)
 }
 
-fn run(dir: &Path, level: Durability, way: Way, jobs: u64) -> Result<Run, Failure> {
+fn run(dir: &Path, level: Durability, way: Way, jobs: u64, tally: Option<Arc<Tally>>) -> Result<Run, Failure> {
     let dir = tempfile::tempdir_in(dir)?;
     work::runtime()?.block_on(async {
         let seen = Arc::new(Seen::default());
-        let engine = work::start(dir.path(), level, &seen).await?;
+        let engine = work::start_with(dir.path(), work::queue(level), &seen, tally.clone()).await?;
         engine.pause(QUEUE).await?;
         let producer = engine.clone();
-        let watch = Stopwatch::start();
+        let watch = Stopwatch::counting(tally);
         // In a task, as in a service: not on the thread that only waits for the runtime.
         let ids = tokio::spawn(async move { hand_in(&producer, way, jobs).await }).await??;
-        let run = watch.rate(jobs);
+        let (run, written) = (watch.rate(jobs), watch.written(jobs));
         engine.resume(QUEUE).await?;
         work::all_done(&engine, &seen, jobs).await?;
         work::stop(engine).await?;
-        Ok(Run { exact: Some(seen.were_exactly(&ids)), ..run })
+        Ok(Run { exact: Some(seen.were_exactly(&ids)), written, ..run })
     })
 }
 

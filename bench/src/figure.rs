@@ -1,9 +1,13 @@
 //! What was measured: runs become figures, figures become a table and JSON.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
+
+use crate::Failure;
+use crate::counting::{Tally, Written};
 
 /// One run of a workload.
 #[derive(Clone, Copy, Debug)]
@@ -12,12 +16,14 @@ pub(crate) struct Run {
     pub(crate) cpu_s_per_100k: Option<f64>,
     /// Whether each job's id was seen exactly once by the handler; `None` where no job runs.
     pub(crate) exact: Option<bool>,
+    /// What the journal got, where that was counted.
+    pub(crate) written: Option<Written>,
 }
 
 impl Run {
     /// A run of something that is no job.
     pub(crate) const fn bare(value: f64) -> Self {
-        Self { value, cpu_s_per_100k: None, exact: None }
+        Self { value, cpu_s_per_100k: None, exact: None, written: None }
     }
 }
 
@@ -38,6 +44,8 @@ pub(crate) struct Figure {
     pub(crate) share: Option<f64>,
     pub(crate) cpu_s_per_100k: Option<f64>,
     pub(crate) exact: Option<bool>,
+    pub(crate) operations_per_job: Option<f64>,
+    pub(crate) bytes_per_job: Option<f64>,
 }
 
 impl Figure {
@@ -62,7 +70,27 @@ impl Figure {
             share: None,
             cpu_s_per_100k: median(&cpu),
             exact: exact.map(|runs| runs.into_iter().all(|exact| exact)),
+            operations_per_job: None,
+            bytes_per_job: None,
         }
+    }
+
+    /// Timed runs, and after them one in which the journal's work is counted, which slows it down.
+    pub(crate) fn counted(
+        group: &'static str,
+        what: &str,
+        level: &str,
+        runs: usize,
+        run: impl Fn(Option<Arc<Tally>>) -> Result<Run, Failure>,
+    ) -> Result<Self, Failure> {
+        let timed = (0..runs).map(|_| run(None)).collect::<Result<Vec<_>, _>>()?;
+        let mut figure = Self::of(group, what, level, "jobs/s", &timed);
+        let Run { exact, written, .. } = run(Some(Arc::default()))?;
+        let written = written.ok_or("the journal's log could not be counted")?;
+        figure.exact = figure.exact.zip(exact).map(|(timed, counted)| timed && counted);
+        figure.operations_per_job = Some(written.operations_per_job);
+        figure.bytes_per_job = Some(written.bytes_per_job);
+        Ok(figure)
     }
 
     /// Beside what this machine can do of the kind in the same run: more is better.
@@ -84,7 +112,9 @@ impl Figure {
     fn row(&self) -> String {
         let number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), short);
         let share = self.share.map_or_else(|| "–".to_owned(), |share| format!("{:.0} %", share * 100.0));
-        let cpu = self.cpu_s_per_100k.map_or_else(|| "–".to_owned(), |cpu| format!("{cpu:.2}"));
+        let two_digits = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.2}"));
+        let (cpu, operations) = (two_digits(self.cpu_s_per_100k), two_digits(self.operations_per_job));
+        let bytes = self.bytes_per_job.map_or_else(|| "–".to_owned(), |bytes| format!("{bytes:.0}"));
         let exact = match self.exact {
             None => "–",
             Some(true) => "yes",
@@ -97,16 +127,18 @@ impl Figure {
         };
         let Self { group, what, level, unit, ceiling_is, .. } = self;
         let ceiling = ceiling_is.map_or_else(|| "–".to_owned(), |is| format!("{} ({is})", number(self.ceiling)));
-        format!("| {group} | {what} | {level} | {value} {unit} | {ceiling} | {share} | {cpu} | {exact} |")
+        let costs = format!("{cpu} | {operations} | {bytes}");
+        format!("| {group} | {what} | {level} | {value} {unit} | {ceiling} | {share} | {costs} | {exact} |")
     }
 }
 
 /// The table, in Markdown.
 pub(crate) fn table(figures: &[Figure]) -> String {
     let mut lines = vec![
-        "| group | figure | level | median (min–max) | ceiling of the same run | share | CPU s / 100k | exact |"
+        "| group | figure | level | median (min–max) | ceiling of the same run | share | CPU s / 100k \
+         | operations / job | bytes / job | exact |"
             .to_owned(),
-        "|---|---|---|---|---|---|---|---|".to_owned(),
+        "|---|---|---|---|---|---|---|---|---|---|".to_owned(),
     ];
     lines.extend(figures.iter().map(Figure::row));
     lines.join("\n")
@@ -128,15 +160,22 @@ fn short(value: f64) -> String {
     }
 }
 
-/// Time and CPU time since its start.
+/// Time and CPU time since its start, and what was written since, where that is counted.
 pub(crate) struct Stopwatch {
     started: Instant,
     cpu: Duration,
+    tally: Option<Arc<Tally>>,
+    written: Option<(u64, u64)>,
 }
 
 impl Stopwatch {
     pub(crate) fn start() -> Self {
-        Self { started: Instant::now(), cpu: process_cpu() }
+        Self::counting(None)
+    }
+
+    pub(crate) fn counting(tally: Option<Arc<Tally>>) -> Self {
+        let written = tally.as_ref().and_then(|tally| tally.now());
+        Self { started: Instant::now(), cpu: process_cpu(), tally, written }
     }
 
     /// A run of so many jobs a second, up to now.
@@ -145,12 +184,17 @@ impl Stopwatch {
         let (elapsed, cpu) = (self.started.elapsed(), process_cpu().saturating_sub(self.cpu));
         let jobs = jobs as f64;
         let cpu_s_per_100k = Some(cpu.as_secs_f64() * 100_000.0 / jobs);
-        Run { value: jobs / elapsed.as_secs_f64(), cpu_s_per_100k, exact: None }
+        Run { cpu_s_per_100k, ..Run::bare(jobs / elapsed.as_secs_f64()) }
     }
 
     /// A run that took so many seconds for so many jobs, up to now.
     pub(crate) fn seconds(&self, jobs: u64) -> Run {
         Run { value: self.started.elapsed().as_secs_f64(), ..self.rate(jobs) }
+    }
+
+    /// What was written of so many jobs, up to now.
+    pub(crate) fn written(&self, jobs: u64) -> Option<Written> {
+        Some(Written::between(self.written?, self.tally.as_ref()?.now()?, jobs))
     }
 }
 

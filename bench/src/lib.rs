@@ -11,6 +11,8 @@ mod ceilings;
 #[cfg(feature = "rocksdb")]
 mod claims;
 #[cfg(feature = "rocksdb")]
+mod counting;
+#[cfg(feature = "rocksdb")]
 mod delays;
 #[cfg(feature = "rocksdb")]
 mod enqueue;

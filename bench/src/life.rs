@@ -8,6 +8,7 @@ use windlass::{Durability, KeepDone, QueueConfig, Retention};
 
 use crate::Failure;
 use crate::ceilings::Ceilings;
+use crate::counting::Tally;
 use crate::figure::{Figure, Run, Stopwatch};
 use crate::work::{self, QUEUE, Seen};
 
@@ -18,24 +19,25 @@ const DRAINED: u64 = 200_000;
 /// What is kept of successes: nothing, or what is kept unless something else is said.
 const KEPT: [(&str, bool); 2] = [("keep_done None", false), ("default retention", true)];
 
+/// One run of a life or of a part of it.
+type Life = fn(&Path, &QueueConfig, Option<Arc<Tally>>) -> Result<Run, Failure>;
+
 pub(crate) fn measure(dir: &Path, ceilings: &mut Ceilings) -> Result<Vec<Figure>, Failure> {
     let mut figures = Vec::new();
     for level in work::levels()? {
         let is_durable = level == Durability::Durable;
         for (kept, is_kept) in KEPT {
             let queue = queue(level, is_kept);
-            let runs = |run: fn(&Path, &QueueConfig) -> Result<Run, Failure>| {
-                (0..RUNS).map(|_| run(dir, &queue)).collect::<Result<Vec<_>, _>>()
+            let figure = |what: &str, run: Life| {
+                let run = |tally| run(dir, &queue, tally);
+                Figure::counted("life", &format!("{what}, {kept}"), work::name(level), RUNS, run)
             };
-            let figure = |what: &str, runs: &[Run]| {
-                Figure::of("life", &format!("{what}, {kept}"), work::name(level), "jobs/s", runs)
-            };
-            let together = figure("whole life, bulk of 1,000, producer and workers", &runs(together)?);
+            let together = figure("whole life, bulk of 1,000, producer and workers", together)?;
             figures.push(match level {
                 Durability::Memory => together,
                 _ => together.under(ceilings.lives(is_durable, is_kept)?, "journal, the records of whole lives"),
             });
-            figures.push(figure("drain of a filled queue", &runs(drain)?));
+            figures.push(figure("drain of a filled queue", drain)?);
         }
     }
     Ok(figures)
@@ -46,33 +48,37 @@ fn queue(level: Durability, is_kept: bool) -> QueueConfig {
     if is_kept { queue } else { queue.retention(Retention::default().keep_done(KeepDone::None)) }
 }
 
-fn together(dir: &Path, queue: &QueueConfig) -> Result<Run, Failure> {
+fn together(dir: &Path, queue: &QueueConfig, tally: Option<Arc<Tally>>) -> Result<Run, Failure> {
     let dir = tempfile::tempdir_in(dir)?;
     work::runtime()?.block_on(async {
         let seen = Arc::new(Seen::default());
-        let engine = work::start_with(dir.path(), queue.clone(), &seen).await?;
+        let engine = work::start_with(dir.path(), queue.clone(), &seen, tally.clone()).await?;
         let producer = engine.clone();
-        let watch = Stopwatch::start();
+        let watch = Stopwatch::counting(tally);
         let ids = tokio::spawn(async move { work::bulks(&producer, JOBS).await }).await??;
         work::all_done(&engine, &seen, JOBS).await?;
         let run = watch.rate(JOBS);
         work::stop(engine).await?;
-        Ok(Run { exact: Some(seen.were_exactly(&ids)), ..run })
+        // What ended last is written at the latest now.
+        let written = watch.written(JOBS);
+        Ok(Run { exact: Some(seen.were_exactly(&ids)), written, ..run })
     })
 }
 
-fn drain(dir: &Path, queue: &QueueConfig) -> Result<Run, Failure> {
+fn drain(dir: &Path, queue: &QueueConfig, tally: Option<Arc<Tally>>) -> Result<Run, Failure> {
     let dir = tempfile::tempdir_in(dir)?;
     work::runtime()?.block_on(async {
         let seen = Arc::new(Seen::default());
-        let engine = work::start_with(dir.path(), queue.clone(), &seen).await?;
+        let engine = work::start_with(dir.path(), queue.clone(), &seen, tally.clone()).await?;
         engine.pause(QUEUE).await?;
         let ids = work::bulks(&engine, DRAINED).await?;
-        let watch = Stopwatch::start();
+        let watch = Stopwatch::counting(tally);
         engine.resume(QUEUE).await?;
         work::all_done(&engine, &seen, DRAINED).await?;
         let run = watch.rate(DRAINED);
         work::stop(engine).await?;
-        Ok(Run { exact: Some(seen.were_exactly(&ids)), ..run })
+        // What ended last is written at the latest now.
+        let written = watch.written(DRAINED);
+        Ok(Run { exact: Some(seen.were_exactly(&ids)), written, ..run })
     })
 }

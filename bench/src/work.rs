@@ -9,9 +9,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
+use windlass::storage::Journal;
 use windlass::{Context, Draft, Durability, Engine, Job, JobError, JobId, QueueConfig, Receipt, RocksJournal};
 
 use crate::Failure;
+use crate::counting::{Counting, Tally};
 
 /// Bytes of a job's payload as it is stored: JSON, like most jobs.
 pub(crate) const PAYLOAD_BYTES: usize = 200;
@@ -119,7 +121,7 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
 
 /// An engine on RocksDB with one queue of this level and a no-op handler that notes ids.
 pub(crate) async fn start(dir: &Path, level: Durability, seen: &Arc<Seen>) -> Result<Engine, Failure> {
-    start_with(dir, queue(level), seen).await
+    start_with(dir, queue(level), seen, None).await
 }
 
 /// The queue that is measured.
@@ -127,15 +129,28 @@ pub(crate) fn queue(level: Durability) -> QueueConfig {
     QueueConfig::new(QUEUE).durability(level).concurrency(CONCURRENCY).depth_max(4_000_000)
 }
 
-/// An engine as [`start`] starts it, whose queue has more to it.
-pub(crate) async fn start_with(dir: &Path, queue: QueueConfig, seen: &Arc<Seen>) -> Result<Engine, Failure> {
+/// An engine as [`start`] starts it, whose queue has more to it, and whose journal is counted where there is a tally.
+pub(crate) async fn start_with(
+    dir: &Path,
+    queue: QueueConfig,
+    seen: &Arc<Seen>,
+    tally: Option<Arc<Tally>>,
+) -> Result<Engine, Failure> {
+    let journal = RocksJournal::at(dir);
+    match tally {
+        None => start_on(journal, queue, seen).await,
+        Some(tally) => start_on(Counting::new(journal, tally), queue, seen).await,
+    }
+}
+
+async fn start_on(journal: impl Journal + 'static, queue: QueueConfig, seen: &Arc<Seen>) -> Result<Engine, Failure> {
     seen.wanted.store(u64::MAX, Ordering::Release);
     let seen = seen.clone();
     let no_op = move |_: NoOp, cx: Context<()>| {
         seen.note(cx.id());
         std::future::ready(Ok::<(), JobError>(()))
     };
-    Ok(Engine::builder().journal(RocksJournal::at(dir)).queue(queue).handler(no_op).start().await?)
+    Ok(Engine::builder().journal(journal).queue(queue).handler(no_op).start().await?)
 }
 
 /// Hands in so many jobs in bulks, one after the other, and returns their ids.
