@@ -9,7 +9,8 @@ use crate::Failure;
 use crate::ceilings::Ceilings;
 use crate::counting::Tally;
 use crate::figure::{Figure, Run, Stopwatch};
-use crate::work::{self, NoOp, QUEUE, Seen};
+use crate::records::Records;
+use crate::work::{self, BULK, NoOp, QUEUE, Seen};
 
 const RUNS: usize = 5;
 
@@ -22,6 +23,17 @@ enum Way {
     Callers(u64),
     /// One caller, each bulk awaited.
     Bulk,
+}
+
+impl Way {
+    /// How many jobs the engine can write together at most, or nearly.
+    const fn batch(self) -> u64 {
+        match self {
+            Self::One => 1,
+            Self::Callers(callers) => callers,
+            Self::Bulk => BULK,
+        }
+    }
 }
 
 pub(crate) fn measure(dir: &Path, ceilings: &mut Ceilings) -> Result<Vec<Figure>, Failure> {
@@ -37,17 +49,7 @@ pub(crate) fn measure(dir: &Path, ceilings: &mut Ceilings) -> Result<Vec<Figure>
         for (figure, way, jobs) in ways {
             let run = |tally| run(dir, level, way, jobs, tally);
             let figure = Figure::counted("enqueue", figure, work::name(level), RUNS, run)?;
-            figures.push(match (way, level) {
-                (_, Durability::Memory) => figure,
-                (Way::One, Durability::Process) => figure.under(ceilings.journal(1, false)?, "journal, batches of 1"),
-                (Way::One, Durability::Durable) => figure.under(ceilings.fsync()?, "one fsync each"),
-                (Way::Callers(64), _) => {
-                    figure.under(ceilings.journal(64, is_durable)?, "journal, same records in batches of 64")
-                }
-                (Way::Callers(_) | Way::Bulk, _) => {
-                    figure.under(ceilings.journal(1_000, is_durable)?, "journal, same records in batches of 1,000")
-                }
-            });
+            figures.push(ceilings.share(figure, level, Records::NewJobs, way.batch())?);
         }
     }
     Ok(figures)

@@ -40,7 +40,7 @@ pub(crate) struct Figure {
     pub(crate) max: f64,
     pub(crate) runs: usize,
     pub(crate) ceiling: Option<f64>,
-    pub(crate) ceiling_is: Option<&'static str>,
+    pub(crate) ceiling_is: Option<String>,
     pub(crate) share: Option<f64>,
     pub(crate) cpu_s_per_100k: Option<f64>,
     pub(crate) exact: Option<bool>,
@@ -94,14 +94,14 @@ impl Figure {
     }
 
     /// Beside what this machine can do of the kind in the same run: more is better.
-    pub(crate) fn under(mut self, ceiling: f64, is: &'static str) -> Self {
-        (self.ceiling, self.ceiling_is, self.share) = (Some(ceiling), Some(is), Some(self.median / ceiling));
+    pub(crate) fn under(mut self, ceiling: f64, is: &str) -> Self {
+        (self.ceiling, self.ceiling_is, self.share) = (Some(ceiling), Some(is.to_owned()), Some(self.median / ceiling));
         self
     }
 
     /// Beside what this machine can do of the kind in the same run: less is better.
-    pub(crate) fn over(mut self, floor: f64, is: &'static str) -> Self {
-        (self.ceiling, self.ceiling_is, self.share) = (Some(floor), Some(is), Some(floor / self.median));
+    pub(crate) fn over(mut self, floor: f64, is: &str) -> Self {
+        (self.ceiling, self.ceiling_is, self.share) = (Some(floor), Some(is.to_owned()), Some(floor / self.median));
         self
     }
 
@@ -126,7 +126,8 @@ impl Figure {
             format!("**{}** ({}–{})", short(self.median), short(self.min), short(self.max))
         };
         let Self { group, what, level, unit, ceiling_is, .. } = self;
-        let ceiling = ceiling_is.map_or_else(|| "–".to_owned(), |is| format!("{} ({is})", number(self.ceiling)));
+        let ceiling =
+            ceiling_is.as_ref().map_or_else(|| "–".to_owned(), |is| format!("{} ({is})", number(self.ceiling)));
         let costs = format!("{cpu} | {operations} | {bytes}");
         format!("| {group} | {what} | {level} | {value} {unit} | {ceiling} | {share} | {costs} | {exact} |")
     }

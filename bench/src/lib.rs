@@ -25,6 +25,8 @@ mod life;
 #[cfg(feature = "rocksdb")]
 pub mod memory;
 #[cfg(feature = "rocksdb")]
+mod records;
+#[cfg(feature = "rocksdb")]
 mod recovery;
 #[cfg(feature = "rocksdb")]
 pub mod suite;

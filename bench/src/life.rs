@@ -10,7 +10,8 @@ use crate::Failure;
 use crate::ceilings::Ceilings;
 use crate::counting::Tally;
 use crate::figure::{Figure, Run, Stopwatch};
-use crate::work::{self, QUEUE, Seen};
+use crate::records::Records;
+use crate::work::{self, BULK, QUEUE, Seen};
 
 const RUNS: usize = 5;
 const JOBS: u64 = 400_000;
@@ -25,7 +26,6 @@ type Life = fn(&Path, &QueueConfig, Option<Arc<Tally>>) -> Result<Run, Failure>;
 pub(crate) fn measure(dir: &Path, ceilings: &mut Ceilings) -> Result<Vec<Figure>, Failure> {
     let mut figures = Vec::new();
     for level in work::levels()? {
-        let is_durable = level == Durability::Durable;
         for (kept, is_kept) in KEPT {
             let queue = queue(level, is_kept);
             let figure = |what: &str, run: Life| {
@@ -33,10 +33,7 @@ pub(crate) fn measure(dir: &Path, ceilings: &mut Ceilings) -> Result<Vec<Figure>
                 Figure::counted("life", &format!("{what}, {kept}"), work::name(level), RUNS, run)
             };
             let together = figure("whole life, bulk of 1,000, producer and workers", together)?;
-            figures.push(match level {
-                Durability::Memory => together,
-                _ => together.under(ceilings.lives(is_durable, is_kept)?, "journal, the records of whole lives"),
-            });
+            figures.push(ceilings.share(together, level, Records::lives(is_kept), BULK)?);
             figures.push(figure("drain of a filled queue", drain)?);
         }
     }
