@@ -10,8 +10,9 @@ use alloc::vec::Vec;
 use super::Shard;
 use super::slab::Slot;
 use super::state::{Place, Queue, Spot, State};
+use super::tape::WaveNames;
 use crate::change::{Counters, Head};
-use crate::job::{JobId, Name, Names};
+use crate::job::{JobId, Name};
 use crate::lease::LeaseToken;
 use crate::order::{Order, OrderId};
 use crate::state::EndState;
@@ -39,7 +40,7 @@ impl Shard {
     pub fn portrait(&self) -> Portrait {
         let state = &self.state;
         let name = |queue: &Queue| queue.settings.name.clone();
-        let mut names = Names::default();
+        let mut names = WaveNames::default();
         let job = |(_, live): (Slot, &super::state::Live)| {
             let kind = state.kinds[live.kind as usize].name.clone();
             let token = live.run.as_ref().map(|run| run.token);

@@ -17,9 +17,10 @@ use super::pace::Pace;
 use super::pages::Pages;
 use super::ready::Line;
 use super::slab::{Slab, Slot};
+use super::tape::WaveNames;
 use crate::change::{Claims, ClaimsNo, Counters, Head, PolicyNo};
 use crate::command::{QueueNo, Request};
-use crate::job::{Body, JobId, Name, Names, Priority};
+use crate::job::{Body, JobId, Name, Priority};
 use crate::lease::LeaseToken;
 use crate::order::{Order, OrderId};
 use crate::retry::{RetryPolicy, is_suspect};
@@ -349,9 +350,10 @@ impl State {
     }
 
     /// The head as the journal keeps it.
-    pub(crate) fn head_of(&self, live: &Live, names: &mut Names) -> Head {
+    pub(crate) fn head_of(&self, live: &Live, names: &mut WaveNames) -> Head {
+        let queue = self.queue(live.queue);
         Head {
-            queue: names.get(self.queue(live.queue).settings.name.as_str()),
+            queue: names.of(queue.level(), &queue.settings.name),
             priority: live.priority,
             arrival: live.arrival,
             created: live.created,

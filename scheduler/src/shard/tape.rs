@@ -11,7 +11,7 @@ use super::state::State;
 use crate::bug;
 use crate::change::{Change, JobRecord, Key, Record};
 use crate::command::QueueNo;
-use crate::job::Names;
+use crate::job::{Name, Names};
 use crate::settings::Level;
 
 /// The most changes that room is kept for when none has come yet.
@@ -27,9 +27,20 @@ pub(crate) struct Tape {
     jobs: Vec<Slot>,
     counters: Vec<QueueNo>,
     /// Of the wave alone: whoever writes it lets go of them elsewhere.
-    pub(crate) names: Names,
+    pub(crate) names: WaveNames,
     /// The jobs that the last wave wrote something of.
     written: Vec<Slot>,
+}
+
+/// The names in a wave's changes.
+#[derive(Debug, Default)]
+pub(crate) struct WaveNames(Names);
+
+impl WaveNames {
+    /// The twin keeps what it gets, on the core's own thread: it shares the core's names.
+    pub(crate) fn of(&mut self, level: Level, name: &Name) -> Name {
+        if level == Level::Memory { name.clone() } else { self.0.get(name.as_str()) }
+    }
 }
 
 impl Tape {
@@ -76,7 +87,7 @@ impl Tape {
     /// The record of a job that the journal has not seen.
     pub(crate) fn job_record(&mut self, state: &State, slot: Slot) -> Record {
         let live = &state.jobs[slot];
-        let kind = self.names.get(state.kinds[live.kind as usize].name.as_str());
+        let kind = self.names.of(state.queue(live.queue).level(), &state.kinds[live.kind as usize].name);
         let Some(body) = live.body.clone() else { unreachable!("job {} left memory before it was written", live.id) };
         Record::Job(JobRecord { id: live.id, kind, body, head: state.head_of(live, &mut self.names) })
     }
@@ -105,7 +116,7 @@ impl Tape {
             self.written.push(slot);
         }
         self.jobs = jobs;
-        self.names = Names::default();
+        self.names = WaveNames::default();
         for queue in core::mem::take(&mut self.counters) {
             let queue = state.queue(queue);
             self.put(queue.level(), Record::Counters(queue.counters.clone()));

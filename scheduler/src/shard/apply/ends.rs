@@ -70,7 +70,7 @@ impl State {
         let queue_no = self.jobs[slot].queue;
         let queue = &mut self.queues[queue_no.0 as usize];
         queue.counters.ends += 1;
-        let name = tape.names.get(queue.settings.name.as_str());
+        let name = tape.names.of(queue.level(), &queue.settings.name);
         let key = EndedKey { queue: name, state, end_no: queue.counters.ends };
         let live = &self.jobs[slot];
         let bytes = retain::bytes(live, &left.output, left.failure.as_ref());
@@ -81,7 +81,7 @@ impl State {
         let record = EndedRecord {
             key,
             id: live.id,
-            kind: tape.names.get(self.kinds[live.kind as usize].name.as_str()),
+            kind: tape.names.of(level, &self.kinds[live.kind as usize].name),
             head: self.head_of(live, &mut tape.names),
             at,
             started: live.started.time(),
@@ -171,7 +171,7 @@ impl State {
         let (queue, state) = (self.stubs[slot].queue, self.stubs[slot].state);
         let queue = &mut self.queues[queue.0 as usize];
         let stub = queue.ended[state.index()].remove(&mut self.stubs, slot);
-        let name = tape.names.get(queue.settings.name.as_str());
+        let name = tape.names.of(queue.level(), &queue.settings.name);
         let key = EndedKey { queue: name, state, end_no: stub.end_no };
         if !bug!(IndexNotDeleted) {
             tape.delete(queue.settings.level, Key::Ended(key));
