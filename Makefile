@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test check package bench torture fuzz bugs
+.PHONY: help setup demo test check package bench bench-peers torture fuzz bugs
 
 # CI passes LOCKED=--locked: there, a Cargo.lock that lags behind is an error.
 LOCKED ?=
@@ -20,7 +20,7 @@ REPEAT ?=
 RUN = if [ -d /usr/lib/ccache ]; then PATH="/usr/lib/ccache:$$PATH"; export PATH; fi;
 
 help: ## say what can be asked
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
 setup: ## install what the build needs (libclang, a C++ compiler), only if missing
 	@.ci/setup
@@ -56,6 +56,27 @@ package: ## the three crates as they would be published, in target/package; noth
 bench: setup ## first figures, each beside an exact-delivery check and this machine's own ceilings; ONLY=life runs one group
 	@$(RUN) cargo build $(LOCKED) --release --package windlass-bench
 	@$(RUN) cargo run $(LOCKED) --quiet --release --package windlass-bench
+
+# Only what is quick and safe, and only where its tools are there: nothing is installed outside of this folder and a cache.
+PEERS := bench/peers
+PEERS_VENV := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/windlass-peers/venv
+
+bench-peers: setup ## other job systems that are installed, measured beside Windlass; ONLY=beanstalkd,bullmq picks some
+	@if command -v npm >/dev/null; then (cd $(PEERS)/node && npm ci --ignore-scripts --no-audit --no-fund --silent) \
+		|| echo "npm ci failed in $(PEERS)/node: its peers are skipped"; fi
+	@# Made once; a venv that stayed unfinished is filled the next time.
+	@if ! ls $(PEERS_VENV)/lib/python3*/site-packages/celery >/dev/null 2>&1; then \
+		(python3 -m venv "$(PEERS_VENV)" && "$(PEERS_VENV)/bin/pip" install --quiet -r $(PEERS)/python/requirements.txt) \
+		|| echo "no venv with $(PEERS)/python/requirements.txt could be made: Celery is skipped"; fi
+	@# In folders of their own, wherever CARGO_TARGET_DIR points: the driver has to find them.
+	@for folder in rust rust/effectum rust/rustqueue; do \
+		CARGO_TARGET_DIR="$(PEERS)/$$folder/target" cargo build --locked --quiet --release --manifest-path $(PEERS)/$$folder/Cargo.toml \
+		|| echo "$(PEERS)/$$folder was not built: its peers are skipped"; done
+	@$(RUN) cargo build $(LOCKED) --release --package windlass-bench
+	@# Asked for its path, since CARGO_TARGET_DIR and cargo's settings may put it anywhere.
+	@bench=$$($(RUN) cargo build $(LOCKED) --quiet --release --package windlass-bench --bin windlass-bench --message-format json \
+		| sed -n 's/.*"executable":"\([^"]*\/windlass-bench\)".*/\1/p'); \
+	python3 $(PEERS)/run.py "$$bench"
 
 torture: setup ## kills, power cuts and simulations for MINUTES (3); exit code 0 only if nothing was lost
 	@$(RUN) cargo build $(LOCKED) --package windlass-tests --bin torture

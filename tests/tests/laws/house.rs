@@ -1,7 +1,7 @@
 //! The tree as the laws see it: every file below the root, and the packages as cargo understands them.
 //!
 //! Files are found by walking, not by asking git, so that the laws also hold in an unpacked archive; folders that cargo
-//! fills (they carry a `CACHEDIR.TAG`), hidden ones and what fuzzing leaves behind are passed by.
+//! fills (they carry a `CACHEDIR.TAG`) or npm does, hidden ones and what fuzzing leaves behind are passed by.
 
 use std::{
     fs,
@@ -49,7 +49,7 @@ pub(crate) struct Package {
     pub(crate) dependencies: Vec<Dependency>,
     /// The files that cargo hands to the compiler, from the root.
     pub(crate) roots: Vec<String>,
-    /// False for the fuzzers, which are a workspace of their own.
+    /// False for the fuzzers and for the peers of the bench, which are workspaces of their own.
     pub(crate) is_member: bool,
 }
 
@@ -94,10 +94,17 @@ fn read() -> House {
         .map(|path| Source { path: from_root(&root, path), text: text_of(path) })
         .collect();
     let mut packages = packages_of(&root, "Cargo.toml", true);
-    if root.join("fuzz/Cargo.toml").exists() {
-        packages.extend(packages_of(&root, "fuzz/Cargo.toml", false));
+    for manifest in files.iter().filter(|file| ALONE.iter().any(|folder| is_manifest_below(folder, file))) {
+        packages.extend(packages_of(&root, manifest, false));
     }
     House { packages, sources, files }
+}
+
+/// Folders of packages that are no members of the workspace.
+const ALONE: [&str; 2] = ["fuzz/", "bench/peers/"];
+
+fn is_manifest_below(folder: &str, file: &str) -> bool {
+    file.starts_with(folder) && file.ends_with("/Cargo.toml")
 }
 
 fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -109,7 +116,8 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         if path.is_symlink() || name.starts_with('.') {
             continue;
         }
-        let is_ours = !path.join("CACHEDIR.TAG").exists() && !matches!(&*name, "target" | "corpus" | "artifacts");
+        let is_ours = !path.join("CACHEDIR.TAG").exists()
+            && !matches!(&*name, "target" | "corpus" | "artifacts" | "node_modules");
         if path.is_file() {
             found.push(path);
         } else if is_ours {
