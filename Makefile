@@ -40,6 +40,7 @@ test: setup ## the whole test suite, then the three crates again without RocksDB
 check: setup ## formatting, lints and documentation, warnings as errors
 	@cargo fmt --all --check
 	@cargo fmt --manifest-path fuzz/Cargo.toml --check
+	@for folder in rust rust/effectum rust/rustqueue; do cargo fmt --manifest-path bench/peers/$$folder/Cargo.toml --check; done
 	@cargo metadata $(LOCKED) --manifest-path fuzz/Cargo.toml --format-version 1 >/dev/null
 	@$(RUN) cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
 	@$(RUN) cargo clippy $(LOCKED) --package windlass-storage --package windlass --no-default-features --all-targets -- -D warnings

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use windlass_scheduler::attempt::Outcome;
 use windlass_scheduler::bug;
 use windlass_scheduler::change::Claim;
-use windlass_scheduler::command::{Command, QueueNo, Request, Submit};
+use windlass_scheduler::command::{Command, QueueNo, Request, Submit, TimerClass};
 use windlass_scheduler::effect::{Effect, Wave};
 use windlass_scheduler::job::{JobId, NewJob};
 use windlass_scheduler::lease::{LeaseToken, StopReason};
@@ -171,9 +171,7 @@ impl QueueState {
             }
             QueueMsg::Ends(ends) => self.end_all(ends),
             QueueMsg::Slots { queue, slots } => self.command(Command::Slots { queue, slots }),
-            QueueMsg::Due { queue, class } => {
-                self.command_at(Command::Due { queue, class }, self.parts.clocks.passed());
-            }
+            QueueMsg::Due { queue, class } => self.due(queue, class),
             QueueMsg::Fetched { no, bodies } => self.command(Command::Fetched { no, bodies }),
             QueueMsg::Rearm(scheduler) => {
                 self.parts.scheduler = scheduler;
@@ -202,6 +200,10 @@ impl QueueState {
 
     fn command(&mut self, command: Command) {
         self.command_at(command, self.parts.clocks.now());
+    }
+
+    fn due(&mut self, queue: QueueNo, class: TimerClass) {
+        self.command_at(Command::Due { queue, class }, self.parts.clocks.passed());
     }
 
     fn submit(&mut self, submit: Submit) {
