@@ -328,7 +328,11 @@ fn settings() -> Vec<(QueueConfig, QueueConfig, &'static str)> {
             work().result_bytes_max((16 << 20) + 1),
             "result_bytes_max is 16777217, allowed are 0 to 16777216",
         ),
-        (work().attempt_timeout(MS), work().attempt_timeout(MS / 2), "attempt_timeout in ms is 0, allowed are 1 to"),
+        (
+            work().attempt_timeout(MS),
+            work().attempt_timeout(Duration::ZERO),
+            "attempt_timeout in ms is 0, allowed are 1 to",
+        ),
         (
             work().attempt_timeout(LONGEST),
             work().attempt_timeout(LONGEST + MS),
