@@ -20,6 +20,8 @@ from driver.process import Failure, Processes
 from driver.workloads import Session, measure
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
+# `/tmp` is memory on many machines, which would make every fsync free.
+FOLDERS = os.environ.get("PEERS_DIR") or "/var/tmp"
 
 
 def say(text):
@@ -32,9 +34,7 @@ def peer_figures(peer):
     began = time.monotonic()
     processes = Processes()
     figures = []
-    # Its servers' files are on the same disk as the journals of Windlass: `/tmp` may be memory.
-    RESULTS.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="windlass-peer-", dir=os.environ.get("PEERS_DIR") or None) as folder:
+    with tempfile.TemporaryDirectory(prefix="windlass-peer-", dir=FOLDERS) as folder:
         try:
             for figure in measure(Session(peer, processes, folder)):
                 figures.append(figure)

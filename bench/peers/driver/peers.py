@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
@@ -71,7 +72,7 @@ def beanstalkd(flags):
     """beanstalkd with these flags for its log."""
     def start(processes, folder):
         port = servers.beanstalkd(processes, folder, flags)
-        command = ["python3", HOME / "python/beanstalkd.py"]
+        command = [sys.executable, HOME / "python/beanstalkd.py"]
         client = Client(processes, [*command, "client", str(port)], f"{folder}/client.log")
         return client, [Client(processes, [*command, "worker", str(port)], f"{folder}/worker.log")]
     return start

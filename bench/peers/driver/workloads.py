@@ -19,6 +19,8 @@ WORKLOADS = [*(name for _, name in ENQUEUES), LIFE, DRAIN, f"{LATENCY}, p50", f"
 
 # A run that takes no longer is repeated five times, a longer one three times.
 SHORT_S = 3.0
+# A run that takes longer has fewer jobs the next time.
+LONG_S = 6.0
 PATIENCE_S = 30
 LATENCY_S = 2.0
 # Whoever ends a run so late behind its pace has not kept up with it.
@@ -34,6 +36,16 @@ class Session:
         self.folder = folder
         self.client, self.workers = peer.start(processes, folder)
         self.queues = 0
+        # Of the jobs that a run is to have: less where the machine or its disk is slower than the one they were meant for.
+        self.scale = 1.0
+
+    def handed_in(self, workload):
+        """By which way, and how many: whole bulks, and as many for each caller."""
+        way = workload
+        if workload == "life":
+            way = "bulk" if self.peer.jobs["bulk"] else "callers"
+        step = {"one": 50, "callers": 64, "bulk": 1_000}[way]
+        return way, max(int(self.peer.jobs[workload] * self.scale) // step, 1) * step
 
     def queue(self, kind):
         """A name that no run had before."""
@@ -84,9 +96,9 @@ def per_100k(cpu_s, jobs):
     return cpu_s * 100_000 / jobs
 
 
-def enqueue(session, way):
+def enqueue(session, workload):
     """Hands in while nobody works, then drains, which is a workload of its own and the check of both."""
-    jobs, queue = session.peer.jobs[way], session.queue(way)
+    (way, jobs), queue = session.handed_in(workload), session.queue(workload)
     before = session.cpu_s()
     moments = session.client.ask("enqueue", PATIENCE_S, way=way, jobs=jobs, queue=queue)
     filled = session.cpu_s()
@@ -107,8 +119,7 @@ def enqueue(session, way):
 
 def life(session):
     """Hands in while workers run, up to the start of the last handler."""
-    way = "bulk" if session.peer.jobs["bulk"] else "callers" if session.peer.jobs["callers"] else "one"
-    jobs, queue = session.peer.jobs["life"], session.queue("life")
+    (way, jobs), queue = session.handed_in("life"), session.queue("life")
     session.work(queue, session.workers)
     before = session.cpu_s()
     moments = session.client.ask("enqueue", PATIENCE_S, way=way, jobs=jobs, queue=queue)
@@ -143,14 +154,17 @@ def latency(session, pace):
     return kept_up, [{"value": share(part), "cpu": cpu, "void": void} for part in (50, 99)]
 
 
-def repeat(run):
+def repeat(session, run):
     """Runs often enough for a median; a void run ends it."""
     results, runs = [], 5
     while len(results) < runs:
         began = time.monotonic()
         results.append(run())
-        if len(results) == 1 and time.monotonic() - began > SHORT_S:
+        took = time.monotonic() - began
+        if len(results) == 1 and took > SHORT_S:
             runs = 3
+        if took > LONG_S:
+            session.scale *= LONG_S / took
         last = results[-1] if isinstance(results[-1], (tuple, list)) else [results[-1]]
         if any(part["void"] for part in last):
             break
@@ -191,9 +205,9 @@ def measure(session):
     for way, name in ENQUEUES:
         if not peer.jobs[way]:
             continue
-        runs = repeat(lambda way=way: enqueue(session, way))
+        runs = repeat(session, lambda way=way: enqueue(session, way))
         yield figure(session, name, "jobs/s", [run[0] for run in runs])
         if way == drained:
             yield figure(session, DRAIN, "jobs/s", [run[1] for run in runs])
-    yield figure(session, LIFE, "jobs/s", repeat(lambda: life(session)))
+    yield figure(session, LIFE, "jobs/s", repeat(session, lambda: life(session)))
     yield from latencies(session)
