@@ -211,3 +211,21 @@ async fn what_nobody_asks_to_sync_is_synced_soon() {
     in_time(faults.synced(1)).await;
     engine.shutdown(SEC).await.unwrap();
 }
+
+/// Nor does much of it wait for that second: everybody would wait while it is synced.
+#[tokio::test(start_paused = true)]
+async fn what_nobody_asks_to_sync_is_synced_at_once_when_it_is_much() {
+    let script = Script::new();
+    let (engine, faults) = start(&script, work().durability(Durability::Process)).await;
+    engine.pause("work").await.unwrap();
+    let before = faults.syncs();
+    let much = step(&"a".repeat(250_000));
+    for _ in 0..8 {
+        engine.enqueue(much.clone()).await.unwrap();
+    }
+    assert_eq!(faults.syncs(), before, "less than 2 MiB");
+    engine.enqueue(much).await.unwrap();
+    engine.stats().await.unwrap();
+    assert_eq!(faults.syncs(), before + 1, "no time has passed");
+    engine.shutdown(SEC).await.unwrap();
+}
