@@ -93,19 +93,19 @@ impl<A> Context<A> {
     /// The caller's id of the story that this job is part of.
     #[must_use]
     pub fn correlation_id(&self) -> Option<&str> {
-        self.attempt.body.correlation_id.as_deref()
+        self.attempt.body.labels.correlation_id()
     }
 
     /// The W3C trace context that came with the job.
     #[must_use]
     pub fn trace_context(&self) -> Option<&str> {
-        self.attempt.body.trace.as_deref()
+        self.attempt.body.labels.trace()
     }
 
     /// The job's tags.
     #[must_use]
     pub fn tags(&self) -> &[String] {
-        &self.attempt.body.tags
+        self.attempt.body.labels.tags()
     }
 
     /// Fires when the attempt should end: its time is over, the job was cancelled, or the engine stops. An async handler

@@ -87,13 +87,13 @@ macro_rules! event {
             /// The job's tags.
             #[must_use]
             pub fn tags(&self) -> &[String] {
-                self.notice.body.as_ref().map_or(&[], |body| &body.tags)
+                self.notice.body.as_ref().map_or(&[], |body| body.labels.tags())
             }
 
             /// The caller's id of the story that the job is part of.
             #[must_use]
             pub fn correlation_id(&self) -> Option<&str> {
-                self.notice.body.as_ref()?.correlation_id.as_deref()
+                self.notice.body.as_ref()?.labels.correlation_id()
             }
         }
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use windlass_scheduler::attempt::Failure;
-use windlass_scheduler::job::{Body, JobId, Name, Names, NewJob, Priority, When};
+use windlass_scheduler::job::{Body, JobId, Labels, Name, Names, NewJob, Priority, When};
 use windlass_scheduler::retry::RetryPolicy as CorePolicy;
 
 use crate::clock::not_before;
@@ -193,9 +193,7 @@ impl Draft {
                 // Encoders leave room behind: a million waiting jobs would keep it.
                 payload: Bytes::from(self.payload?.into_boxed_slice()),
                 version: self.version,
-                tags: options.tags,
-                correlation_id: options.correlation_id,
-                trace: options.trace,
+                labels: Labels::new(options.tags, options.correlation_id, options.trace),
             }),
         })
     }

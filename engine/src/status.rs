@@ -89,9 +89,9 @@ impl JobDetail {
             status,
             payload: body.payload.clone(),
             version: body.version,
-            tags: body.tags.clone(),
-            correlation_id: body.correlation_id.clone(),
-            trace_context: body.trace.clone(),
+            tags: body.labels.tags().to_vec(),
+            correlation_id: body.labels.correlation_id().map(str::to_owned),
+            trace_context: body.labels.trace().map(str::to_owned),
             attempts,
             output: if let Output::Bytes(bytes) = output { Some(bytes) } else { None },
         }

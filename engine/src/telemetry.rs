@@ -12,13 +12,13 @@ pub(crate) fn attempt_span(lease: &Lease) -> Span {
         job.kind = %lease.kind,
         job.queue = %lease.queue,
         job.attempt = lease.attempt,
-        correlation_id = lease.body.as_ref().and_then(|body| body.correlation_id.as_deref()),
+        correlation_id = lease.body.as_ref().and_then(|body| body.labels.correlation_id()),
     )
 }
 
 /// What the span could not say of a body that was on disk only.
 pub(crate) fn record_body(span: &Span, body: &Body) {
-    if let Some(correlation_id) = body.correlation_id.as_deref() {
+    if let Some(correlation_id) = body.labels.correlation_id() {
         span.record("correlation_id", correlation_id);
     }
 }

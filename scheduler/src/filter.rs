@@ -105,8 +105,8 @@ impl Filter {
     /// Whether these labels meet it.
     #[must_use]
     pub fn is_met_by_labels(&self, body: &Body) -> bool {
-        self.tag.as_ref().is_none_or(|tag| body.tags.contains(tag))
-            && self.correlation_id.as_ref().is_none_or(|id| body.correlation_id.as_ref() == Some(id))
+        self.tag.as_ref().is_none_or(|tag| body.labels.tags().contains(tag))
+            && self.correlation_id.as_ref().is_none_or(|id| body.labels.correlation_id() == Some(id.as_str()))
     }
 
     /// Whether this last failure meets it.

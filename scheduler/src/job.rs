@@ -2,6 +2,7 @@
 //!
 //! Owns the words that every other module uses for a job. Never looks into a payload: payloads are bytes here.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -136,21 +137,67 @@ pub struct Body {
     pub payload: Bytes,
     /// The payload's schema version, as the job's type stated it.
     pub version: u32,
+    /// What it is found by, and what it is part of.
+    pub labels: Labels,
+}
+
+/// Words about a job that the engine carries. Most jobs have none, and then they take no more than a pointer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Labels(Option<Box<Words>>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Words {
+    tags: Vec<String>,
+    correlation_id: Option<String>,
+    trace: Option<String>,
+}
+
+impl Labels {
+    /// See the methods of the same names.
+    #[must_use]
+    pub fn new(tags: Vec<String>, correlation_id: Option<String>, trace: Option<String>) -> Self {
+        let are_none = tags.is_empty() && correlation_id.is_none() && trace.is_none();
+        Self((!are_none).then(|| Box::new(Words { tags, correlation_id, trace })))
+    }
+
+    /// No more than words to find a job by.
+    #[must_use]
+    pub fn tagged(tags: Vec<String>) -> Self {
+        Self::new(tags, None, None)
+    }
+
     /// Words to find the job by.
-    pub tags: Vec<String>,
+    #[must_use]
+    pub fn tags(&self) -> &[String] {
+        self.0.as_ref().map_or(&[], |words| &words.tags)
+    }
+
     /// The caller's own id for the story that this job is part of.
-    pub correlation_id: Option<String>,
+    #[must_use]
+    pub fn correlation_id(&self) -> Option<&str> {
+        self.0.as_ref()?.correlation_id.as_deref()
+    }
+
     /// A W3C trace context, carried and never read.
-    pub trace: Option<String>,
+    #[must_use]
+    pub fn trace(&self) -> Option<&str> {
+        self.0.as_ref()?.trace.as_deref()
+    }
+
+    /// Bytes of all of them.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let text = |text: Option<&str>| text.map_or(0, str::len);
+        let tags: usize = self.tags().iter().map(String::len).sum();
+        tags + text(self.correlation_id()) + text(self.trace())
+    }
 }
 
 impl Body {
     /// Bytes that this body takes on disk and in memory, within a few.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let text = |t: &Option<String>| t.as_ref().map_or(0, String::len);
-        let tags: usize = self.tags.iter().map(String::len).sum();
-        self.payload.len() + tags + text(&self.correlation_id) + text(&self.trace)
+        self.payload.len() + self.labels.bytes()
     }
 }
 

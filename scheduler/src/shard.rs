@@ -465,7 +465,7 @@ impl Shard {
     /// wait for a disk that stands still. A cancel does: its request is recorded before it counts.
     fn has_started(&self, mark: Mark, effect: &Effect) -> bool {
         let Effect::Stop { id, reason: StopReason::TimedOut | StopReason::Stopping, .. } = effect else { return false };
-        let run = self.state.live(*id).and_then(|(_, live)| live.run.as_ref());
+        let run = self.state.live(*id).and_then(|(_, live)| live.run());
         run.is_some_and(|run| self.outbox.has_reached(mark, claim::step_of(&self.state, run.claims)))
     }
 }

@@ -12,7 +12,7 @@ use windlass_scheduler::change::{Change, Key, Record};
 use windlass_scheduler::command::{Command, Request, Submit};
 use windlass_scheduler::effect::{Answer, Effect};
 use windlass_scheduler::filter::Filter;
-use windlass_scheduler::job::{Body, JobId, Name, NewJob, Priority};
+use windlass_scheduler::job::{Body, JobId, Labels, Name, NewJob, Priority};
 use windlass_scheduler::order::{Order, OrderCommand, OrderEnd, OrderId, OrderPlace, OrderStep};
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::settings::{QueueSettings, ShardSettings};
@@ -43,7 +43,7 @@ fn job(n: u64, tag: &str) -> NewJob {
         expires: None,
         timeout_ms: None,
         retry: None,
-        body: Arc::new(Body { tags: vec![tag.to_owned()], ..Body::default() }),
+        body: Arc::new(Body { labels: Labels::tagged(vec![tag.to_owned()]), ..Body::default() }),
     }
 }
 

@@ -16,7 +16,7 @@ use windlass_scheduler::attempt::{Failure, FailureKind, Outcome, Output, Retry};
 use windlass_scheduler::command::{Command, QueueNo, Request, Submit};
 use windlass_scheduler::effect::{Answer, Effect, Notice};
 use windlass_scheduler::filter::Filter;
-use windlass_scheduler::job::{Body, JobId, Name, NewJob, Priority};
+use windlass_scheduler::job::{Body, JobId, Labels, Name, NewJob, Priority};
 use windlass_scheduler::lease::Lease;
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::settings::{KeepDone, Level, Notices, QueueSettings, ShardSettings};
@@ -55,7 +55,7 @@ fn job(n: u64, queue: &str, byte: u8, bytes: usize) -> NewJob {
         retry: None,
         body: Arc::new(Body {
             payload: Bytes::from(vec![byte; bytes]),
-            tags: vec![byte.to_string()],
+            labels: Labels::tagged(vec![byte.to_string()]),
             ..Body::default()
         }),
     }
@@ -120,7 +120,7 @@ fn what_is_in_memory_keeps_within_the_budget_whatever_comes_first() {
     let first_out = paged_out(&driver)[0];
     assert!(first_out >= id(15), "the newest are out, not {first_out}");
     // Heads take the room of bodies that came before.
-    let small: Vec<_> = (1_000..4_000).map(|n| job(n, "mail", 0, 0)).collect();
+    let small: Vec<_> = (1_000..5_000).map(|n| job(n, "mail", 0, 0)).collect();
     submit(&mut driver, small);
     let more = memory(&mut driver);
     assert!(more.used_bytes() <= more.bytes_max && more.bodies < memory_now.bodies, "{more:?}");
@@ -291,7 +291,7 @@ fn an_edit_of_a_job_on_disk_needs_its_labels_and_takes_no_other_s() {
     let fresh = read(&driver, one);
     assert!(edit(&mut driver, one, 99, fresh).is_ok());
     let body = driver.journal.job(one).unwrap().body.clone();
-    assert_eq!((body.payload[0], body.tags.as_slice()), (99, &["7".to_owned()][..]));
+    assert_eq!((body.payload[0], body.labels.tags()), (99, &["7".to_owned()][..]));
 }
 
 /// I3

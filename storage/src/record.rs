@@ -11,7 +11,7 @@ use bincode::error::DecodeError;
 use bincode::{BorrowDecode as BorrowDecodeDerive, Encode};
 use windlass_scheduler::attempt::{Failure, FailureKind, Output};
 use windlass_scheduler::change::{Counters, EndedRecord, Head, JobRecord, PolicyNo};
-use windlass_scheduler::job::{Body, JobId, Name, Priority};
+use windlass_scheduler::job::{Body, JobId, Labels, Name, Priority};
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
 use windlass_scheduler::time::Timestamp;
 
@@ -240,9 +240,9 @@ impl<'a> JobV1<'a, &'a [String]> {
             kind: job.kind.as_str(),
             head: HeadV1::new(&job.head),
             version: job.body.version,
-            tags: &job.body.tags,
-            correlation_id: job.body.correlation_id.as_deref(),
-            trace: job.body.trace.as_deref(),
+            tags: job.body.labels.tags(),
+            correlation_id: job.body.labels.correlation_id(),
+            trace: job.body.labels.trace(),
             payload: &job.body.payload,
         }
     }
@@ -253,9 +253,11 @@ impl JobV1<'_, Texts<'_>> {
         let body = Body {
             payload: bytes::Bytes::copy_from_slice(self.payload),
             version: self.version,
-            tags: self.tags.0.iter().map(|&tag| tag.to_owned()).collect(),
-            correlation_id: self.correlation_id.map(str::to_owned),
-            trace: self.trace.map(str::to_owned),
+            labels: Labels::new(
+                self.tags.0.iter().map(|&tag| tag.to_owned()).collect(),
+                self.correlation_id.map(str::to_owned),
+                self.trace.map(str::to_owned),
+            ),
         };
         JobRecord { id, kind: intern(self.kind), body: body.into(), head: self.head.domain(intern) }
     }

@@ -74,19 +74,19 @@ impl Attempt {
     /// The job's tags.
     #[must_use]
     pub fn tags(&self) -> &[String] {
-        &self.core.body.tags
+        self.core.body.labels.tags()
     }
 
     /// The caller's id of the story that the job is part of.
     #[must_use]
     pub fn correlation_id(&self) -> Option<&str> {
-        self.core.body.correlation_id.as_deref()
+        self.core.body.labels.correlation_id()
     }
 
     /// The W3C trace context that came with the job.
     #[must_use]
     pub fn trace_context(&self) -> Option<&str> {
-        self.core.body.trace.as_deref()
+        self.core.body.labels.trace()
     }
 
     /// Fires when the attempt should end. Whoever waits for something around a handler should wait for this, too.

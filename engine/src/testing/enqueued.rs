@@ -77,8 +77,8 @@ impl From<&NewJob> for EnqueuedJob {
             delay,
             at,
             attempts: 0,
-            tags: job.body.tags.clone(),
-            correlation_id: job.body.correlation_id.clone(),
+            tags: job.body.labels.tags().to_vec(),
+            correlation_id: job.body.labels.correlation_id().map(str::to_owned),
             payload: job.body.payload.clone(),
             version: job.body.version,
         }

@@ -9,7 +9,7 @@ mod steered;
 
 use super::maybe::Maybe;
 use super::slab::{NONE, Slot};
-use super::state::{KindEntry, Live, Place, Queue, Spot, State, lane};
+use super::state::{KindEntry, Live, More, Place, Queue, Spot, State, lane};
 use super::tape::Tape;
 use crate::bug;
 use crate::change::{Change, PolicyNo, Record, Setting};
@@ -105,16 +105,8 @@ impl State {
             due: due.into(),
             due_by_wall,
             clock_ms,
-            expires: expires.into(),
-            timeout_ms: job.timeout_ms.into(),
-            policy,
-            attempts_ended: 0,
-            attempt_recorded: 0,
-            failures: 0,
-            lost: 0,
+            more: More { expires: expires.into(), timeout_ms: job.timeout_ms.into(), policy, ..More::NONE }.boxed(),
             cancel_requested: false,
-            started: Maybe::NONE,
-            run: None,
             prev: NONE,
             next: NONE,
             is_new: true,
@@ -184,7 +176,7 @@ impl State {
     fn unplace(&mut self, slot: Slot) {
         let live = &self.jobs[slot];
         let queue = &mut self.queues[live.queue.0 as usize];
-        if let Some(expires) = live.expires.time() {
+        if let Some(expires) = live.more().expires.time() {
             queue.expiry.remove(&(expires, live.arrival, slot));
         }
         match live.spot {
@@ -206,7 +198,7 @@ impl State {
 
     fn watch_expiry(&mut self, slot: Slot) {
         let live = &self.jobs[slot];
-        if let Some(expires) = live.expires.time() {
+        if let Some(expires) = live.more().expires.time() {
             self.queues[live.queue.0 as usize].expiry.insert((expires, live.arrival, slot));
         }
     }

@@ -43,7 +43,7 @@ impl Shard {
         let mut names = WaveNames::default();
         let job = |(_, live): (Slot, &super::state::Live)| {
             let kind = state.kinds[live.kind as usize].name.clone();
-            let token = live.run.as_ref().map(|run| run.token);
+            let token = live.run().map(|run| run.token);
             (live.id, (kind, live.body_bytes as usize, state.head_of(live, &mut names), token))
         };
         let line = |queue: &Queue| {
@@ -83,10 +83,10 @@ impl Shard {
             if state.place_of(live.id) != Some(Place::Live(slot)) {
                 return Err(format!("the index misses live job {}", live.id));
             }
-            if (live.spot == Spot::Running) != live.run.is_some() {
-                return Err(format!("job {} is {:?} with lease {:?}", live.id, live.spot, live.run));
+            if (live.spot == Spot::Running) != live.run().is_some() {
+                return Err(format!("job {} is {:?} with lease {:?}", live.id, live.spot, live.run()));
             }
-            if live.run.as_ref().is_some_and(|run| state.running.get(&run.token) != Some(&slot)) {
+            if live.run().is_some_and(|run| state.running.get(&run.token) != Some(&slot)) {
                 return Err(format!("the lease of job {} is unknown", live.id));
             }
         }
@@ -117,7 +117,12 @@ fn check_queue(state: &State, queue: &Queue) -> Result<(), String> {
         };
         counts[place] += 1;
         let waits = live.spot != Spot::Running;
-        if live.expires.time().is_some_and(|expires| queue.expiry.contains(&(expires, live.arrival, slot)) != waits) {
+        if live
+            .more()
+            .expires
+            .time()
+            .is_some_and(|expires| queue.expiry.contains(&(expires, live.arrival, slot)) != waits)
+        {
             return Err(format!("job {} ({:?}) and the expiry timers disagree", live.id, live.spot));
         }
     }
@@ -164,7 +169,7 @@ fn check_claims(state: &State) -> Result<(), String> {
     let mut open: BTreeMap<_, usize> = BTreeMap::new();
     let mut suspects = 0;
     let mut of_kind = vec![0; state.kinds.len()];
-    for (live, run) in state.jobs.iter().filter_map(|(_, live)| Some((live, live.run.as_ref()?))) {
+    for (live, run) in state.jobs.iter().filter_map(|(_, live)| Some((live, live.run()?))) {
         *open.entry(run.claims).or_default() += 1;
         suspects += u32::from(run.suspect);
         of_kind[live.kind as usize] += 1;

@@ -3,6 +3,7 @@
 //! Owns the counts and the audit of them. A body that is on disk only changes nothing for its job but that its lease goes
 //! out without it: which bodies are in memory is soft, and no decision about a job rests on it. Never reads: the driver does.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -13,7 +14,7 @@ use super::Shard;
 use super::decide::page::is_volatile;
 use super::ended::Stub;
 use super::slab::Slot;
-use super::state::{Live, Map, Queue, Run, Spot, State};
+use super::state::{Live, Map, More, Queue, Spot, State};
 use crate::job::{Body, JobId, Priority};
 use crate::settings::Level;
 use crate::view::MemoryUse;
@@ -38,6 +39,8 @@ pub(crate) struct Pages {
     /// Live jobs whose bodies are on disk only.
     pub(crate) out: u64,
     pub(crate) out_bytes: u64,
+    /// Live jobs that have more than others.
+    mores: u64,
     /// Of which of them the disk was asked for, and by which question: another answer is about an earlier job with that id.
     pub(crate) asked: Map<JobId, u64>,
     /// Bytes of what attempts of queues at level `Memory` left for the next ones.
@@ -48,7 +51,7 @@ pub(crate) struct Pages {
 impl Pages {
     pub(crate) fn new(hash: FixedState) -> Self {
         let (asked, checkpoints) = (Map::with_hasher(hash.clone()), Map::with_hasher(hash));
-        Self { held: 0, held_bytes: 0, out: 0, out_bytes: 0, asked, checkpoints, checkpoints_bytes: 0 }
+        Self { held: 0, held_bytes: 0, out: 0, out_bytes: 0, mores: 0, asked, checkpoints, checkpoints_bytes: 0 }
     }
 
     /// A checkpoint in memory comes, in place of the one before, or goes.
@@ -61,7 +64,14 @@ impl Pages {
         self.checkpoints_bytes -= before.map_or(0, cost);
     }
 
+    /// What only some jobs have, to be changed: it is made where the job has none.
+    pub(crate) fn more_of<'a>(&mut self, live: &'a mut Live) -> &'a mut More {
+        self.mores += u64::from(live.more.is_none());
+        live.more.get_or_insert_with(|| Box::new(More::NONE))
+    }
+
     pub(crate) fn add(&mut self, live: &Live) {
+        self.mores += u64::from(live.more.is_some());
         if live.body.is_some() {
             self.held += 1;
             self.held_bytes += cost(live.body_bytes);
@@ -72,6 +82,7 @@ impl Pages {
     }
 
     pub(crate) fn subtract(&mut self, live: &Live) {
+        self.mores -= u64::from(live.more.is_some());
         if live.body.is_some() {
             self.held -= 1;
             self.held_bytes -= cost(live.body_bytes);
@@ -122,13 +133,13 @@ impl State {
     pub(crate) fn memory(&self) -> MemoryUse {
         let timers = |queue: &Queue| queue.delay.len() + queue.at.len() + queue.expiry.len() + queue.leases.len();
         let timers = self.queues.iter().map(timers).sum::<usize>() * TIMER_BYTES;
-        let running = self.running.len() * size_of::<Run>() + self.running.allocation_size();
+        let mores = self.pages.mores as usize * size_of::<More>() + self.running.allocation_size();
         let heads = self.jobs.places() * size_of::<Option<Live>>() + self.index.bytes();
         let stubs = self.stubs.places() * size_of::<Option<Stub>>();
         MemoryUse {
             bytes_max: self.settings.memory_bytes_max,
             jobs: self.jobs.len() as u64,
-            heads_bytes: (heads + timers + running) as u64,
+            heads_bytes: (heads + timers + mores) as u64,
             retained: self.stubs.len() as u64,
             stubs_bytes: stubs as u64,
             volatile_bytes: self.volatile_bytes(),
@@ -170,10 +181,12 @@ pub(crate) fn audit(state: &State) -> Result<(), String> {
         }
     }
     let pages = &state.pages;
-    let counted = [pages.held, pages.held_bytes, pages.out, pages.out_bytes];
-    let recounted = [recount.held, recount.held_bytes, recount.out, recount.out_bytes];
+    let counted = [pages.held, pages.held_bytes, pages.out, pages.out_bytes, pages.mores];
+    let recounted = [recount.held, recount.held_bytes, recount.out, recount.out_bytes, recount.mores];
     if counted != recounted {
-        return Err(format!("bodies and bytes in memory and out are {counted:?} and should be {recounted:?}"));
+        return Err(format!(
+            "bodies and bytes in memory and out, and jobs with more, are {counted:?} and should be {recounted:?}"
+        ));
     }
     let has_one = |id: JobId| {
         let live = state.live(id).map(|(_, live)| live.has_checkpoint);

@@ -74,17 +74,9 @@ pub(crate) struct Live {
     /// Delayed: its key in the timers (negative where it fell due while the process was down). In line: since when, by
     /// the monotonic clock.
     pub(crate) clock_ms: i64,
-    pub(crate) expires: Maybe,
-    pub(crate) timeout_ms: Maybe,
-    pub(crate) policy: Option<PolicyNo>,
-    pub(crate) attempts_ended: u32,
-    pub(crate) attempt_recorded: u32,
-    pub(crate) failures: u32,
-    pub(crate) lost: u32,
     pub(crate) cancel_requested: bool,
-    /// When its last attempt was handed out, as far as this process knows.
-    pub(crate) started: Maybe,
-    pub(crate) run: Option<Box<Run>>,
+    /// See [`Live::more`].
+    pub(crate) more: Option<Box<More>>,
     pub(crate) prev: Slot,
     pub(crate) next: Slot,
     /// The journal has not seen it yet.
@@ -97,8 +89,44 @@ pub(crate) struct Live {
     pub(crate) is_dirty: bool,
 }
 
+/// What those jobs have of which more was said than most say, or which were handed out at least once: in a box, since most of a
+/// long line has none of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct More {
+    pub(crate) run: Option<Run>,
+    pub(crate) expires: Maybe,
+    pub(crate) timeout_ms: Maybe,
+    pub(crate) policy: Option<PolicyNo>,
+    pub(crate) attempts_ended: u32,
+    pub(crate) attempt_recorded: u32,
+    pub(crate) failures: u32,
+    pub(crate) lost: u32,
+    /// When its last attempt was handed out, as far as this process knows.
+    pub(crate) started: Maybe,
+}
+
+impl More {
+    /// Of a job that has none.
+    pub(crate) const NONE: Self = Self {
+        run: None,
+        expires: Maybe::NONE,
+        timeout_ms: Maybe::NONE,
+        policy: None,
+        attempts_ended: 0,
+        attempt_recorded: 0,
+        failures: 0,
+        lost: 0,
+        started: Maybe::NONE,
+    };
+
+    /// In a box, if there is anything to put into it.
+    pub(crate) fn boxed(self) -> Option<Box<Self>> {
+        (self != Self::NONE).then(|| Box::new(self))
+    }
+}
+
 /// A live attempt.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
     pub(crate) token: LeaseToken,
     pub(crate) claims: ClaimsNo,
@@ -298,7 +326,7 @@ impl State {
     }
 
     pub(crate) fn policy_of<'a>(&'a self, live: &Live) -> &'a RetryPolicy {
-        let own = live.policy.and_then(|no| self.policies.get(&no));
+        let own = live.more().policy.and_then(|no| self.policies.get(&no));
         let kind = &self.kinds[live.kind as usize];
         own.or(kind.retry.as_ref()).unwrap_or(&self.queue(live.queue).settings.retry)
     }
@@ -306,7 +334,7 @@ impl State {
     /// How long an attempt of this job may run: the job's own word, then its kind's, then its queue's.
     pub(crate) fn timeout_ms_of(&self, live: &Live) -> Option<u64> {
         let kind = &self.kinds[live.kind as usize];
-        live.timeout_ms.ms().or(kind.timeout_ms).or(self.queue(live.queue).settings.timeout_ms)
+        live.more().timeout_ms.ms().or(kind.timeout_ms).or(self.queue(live.queue).settings.timeout_ms)
     }
 
     pub(crate) fn lane_of(&self, live: &Live) -> usize {
@@ -351,7 +379,7 @@ impl State {
 
     /// The head as the journal keeps it.
     pub(crate) fn head_of(&self, live: &Live, names: &mut WaveNames) -> Head {
-        let queue = self.queue(live.queue);
+        let (queue, more) = (self.queue(live.queue), live.more());
         Head {
             queue: names.of(queue.level(), &queue.settings.name),
             priority: live.priority,
@@ -359,26 +387,37 @@ impl State {
             created: live.created,
             due: live.due.time(),
             due_by_wall: live.due_by_wall,
-            expires: live.expires.time(),
-            timeout_ms: live.timeout_ms.ms(),
-            policy: live.policy,
-            attempts_ended: live.attempts_ended,
-            failures: live.failures,
-            lost: live.lost,
+            expires: more.expires.time(),
+            timeout_ms: more.timeout_ms.ms(),
+            policy: more.policy,
+            attempts_ended: more.attempts_ended,
+            failures: more.failures,
+            lost: more.lost,
             cancel_requested: live.cancel_requested,
         }
     }
 }
 
 impl Live {
+    /// What only some jobs have.
+    pub(crate) fn more(&self) -> &More {
+        static NONE: More = More::NONE;
+        self.more.as_deref().unwrap_or(&NONE)
+    }
+
+    /// Its attempt, where it runs.
+    pub(crate) fn run(&self) -> Option<&Run> {
+        self.more.as_ref()?.run.as_ref()
+    }
+
     /// Lost twice or more: it may be what kills the process.
-    pub(crate) const fn is_suspect(&self) -> bool {
-        is_suspect(self.lost)
+    pub(crate) fn is_suspect(&self) -> bool {
+        is_suspect(self.more().lost)
     }
 
     /// The number of the running attempt, or of the next one.
-    pub(crate) const fn attempt(&self) -> u32 {
-        self.attempts_ended + 1
+    pub(crate) fn attempt(&self) -> u32 {
+        self.more().attempts_ended + 1
     }
 }
 

@@ -27,7 +27,7 @@ use windlass_scheduler::attempt::{Failure, FailureKind, Outcome, Output, Retry};
 use windlass_scheduler::change::Key;
 use windlass_scheduler::command::TimerClass;
 use windlass_scheduler::effect::Deadline;
-use windlass_scheduler::job::{Body, JobId, Name, NewJob, Priority, When};
+use windlass_scheduler::job::{Body, JobId, Labels, Name, NewJob, Priority, When};
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
 use windlass_scheduler::state::State;
@@ -206,7 +206,7 @@ impl Spec {
                 attempts_max: 2,
                 jitter_percent: 0,
             }),
-            body: Arc::new(Body { payload, tags: vec![tag(self.tag)], ..Body::default() }),
+            body: Arc::new(Body { payload, labels: Labels::tagged(vec![tag(self.tag)]), ..Body::default() }),
         }
     }
 }

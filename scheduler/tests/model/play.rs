@@ -434,7 +434,12 @@ impl Play {
                     let read = || self.driver.journal.job(lease.id).unwrap().body.clone();
                     let body = lease.body.clone().unwrap_or_else(read);
                     let job = &self.world.jobs[&lease.id];
-                    assert_eq!((&body.payload, &body.tags[0]), (&job.payload, &job.tag), "body of {}", lease.id);
+                    assert_eq!(
+                        (&body.payload, &body.labels.tags()[0]),
+                        (&job.payload, &job.tag),
+                        "body of {}",
+                        lease.id
+                    );
                 }
             }
             let Effect::Reply { request, answer } = effect else { continue };

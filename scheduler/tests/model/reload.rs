@@ -284,11 +284,11 @@ impl World {
                 Record::Setting(_) | Record::Policy(..) | Record::Counters(_) => true,
                 Record::Job(job) => match (jobs.get(&job.id), ended.get(&job.id)) {
                     (Some(live), None) => {
-                        let stands = (&job.kind, &job.body.payload, &job.body.tags[0]);
+                        let stands = (&job.kind, &job.body.payload, &job.body.labels.tags()[0]);
                         (&live.kind, &live.payload, &live.tag) == stands
                     }
                     (None, Some(ended)) => {
-                        let stands = (&job.kind, &job.body.payload, &job.body.tags[0]);
+                        let stands = (&job.kind, &job.body.payload, &job.body.labels.tags()[0]);
                         (&ended.kind, &ended.payload, &ended.job.tag) == stands
                     }
                     _ => false,

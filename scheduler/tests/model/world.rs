@@ -170,7 +170,7 @@ impl World {
             was_suspect: false,
             deadline: None,
             overdue: false,
-            tag: new.body.tags[0].clone(),
+            tag: new.body.labels.tags()[0].clone(),
             checkpoint: None,
         };
         self.jobs.insert(new.id, job);

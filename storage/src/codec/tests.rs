@@ -8,7 +8,7 @@ use std::path::Path;
 use proptest::prelude::*;
 use windlass_scheduler::attempt::{Failure, FailureKind, Output};
 use windlass_scheduler::change::{ClaimsNo, EndedKey, EndedRecord, Head, JobRecord, PolicyNo};
-use windlass_scheduler::job::{Body, Priority};
+use windlass_scheduler::job::{Body, Labels, Priority};
 use windlass_scheduler::state::EndState;
 
 use super::*;
@@ -198,7 +198,7 @@ prop_compose! {
         tags in proptest::collection::vec(".{0,20}", 0..4),
         (correlation_id, trace) in any::<(Option<String>, Option<String>)>(),
     ) -> Record {
-        let body = Body { payload, version, tags, correlation_id, trace };
+        let body = Body { payload, version, labels: Labels::new(tags, correlation_id, trace) };
         Record::Job(JobRecord { id, kind, body: body.into(), head })
     }
 }

@@ -12,7 +12,7 @@ use windlass_scheduler::change::{
     Setting, SettingKey,
 };
 use windlass_scheduler::filter::{Filter, Span};
-use windlass_scheduler::job::{Body, JobId, Name, Priority, When};
+use windlass_scheduler::job::{Body, JobId, Labels, Name, Priority, When};
 use windlass_scheduler::lease::LeaseToken;
 use windlass_scheduler::order::{Order, OrderEnd, OrderId, OrderPlace};
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
@@ -56,9 +56,11 @@ pub fn job(n: u64) -> Record {
     let body = Body {
         payload: Bytes::from(format!("{{\"job\":{n}}}")),
         version: 2,
-        tags: vec!["red".to_owned(), "größe".to_owned()],
-        correlation_id: Some("story-1".to_owned()),
-        trace: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+        labels: Labels::new(
+            vec!["red".to_owned(), "größe".to_owned()],
+            Some("story-1".to_owned()),
+            Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+        ),
     };
     Record::Job(JobRecord { id: job_id(n), kind: name("mail"), body: Arc::new(body), head: bare_head(n, 0) })
 }

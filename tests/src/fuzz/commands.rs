@@ -13,7 +13,7 @@ use windlass_scheduler::attempt::{Failure, FailureKind, Outcome, Output, Retry};
 use windlass_scheduler::command::{Command, QueueNo, Request, Submit, TimerClass};
 use windlass_scheduler::effect::Effect;
 use windlass_scheduler::filter::Filter;
-use windlass_scheduler::job::{Body, JobId, Name, NewJob, Priority, When};
+use windlass_scheduler::job::{Body, JobId, Labels, Name, NewJob, Priority, When};
 use windlass_scheduler::lease::LeaseToken;
 use windlass_scheduler::order::{Order, OrderCommand, OrderId};
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
@@ -148,7 +148,11 @@ impl Play<'_> {
             expires: self.maybe(4, Self::when),
             timeout_ms: self.maybe(4, |play| play.input.byte().into()),
             retry: self.maybe(4, retry),
-            body: Arc::new(Body { payload: self.payload(), tags: vec!["a".into()], ..Body::default() }),
+            body: Arc::new(Body {
+                payload: self.payload(),
+                labels: Labels::tagged(vec!["a".into()]),
+                ..Body::default()
+            }),
         }
     }
 

@@ -1,6 +1,5 @@
 //! What events about attempts do to the state.
 
-use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -37,8 +36,7 @@ impl State {
             let live = &self.jobs[claim.slot];
             entries.push(Claim { id: live.id, attempt: live.attempt(), token: claim.token });
             self.unplace(claim.slot);
-            self.start(claim.slot, claim.token, no, claim.deadline);
-            self.jobs[claim.slot].started = now.wall.into();
+            self.start(claim.slot, claim.token, no, claim.deadline, now);
             self.next_token = self.next_token.max(claim.token.n + 1);
         }
         let queue_state = &mut self.queues[queue.0 as usize];
@@ -100,11 +98,13 @@ impl State {
         }
     }
 
-    fn start(&mut self, slot: Slot, token: LeaseToken, no: ClaimsNo, deadline: Option<Mono>) {
+    fn start(&mut self, slot: Slot, token: LeaseToken, no: ClaimsNo, deadline: Option<Mono>, now: Now) {
         let live = &mut self.jobs[slot];
         let suspect = live.is_suspect();
         live.spot = Spot::Running;
-        live.run = Some(Box::new(Run { token, claims: no, deadline, overdue: false, suspect }));
+        let more = self.pages.more_of(live);
+        more.run = Some(Run { token, claims: no, deadline, overdue: false, suspect });
+        more.started = now.wall.into();
         let queue = &mut self.queues[live.queue.0 as usize];
         queue.running += 1;
         if let Some(deadline) = deadline {
@@ -120,10 +120,11 @@ impl State {
     /// The code of the live attempt has ended: the slot is free, the token void, the attempt's number used up.
     fn close(&mut self, slot: Slot, tape: &mut Tape) {
         let live = &mut self.jobs[slot];
-        let Some(run) = live.run.take() else { unreachable!("job {} does not run", live.id) };
+        let more = self.pages.more_of(live);
+        let Some(run) = more.run.take() else { unreachable!("job {} does not run", live.id) };
+        more.attempts_ended += 1;
+        more.lost = 0;
         live.spot = Spot::Loading;
-        live.attempts_ended += 1;
-        live.lost = 0;
         let queue = &mut self.queues[live.queue.0 as usize];
         queue.running -= 1;
         if let Some(deadline) = run.deadline {
@@ -144,22 +145,24 @@ impl State {
     /// stands never reaches further back than the attempts' number tells, which is all that a load knows.
     fn let_go_of_old_record(&self, slot: Slot, tape: &mut Tape) {
         let live = &self.jobs[slot];
-        let old = live.attempts_ended.saturating_sub(LAST_KEPT);
-        if (2..=live.attempt_recorded).contains(&old) {
+        let old = live.more().attempts_ended.saturating_sub(LAST_KEPT);
+        if (2..=live.more().attempt_recorded).contains(&old) {
             tape.delete(self.queue(live.queue).level(), Key::Attempt(live.id, old));
         }
     }
 
     pub(super) fn attempt_ended(&mut self, slot: Slot, tape: &mut Tape) {
-        self.jobs[slot].failures += u32::from(bug!(SnoozeCounts));
+        self.pages.more_of(&mut self.jobs[slot]).failures += u32::from(bug!(SnoozeCounts));
         self.close(slot, tape);
     }
 
     pub(super) fn attempt_failed(&mut self, slot: Slot, failure: Failure, now: Now, counts: bool, tape: &mut Tape) {
         self.close(slot, tape);
         let live = &mut self.jobs[slot];
-        live.failures += u32::from(counts);
-        let (no, attempt, started) = (live.queue, live.attempts_ended, live.started.time().unwrap_or(now.wall));
+        let more = self.pages.more_of(live);
+        more.failures += u32::from(counts);
+        let (attempt, started) = (more.attempts_ended, more.started.time().unwrap_or(now.wall));
+        let no = live.queue;
         if counts {
             let queue = &mut self.queues[no.0 as usize];
             queue.counters.failures += 1;
@@ -180,7 +183,7 @@ impl State {
     ) {
         let level = self.queue(self.jobs[slot].queue).level();
         let live = &mut self.jobs[slot];
-        live.attempt_recorded = attempt;
+        self.pages.more_of(live).attempt_recorded = attempt;
         let record = AttemptRecord { id: live.id, attempt, started, ended, failure };
         tape.put(level, Record::Attempt(record));
     }
@@ -199,7 +202,7 @@ impl State {
 
     pub(super) fn overdue(&mut self, slot: Slot) {
         let live = &mut self.jobs[slot];
-        if let Some(run) = &mut live.run {
+        if let Some(run) = live.more.as_mut().and_then(|more| more.run.as_mut()) {
             run.overdue = true;
             if let Some(deadline) = run.deadline.take() {
                 self.queues[live.queue.0 as usize].leases.remove(&(deadline, slot));
@@ -209,7 +212,7 @@ impl State {
 
     pub(super) fn extended(&mut self, slot: Slot, deadline: Mono) {
         let live = &mut self.jobs[slot];
-        if let Some(run) = &mut live.run {
+        if let Some(run) = live.more.as_mut().and_then(|more| more.run.as_mut()) {
             let leases = &mut self.queues[live.queue.0 as usize].leases;
             if let Some(before) = run.deadline.replace(deadline) {
                 leases.remove(&(before, slot));
@@ -232,21 +235,23 @@ impl State {
     pub(super) fn adopted(&mut self, slot: Slot, token: LeaseToken, no: ClaimsNo, now: Now) {
         self.unplace(slot);
         let timeout = self.timeout_ms_of(&self.jobs[slot]);
-        self.start(slot, token, no, timeout.map(|ms| now.mono.plus_ms(ms)));
-        self.jobs[slot].started = now.wall.into();
-        self.jobs[slot].attempts_ended -= self.jobs[slot].attempts_ended.min(u32::from(bug!(AttemptNumberReused)));
+        self.start(slot, token, no, timeout.map(|ms| now.mono.plus_ms(ms)), now);
+        let live = &mut self.jobs[slot];
         // It may have left one before the core that knew of it fell.
-        self.jobs[slot].has_checkpoint = true;
+        live.has_checkpoint = true;
+        let more = self.pages.more_of(live);
+        more.attempts_ended -= more.attempts_ended.min(u32::from(bug!(AttemptNumberReused)));
     }
 
     pub(super) fn lost(&mut self, slot: Slot, started: Timestamp, now: Now, tape: &mut Tape) {
         self.unplace(slot);
         let live = &mut self.jobs[slot];
-        live.attempts_ended += 1;
-        live.lost += u32::from(!bug!(LostUncounted));
-        live.started = started.into();
         live.has_checkpoint = true;
-        let (attempt, queue) = (live.attempts_ended, live.queue);
+        let more = self.pages.more_of(live);
+        more.attempts_ended += 1;
+        more.lost += u32::from(!bug!(LostUncounted));
+        more.started = started.into();
+        let (attempt, queue) = (more.attempts_ended, live.queue);
         self.let_go_of_old_record(slot, tape);
         self.queues[queue.0 as usize].counters.lost += 1;
         tape.touch_counters(queue);

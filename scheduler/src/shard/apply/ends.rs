@@ -6,7 +6,7 @@ use super::super::decide::retain;
 use super::super::ended::Stub;
 use super::super::maybe::Maybe;
 use super::super::slab::{NONE, Slot};
-use super::super::state::{Live, Place, Queue, Spot, State};
+use super::super::state::{Live, More, Place, Queue, Spot, State};
 use super::super::tape::Tape;
 use super::attempts::recorded;
 use crate::attempt::{Failure, Output};
@@ -84,8 +84,8 @@ impl State {
             kind: tape.names.of(level, &self.kinds[live.kind as usize].name),
             head: self.head_of(live, &mut tape.names),
             at,
-            started: live.started.time(),
-            attempt_recorded: live.attempt_recorded,
+            started: live.more().started.time(),
+            attempt_recorded: live.more().attempt_recorded,
             bytes,
             edits: 0,
             output,
@@ -146,7 +146,7 @@ impl State {
         if live.has_checkpoint {
             Self::drop_checkpoint(&mut self.pages, live.id, level, tape);
         }
-        delete_attempts(live.id, live.attempt_recorded, level, tape);
+        delete_attempts(live.id, live.more().attempt_recorded, level, tape);
         self.index.remove(live.id, Place::Live(slot));
     }
 
@@ -199,17 +199,17 @@ impl State {
             due: Maybe::NONE,
             due_by_wall: false,
             clock_ms: 0,
-            // Whoever brings it back wants it to run.
-            expires: Maybe::NONE,
-            timeout_ms: head.timeout_ms.into(),
-            policy: head.policy,
-            attempts_ended: head.attempts_ended,
-            attempt_recorded: stub.attempt_recorded,
-            failures: 0,
-            lost: 0,
+            // It expires no more, and no failure counts: whoever brings it back wants it to run.
+            more: More {
+                timeout_ms: head.timeout_ms.into(),
+                policy: head.policy,
+                attempts_ended: head.attempts_ended,
+                attempt_recorded: stub.attempt_recorded,
+                started: ended.started.into(),
+                ..More::NONE
+            }
+            .boxed(),
             cancel_requested: false,
-            started: ended.started.into(),
-            run: None,
             prev: NONE,
             next: NONE,
             is_new: false,

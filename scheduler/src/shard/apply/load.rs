@@ -2,9 +2,8 @@
 
 use alloc::vec::Vec;
 
-use super::super::maybe::Maybe;
 use super::super::slab::{NONE, Slot};
-use super::super::state::{Live, Place, Spot, State};
+use super::super::state::{Live, More, Place, Spot, State};
 use super::super::tape::Tape;
 use super::{as_key, ends};
 use crate::attempt::Output;
@@ -90,17 +89,19 @@ impl State {
             due: head.due.into(),
             due_by_wall: head.due_by_wall,
             clock_ms: 0,
-            expires: head.expires.into(),
-            timeout_ms: head.timeout_ms.into(),
-            policy: head.policy,
-            attempts_ended: head.attempts_ended,
-            // Which of them left a record is not loaded; deleting one too many is no error.
-            attempt_recorded: head.attempts_ended,
-            failures: head.failures,
-            lost: head.lost,
+            more: More {
+                expires: head.expires.into(),
+                timeout_ms: head.timeout_ms.into(),
+                policy: head.policy,
+                attempts_ended: head.attempts_ended,
+                // Which of them left a record is not loaded; deleting one too many is no error.
+                attempt_recorded: head.attempts_ended,
+                failures: head.failures,
+                lost: head.lost,
+                ..More::NONE
+            }
+            .boxed(),
             cancel_requested: head.cancel_requested,
-            started: Maybe::NONE,
-            run: None,
             prev: NONE,
             next: NONE,
             is_new: false,

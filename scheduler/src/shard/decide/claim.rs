@@ -63,8 +63,8 @@ pub(crate) fn claim(state: &State, no: QueueNo, step: u64, now: Now, late_max: u
             queue: names.get(queue.settings.name.as_str()),
             kind: names.get(state.kinds[live.kind as usize].name.as_str()),
             attempt: live.attempt(),
-            failures: live.failures,
-            lost: live.lost,
+            failures: live.more().failures,
+            lost: live.more().lost,
             created: live.created,
             body: live.body.clone(),
         });
@@ -88,7 +88,7 @@ pub(crate) fn step_of(state: &State, no: ClaimsNo) -> u64 {
 }
 
 fn is_late(live: &Live, now: Now) -> bool {
-    live.expires.time().is_some_and(|expires| expires <= now.wall && !bug!(ExpiredRuns))
+    live.more().expires.time().is_some_and(|expires| expires <= now.wall && !bug!(ExpiredRuns))
 }
 
 /// The lanes merged, of each only as many as may run: one that expires instead is not counted.

@@ -29,7 +29,7 @@ pub(crate) fn due(state: &State, no: QueueNo, class: TimerClass, now: Now) -> De
             for (_, slot) in over {
                 decision.events.push(Event::Overdue { slot: *slot });
                 let live = &state.jobs[*slot];
-                if let Some(run) = &live.run {
+                if let Some(run) = live.run() {
                     let stop = Effect::Stop { queue: no, id: live.id, token: run.token, reason: StopReason::TimedOut };
                     // Like the start that it follows, which it must not overtake.
                     decision.effects.push((Mark::to_run(queue.level()), stop));

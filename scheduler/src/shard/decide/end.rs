@@ -42,7 +42,7 @@ pub(crate) fn end(state: &State, token: LeaseToken, outcome: Outcome, body: Opti
         end_job(state, slot, EndState::Cancelled, now, Output::None, failure, &mut decision);
         return decision;
     }
-    let verdict = state.policy_of(live).verdict(&outcome, live.failures, live.id);
+    let verdict = state.policy_of(live).verdict(&outcome, live.more().failures, live.id);
     match outcome {
         Outcome::Done { output, follow_ups: jobs } => {
             decision.events.push(Event::AttemptEnded { slot });
@@ -124,7 +124,7 @@ fn failure_of(outcome: Outcome) -> Option<Failure> {
 
 /// A suspect that ends, however it ends, doubles the number of suspects that may run.
 fn suspects_after(state: &State, slot: Slot) -> Option<u32> {
-    let was_suspect = state.jobs[slot].run.as_ref().is_some_and(|run| run.suspect);
+    let was_suspect = state.jobs[slot].run().is_some_and(|run| run.suspect);
     (was_suspect && state.suspects_max != u32::MAX).then(|| {
         let doubled = state.suspects_max.saturating_mul(2);
         if doubled >= state.slots_total() { u32::MAX } else { doubled }
@@ -141,7 +141,7 @@ pub(crate) fn extend(
     now: Now,
 ) -> Result<Decision, Refusal> {
     let slot = state.running.get(&token).copied().ok_or(Refusal::StaleLease { id })?;
-    let run = state.jobs[slot].run.as_ref();
+    let run = state.jobs[slot].run();
     if run.is_some_and(|run| run.overdue) {
         return Err(Refusal::StaleLease { id });
     }

@@ -27,7 +27,7 @@ use crate::time::{Now, Timestamp};
 /// ended.
 fn open_slot(state: &State, claim: &Claim) -> Option<Slot> {
     let (slot, live) = state.live(claim.id)?;
-    (claim.attempt > live.attempts_ended || bug!(StaleClaimOpen)).then_some(slot)
+    (claim.attempt > live.more().attempts_ended || bug!(StaleClaimOpen)).then_some(slot)
 }
 
 /// Whether the loaded records have this attempt open.
@@ -107,8 +107,9 @@ fn lost(state: &State, adopted: &[Vec<Claim>; 2], now: Now, decision: &mut Decis
         let job = &state.jobs[*slot];
         if job.cancel_requested {
             end_job(state, *slot, EndState::Cancelled, now, Output::None, None, decision);
-        } else if is_killer(job.lost + 1, state.settings.lost_max) && suspects == 1 {
-            let message = format!("killed the process: {} attempts lost in a row, the last one alone", job.lost + 1);
+        } else if is_killer(job.more().lost + 1, state.settings.lost_max) && suspects == 1 {
+            let message =
+                format!("killed the process: {} attempts lost in a row, the last one alone", job.more().lost + 1);
             let failure = Failure::new(FailureKind::Lost, message);
             tell(state, *slot, NoticeOf::Dead, &failure, false, None, decision);
             end_job(state, *slot, EndState::Dead, now, Output::None, Some(failure), decision);

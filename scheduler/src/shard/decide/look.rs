@@ -47,12 +47,12 @@ pub(crate) fn view(state: &State, live: &Live) -> JobView {
         kind: state.kinds[live.kind as usize].name.clone(),
         state: State::state_of(live),
         priority: live.priority,
-        attempts: live.attempts_ended + u32::from(live.run.is_some()),
-        failures: live.failures,
-        lost: live.lost,
+        attempts: live.more().attempts_ended + u32::from(live.run().is_some()),
+        failures: live.more().failures,
+        lost: live.more().lost,
         created: live.created,
         due: live.due.time(),
-        expires: live.expires.time(),
+        expires: live.more().expires.time(),
         cancel_requested: live.cancel_requested,
         why: why(state, live),
     }
@@ -61,7 +61,7 @@ pub(crate) fn view(state: &State, live: &Live) -> JobView {
 fn why(state: &State, live: &Live) -> Why {
     let queue = state.queue(live.queue);
     match live.spot {
-        Spot::Running => Why::Running { overdue: live.run.as_ref().is_some_and(|run| run.overdue) },
+        Spot::Running => Why::Running { overdue: live.run().is_some_and(|run| run.overdue) },
         Spot::Delayed => Why::Delayed,
         Spot::Parked if !queue.is_configured => Why::NoQueue,
         Spot::Parked => Why::NoHandler,
@@ -104,7 +104,7 @@ fn is_meant(state: &State, filter: &Filter, live: &Live) -> Option<IsMeant> {
         due: live.due.time(),
         ended: None,
     };
-    let may_have_failed = filter.error.is_none() || live.attempt_recorded > 0;
+    let may_have_failed = filter.error.is_none() || live.more().attempt_recorded > 0;
     if !filter.is_met_by(&facts) || !may_have_failed {
         return None;
     }

@@ -38,7 +38,7 @@ pub(crate) fn tell(
         kind: state.kinds[live.kind as usize].name.clone(),
         queue: queue.name.clone(),
         attempt: live.attempt(),
-        failures: live.failures + u32::from(counts),
+        failures: live.more().failures + u32::from(counts),
         failure: failure.clone(),
         created: live.created,
         body: live.body.clone().or(body),

@@ -106,7 +106,7 @@ fn in_line(state: &State, queue: QueueNo, live: &Live) -> JobState {
 /// Calls a job off: at once where it waits, by asking its attempt where it runs.
 fn cancel(state: &State, slot: Slot, level: Level, now: Now, decision: &mut Decision) -> JobState {
     let live = &state.jobs[slot];
-    let Some(run) = &live.run else {
+    let Some(run) = live.run() else {
         end_job(state, slot, EndState::Cancelled, now, Output::None, None, decision);
         return JobState::Cancelled;
     };

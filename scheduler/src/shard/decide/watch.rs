@@ -40,7 +40,7 @@ pub(crate) fn watch(state: &State, request: Request, id: JobId) -> Result<Decisi
 pub(crate) fn stop_attempts(state: &State) -> Decision {
     let mut decision = Decision::default();
     for (_, live) in state.jobs.iter() {
-        if let Some(run) = &live.run {
+        if let Some(run) = live.run() {
             let stop = Effect::Stop { queue: live.queue, id: live.id, token: run.token, reason: StopReason::Stopping };
             // Like the start that it follows, which it must not overtake.
             decision.effects.push((Mark::to_run(state.queue(live.queue).level()), stop));
