@@ -6,28 +6,28 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
-use windlass::{Context, Draft, Durability, Engine, JobError, JobId, QueueConfig, RocksJournal, new_job_id};
+use windlass::{Context, Draft, Durability, Engine, JobError, QueueConfig, RocksJournal};
 
 use crate::Failure;
+use crate::child;
+use crate::counted::{self, Counted};
 use crate::figure::{Figure, Run};
 use crate::work::{self, BULK, CONCURRENCY, NoOp, QUEUE};
 
 const JOBS: u64 = 10_000_000;
-/// Which part a child does.
-const PART: &str = "WINDLASS_BENCH_PART";
+/// The parts of children.
+pub(crate) const FILL: &str = "fill";
+pub(crate) const START: &str = "start";
 /// The first job's id: the others count up from it.
 const BASE: &str = "base";
 
 /// What a child tells.
 #[derive(Default, Serialize, Deserialize)]
-struct Told {
+pub(crate) struct Told {
     /// For what was asked of it.
     seconds: f64,
     /// As the system counts it, in bytes, once everything was in place.
@@ -48,8 +48,8 @@ pub(crate) fn measure(dir: &Path) -> Result<Vec<Figure>, Failure> {
     let jobs = jobs()?;
     for level in work::levels()?.into_iter().filter(|level| *level != Durability::Memory) {
         let dir = tempfile::tempdir_in(dir)?;
-        let filled = child("fill", dir.path(), level)?;
-        let started = child("start", dir.path(), level)?;
+        let filled = child::run::<Told>(FILL, dir.path(), level)?;
+        let started = child::run::<Told>(START, dir.path(), level)?;
         let exact = Some(started.inexact == 0);
         #[allow(clippy::cast_precision_loss)]
         let figure = |what: &str, unit, value: f64| {
@@ -80,39 +80,14 @@ pub(crate) fn measure(dir: &Path) -> Result<Vec<Figure>, Failure> {
     Ok(figures)
 }
 
-fn number(name: &str, otherwise: u64) -> Result<u64, Failure> {
-    match std::env::var(name) {
-        Ok(text) => Ok(text.parse().map_err(|error| format!("{name}={text}: {error}"))?),
-        Err(_) => Ok(otherwise),
-    }
-}
-
 /// Whole bulks of them.
 fn jobs() -> Result<u64, Failure> {
-    Ok(number("JOBS", JOBS)?.div_ceil(BULK) * BULK)
+    Ok(child::number("JOBS", JOBS)?.div_ceil(BULK) * BULK)
 }
 
-fn child(part: &str, dir: &Path, level: Durability) -> Result<Told, Failure> {
-    let mut child = Command::new(std::env::current_exe()?);
-    child.env(PART, part).env("LEVEL", work::name(level)).arg("--dir").arg(dir).stderr(Stdio::inherit());
-    let output = child.output()?;
-    if !output.status.success() {
-        return Err(format!("the part {part:?} ended with {}", output.status).into());
-    }
-    Ok(serde_json::from_slice(&output.stdout)?)
-}
-
-/// The part of a child, where this process is one.
-///
-/// # Errors
-/// Whatever went wrong.
-pub fn part(dir: &Path) -> Result<bool, Failure> {
-    let Ok(part) = std::env::var(PART) else { return Ok(false) };
-    let level = work::levels()?.into_iter().next().ok_or("no level")?;
-    let told = work::runtime()?
-        .block_on(async { if part == "fill" { fill(dir, level).await } else { start(dir, level).await } })?;
-    println!("{}", serde_json::to_string(&told)?);
-    Ok(true)
+/// A part of it, in a child.
+pub(crate) fn part(part: &str, dir: &Path, level: Durability) -> Result<Told, Failure> {
+    work::runtime()?.block_on(async { if part == FILL { fill(dir, level).await } else { start(dir, level).await } })
 }
 
 async fn engine(dir: &Path, level: Durability, seen: &Arc<Counted>) -> Result<Engine, Failure> {
@@ -124,19 +99,20 @@ async fn engine(dir: &Path, level: Durability, seen: &Arc<Counted>) -> Result<En
     };
     let mut builder = Engine::builder();
     if std::env::var_os("MEMORY_MIB").is_some() {
-        builder = builder.memory_bytes_max(number("MEMORY_MIB", 0)? << 20);
+        builder = builder.memory_bytes_max(child::number("MEMORY_MIB", 0)? << 20);
     }
     Ok(builder.journal(RocksJournal::at(dir.join("journal"))).queue(queue).handler(no_op).start().await?)
 }
 
 async fn fill(dir: &Path, level: Durability) -> Result<Told, Failure> {
-    let base = new_job_id().0.as_u128();
+    let base = counted::base();
     fs::write(dir.join(BASE), base.to_string())?;
-    let engine = engine(dir, level, &Arc::new(Counted::new(base, 0)?)).await?;
+    let jobs_of = Arc::new(Counted::new(base, 0)?);
+    let engine = engine(dir, level, &jobs_of).await?;
     engine.pause(QUEUE).await?;
     let started = Instant::now();
     for bulk in 0..jobs()? / BULK {
-        let id = |n: u64| JobId(uuid::Uuid::from_u128(base + u128::from(bulk * BULK + n)));
+        let id = |n: u64| jobs_of.id(bulk * BULK + n);
         engine.enqueue_all((0..BULK).map(|n| Draft::new(&NoOp::new()).id(id(n)))).await?;
     }
     let told = Told { seconds: started.elapsed().as_secs_f64(), ..told(&engine).await? };
@@ -152,13 +128,13 @@ async fn start(dir: &Path, level: Durability) -> Result<Told, Failure> {
     let mut told = Told { seconds: started.elapsed().as_secs_f64(), ..told(&engine).await? };
     let started = Instant::now();
     engine.resume(QUEUE).await?;
-    seen.all.notified().await;
+    seen.all_started().await;
     told.drain_seconds = started.elapsed().as_secs_f64();
     while engine.stats().await?.iter().any(|queue| queue.running + queue.ready > 0) {
         tokio::task::yield_now().await;
     }
-    told.peak_rss_bytes = status_of_process("VmHWM:")?;
-    told.inexact = seen.again.load(Ordering::Acquire) + seen.left.load(Ordering::Acquire);
+    told.peak_rss_bytes = child::status_of_process("VmHWM:")?;
+    told.inexact = seen.inexact();
     work::stop(engine).await?;
     Ok(told)
 }
@@ -166,46 +142,10 @@ async fn start(dir: &Path, level: Durability) -> Result<Told, Failure> {
 async fn told(engine: &Engine) -> Result<Told, Failure> {
     let memory = engine.memory().await?;
     Ok(Told {
-        rss_bytes: status_of_process("VmRSS:")?,
+        rss_bytes: child::status_of_process("VmRSS:")?,
         used_bytes: memory.used_bytes(),
         budget_bytes: memory.bytes_max,
         paged_out: memory.paged_out,
         ..Told::default()
     })
-}
-
-/// A line of what Linux tells of this process, in bytes.
-fn status_of_process(field: &str) -> Result<u64, Failure> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix(field)).ok_or("no such field")?;
-    let kib: u64 = line.split_whitespace().next().ok_or("no number")?.parse()?;
-    Ok(kib << 10)
-}
-
-/// Which of the jobs have started: a bit each, where ten million ids would be memory of their own.
-struct Counted {
-    base: u128,
-    bits: Vec<AtomicU64>,
-    left: AtomicU64,
-    again: AtomicU64,
-    all: Notify,
-}
-
-impl Counted {
-    fn new(base: u128, jobs: u64) -> Result<Self, Failure> {
-        let words = usize::try_from(jobs.div_ceil(64))?;
-        let bits = (0..words).map(|_| AtomicU64::new(0)).collect();
-        Ok(Self { base, bits, left: AtomicU64::new(jobs), again: AtomicU64::new(0), all: Notify::new() })
-    }
-
-    fn note(&self, id: JobId) {
-        let n = usize::try_from(id.0.as_u128().wrapping_sub(self.base)).unwrap_or(usize::MAX);
-        let bit = 1 << (n % 64);
-        let is_new = self.bits.get(n / 64).is_some_and(|word| word.fetch_or(bit, Ordering::AcqRel) & bit == 0);
-        if !is_new {
-            self.again.fetch_add(1, Ordering::AcqRel);
-        } else if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.all.notify_one();
-        }
-    }
 }

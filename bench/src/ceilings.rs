@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use rocksdb::{DB, Options, WriteBatch, WriteOptions};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use windlass::Durability;
 use windlass_scheduler::change::Change;
 use windlass_storage::codec::Encoder;
@@ -19,9 +19,9 @@ use crate::figure::{Figure, Run, Stopwatch};
 use crate::records::{Records, Write, encoded};
 use crate::work::{BULK, runtime};
 
-const RUNS: usize = 3;
+const RUNS: usize = 5;
 const FSYNCS: u64 = 1_000;
-const CASTS: u64 = 500_000;
+const MESSAGES: u64 = 500_000;
 /// Jobs of a batch: a bulk, what 64 callers leave to one batch, one caller's.
 const BATCHES: [u64; 3] = [BULK, 64, 1];
 
@@ -43,6 +43,7 @@ impl Ceilings {
     /// Everything that the table should show even if no figure asks for it.
     pub(crate) fn measure_all(&mut self) -> Result<(), Failure> {
         self.fsync()?;
+        self.channel()?;
         self.cast()?;
         for is_synced in [false, true] {
             for records in Records::ALL {
@@ -95,6 +96,24 @@ impl Ceilings {
         })
     }
 
+    /// Messages from one task to another through a bare channel, a second.
+    fn channel(&mut self) -> Result<f64, Failure> {
+        self.once("messages through a tokio channel", None, "/s", |_| {
+            runtime()?.block_on(async {
+                let (send, mut received) = mpsc::unbounded_channel();
+                let watch = Stopwatch::start();
+                let sender = tokio::spawn(async move { (0..MESSAGES).try_for_each(|n| send.send(n)) });
+                let mut last = 0;
+                while let Some(n) = received.recv().await {
+                    last = n;
+                }
+                sender.await??;
+                assert_eq!(last + 1, MESSAGES, "a channel loses nothing");
+                Ok(watch.rate(MESSAGES))
+            })
+        })
+    }
+
     /// Casts from one task to an actor, a second.
     fn cast(&mut self) -> Result<f64, Failure> {
         self.once("ractor casts", None, "/s", |_| {
@@ -102,11 +121,11 @@ impl Ceilings {
                 let (send, received) = oneshot::channel();
                 let (counter, ended) = Actor::spawn(None, Counter, send).await?;
                 let watch = Stopwatch::start();
-                for _ in 0..CASTS {
+                for _ in 0..MESSAGES {
                     counter.send_message(())?;
                 }
                 received.await?;
-                let run = watch.rate(CASTS);
+                let run = watch.rate(MESSAGES);
                 counter.stop(None);
                 ended.await?;
                 Ok(run)
@@ -219,7 +238,7 @@ impl Actor for Counter {
 
     async fn handle(&self, _: ActorRef<()>, (): (), state: &mut Self::State) -> Result<(), ActorProcessingErr> {
         state.0 += 1;
-        if let Some(all) = state.1.take_if(|_| state.0 == CASTS) {
+        if let Some(all) = state.1.take_if(|_| state.0 == MESSAGES) {
             let _ = all.send(());
         }
         Ok(())

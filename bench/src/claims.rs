@@ -15,7 +15,7 @@ const FIRST: u64 = 10_000;
 
 pub(crate) fn measure(dir: &Path) -> Result<Vec<Figure>, Failure> {
     let mut figures = Vec::new();
-    for level in work::levels()? {
+    for level in work::one_level()? {
         for (name, backlog) in BACKLOGS {
             let runs = (0..RUNS).map(|_| run(dir, level, backlog)).collect::<Result<Vec<_>, _>>()?;
             let figure = format!("the first 10,000 of {name} that wait");

@@ -18,7 +18,8 @@ const JOBS_PER_MS: u32 = JOBS / 1_000;
 const SPREAD: Duration = Duration::from_secs(1);
 
 pub(crate) fn measure(dir: &Path) -> Result<Vec<Figure>, Failure> {
-    distributions("delays", "lateness of 20,000 delayed jobs within 1 s", |level| lap(dir, level))
+    let what = "lateness of 20,000 delayed jobs within 1 s";
+    distributions("delays", what, work::levels()?, |level| lap(dir, level))
 }
 
 fn lap(dir: &Path, level: Durability) -> Result<Lap, Failure> {

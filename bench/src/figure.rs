@@ -150,6 +150,13 @@ fn median(sorted: &[f64]) -> Option<f64> {
     Some(low.midpoint(*high))
 }
 
+/// The value that this share of all is not above.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+pub(crate) fn at(sorted: &[f64], share: f64) -> f64 {
+    let place = (sorted.len() as f64 * share).ceil() as usize;
+    sorted.get(place.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+}
+
 /// Three digits that matter, and no more.
 fn short(value: f64) -> String {
     match value.abs() {

@@ -14,7 +14,7 @@ use windlass::{Context, Durability, Engine, Job, JobError, JobId, RocksJournal};
 
 use crate::Failure;
 use crate::ceilings::Ceilings;
-use crate::figure::{Figure, Run, Stopwatch};
+use crate::figure::{Figure, Run, Stopwatch, at};
 use crate::work::{self, PAYLOAD_BYTES, QUEUE, Seen};
 
 const RUNS: usize = 5;
@@ -111,14 +111,15 @@ pub(crate) struct Lap {
     run: Run,
 }
 
-/// The figures of a workload that is told by a distribution, at each level.
+/// The figures of a workload that is told by a distribution, at each of these levels.
 pub(crate) fn distributions(
     group: &'static str,
     what: &str,
+    levels: Vec<Durability>,
     lap: impl Fn(Durability) -> Result<Lap, Failure>,
 ) -> Result<Vec<Figure>, Failure> {
     let mut figures = Vec::new();
-    for level in work::levels()? {
+    for level in levels {
         let laps = (0..RUNS).map(|_| lap(level)).collect::<Result<Vec<_>, _>>()?;
         figures.extend(shares(group, what, level, &laps));
     }
@@ -149,13 +150,6 @@ pub(crate) fn measure(dir: &Path, ceilings: &mut Ceilings) -> Result<Vec<Figure>
         }
     }
     Ok(figures)
-}
-
-/// The value that this share of all is not above.
-#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn at(sorted: &[f64], share: f64) -> f64 {
-    let place = (sorted.len() as f64 * share).ceil() as usize;
-    sorted.get(place.saturating_sub(1)).copied().unwrap_or(f64::NAN)
 }
 
 fn lap(dir: &Path, level: Durability, every: Duration, jobs: u32) -> Result<Lap, Failure> {

@@ -5,11 +5,15 @@
 //! counting allocator, which would slow down everything else.
 
 #[cfg(feature = "rocksdb")]
-pub mod backlog;
+mod backlog;
 #[cfg(feature = "rocksdb")]
 mod ceilings;
 #[cfg(feature = "rocksdb")]
+pub mod child;
+#[cfg(feature = "rocksdb")]
 mod claims;
+#[cfg(feature = "rocksdb")]
+mod counted;
 #[cfg(feature = "rocksdb")]
 mod counting;
 #[cfg(feature = "rocksdb")]
@@ -28,6 +32,8 @@ pub mod memory;
 mod records;
 #[cfg(feature = "rocksdb")]
 mod recovery;
+#[cfg(feature = "rocksdb")]
+mod soak;
 #[cfg(feature = "rocksdb")]
 pub mod suite;
 #[cfg(feature = "rocksdb")]

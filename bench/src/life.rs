@@ -35,6 +35,10 @@ pub(crate) fn measure(dir: &Path, ceilings: &mut Ceilings) -> Result<Vec<Figure>
             let together = figure("whole life, bulk of 1,000, producer and workers", together)?;
             figures.push(ceilings.share(together, level, Records::lives(is_kept), BULK)?);
             figures.push(figure("drain of a filled queue", drain)?);
+            if !is_kept {
+                let crowd = figure("whole life, bulk of 1,000, four producers and workers", together_of_four)?;
+                figures.push(ceilings.share(crowd, level, Records::lives(is_kept), BULK)?);
+            }
         }
     }
     Ok(figures)
@@ -46,13 +50,28 @@ fn queue(level: Durability, is_kept: bool) -> QueueConfig {
 }
 
 fn together(dir: &Path, queue: &QueueConfig, tally: Option<Arc<Tally>>) -> Result<Run, Failure> {
+    lives(dir, queue, tally, 1)
+}
+
+fn together_of_four(dir: &Path, queue: &QueueConfig, tally: Option<Arc<Tally>>) -> Result<Run, Failure> {
+    lives(dir, queue, tally, 4)
+}
+
+fn lives(dir: &Path, queue: &QueueConfig, tally: Option<Arc<Tally>>, producers: u64) -> Result<Run, Failure> {
     let dir = tempfile::tempdir_in(dir)?;
     work::runtime()?.block_on(async {
         let seen = Arc::new(Seen::default());
         let engine = work::start_with(dir.path(), queue.clone(), &seen, tally.clone()).await?;
-        let producer = engine.clone();
         let watch = Stopwatch::counting(tally);
-        let ids = tokio::spawn(async move { work::bulks(&producer, JOBS).await }).await??;
+        let produce = |_| {
+            let producer = engine.clone();
+            tokio::spawn(async move { work::bulks(&producer, JOBS / producers).await })
+        };
+        let tasks: Vec<_> = (0..producers).map(produce).collect();
+        let mut ids = Vec::with_capacity(usize::try_from(JOBS)?);
+        for task in tasks {
+            ids.extend(task.await??);
+        }
         work::all_done(&engine, &seen, JOBS).await?;
         let run = watch.rate(JOBS);
         work::stop(engine).await?;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use windlass_bench::backlog;
+use windlass_bench::child;
 use windlass_bench::suite::{self, Options};
 
 #[cfg(feature = "jemalloc")]
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match backlog::part(&options.dir) {
+    match child::part(&options.dir) {
         Ok(true) => return ExitCode::SUCCESS,
         Ok(false) => {}
         Err(failure) => {

@@ -11,25 +11,38 @@ use crate::Failure;
 use crate::figure::{Figure, Run};
 use crate::work::{self, PAYLOAD_BYTES, QUEUE, Seen};
 
-const RUNS: usize = 3;
-const JOBS: u64 = 200_000;
+const RUNS: usize = 5;
+/// The least budget that there is: hardly a payload stays in memory.
+const LITTLE_BYTES: u64 = 16 << 20;
+
+/// How many jobs wait, and whether their payloads have room in memory.
+const CASES: [(&str, u64, bool); 3] = [
+    ("memory a queued job, of 100,000", 100_000, true),
+    ("memory a queued job, of 1,000,000", 1_000_000, true),
+    ("memory a queued job, of 1,000,000, payloads on disk only", 1_000_000, false),
+];
 
 pub(crate) fn measure(dir: &Path) -> Result<Vec<Figure>, Failure> {
     let mut figures = Vec::new();
     for level in work::levels()? {
-        let runs = (0..RUNS).map(|_| run(dir, level)).collect::<Result<Vec<_>, _>>()?;
-        let what = "memory a queued job, of 200,000, without RocksDB's own";
-        let figure = Figure::of("memory", what, work::name(level), "bytes", &runs);
-        #[allow(clippy::cast_precision_loss)]
-        figures.push(figure.over(PAYLOAD_BYTES as f64, "its payload"));
+        for (what, jobs, in_memory) in CASES {
+            if jobs > CASES[0].1 && !work::one_level()?.contains(&level) {
+                continue;
+            }
+            let runs = (0..RUNS).map(|_| run(dir, level, jobs, in_memory)).collect::<Result<Vec<_>, _>>()?;
+            let what = format!("{what}, without RocksDB's own");
+            let figure = Figure::of("memory", &what, work::name(level), "bytes", &runs);
+            #[allow(clippy::cast_precision_loss)]
+            figures.push(if in_memory { figure.over(PAYLOAD_BYTES as f64, "its payload") } else { figure });
+        }
     }
     Ok(figures)
 }
 
-fn run(dir: &Path, level: Durability) -> Result<Run, Failure> {
+fn run(dir: &Path, level: Durability, jobs: u64, in_memory: bool) -> Result<Run, Failure> {
     let program = std::env::current_exe()?.with_file_name("windlass-bench-memory");
     let mut child = Command::new(&program);
-    child.arg(dir).arg(work::name(level)).stderr(Stdio::inherit());
+    child.arg(dir).arg(work::name(level)).arg(jobs.to_string()).arg(in_memory.to_string()).stderr(Stdio::inherit());
     let output = child.output().map_err(|error| format!("{}: {error} (build the whole package)", program.display()))?;
     let line = String::from_utf8(output.stdout)?;
     let mut words = line.split_whitespace();
@@ -39,26 +52,27 @@ fn run(dir: &Path, level: Durability) -> Result<Run, Failure> {
     }
 }
 
-/// The child's part: a directory and a level in, one line out.
+/// The child's part: a directory, a level, how many jobs and whether in memory in; one line out.
 ///
 /// # Errors
 /// Whatever went wrong.
-pub fn child(mut arguments: impl Iterator<Item = String>, allocated: &dyn Fn() -> usize) -> Result<String, Failure> {
-    let (dir, level) = (arguments.next(), arguments.next());
-    let (Some(dir), Some(level)) = (dir, level) else {
+pub fn child(arguments: impl Iterator<Item = String>, allocated: &dyn Fn() -> usize) -> Result<String, Failure> {
+    let words: Vec<_> = arguments.collect();
+    let [dir, level, jobs, in_memory] = words.as_slice() else {
         return Err("this is a part of windlass-bench: run that".into());
     };
-    let level = work::level(&level)?;
+    let (level, jobs, in_memory): (_, u64, bool) = (work::level(level)?, jobs.parse()?, in_memory.parse()?);
     let dir = tempfile::tempdir_in(PathBuf::from(dir))?;
     work::runtime()?.block_on(async {
         let seen = Arc::new(Seen::default());
-        let engine = work::start(dir.path(), level, &seen).await?;
+        let memory_bytes_max = if in_memory { None } else { Some(LITTLE_BYTES) };
+        let engine = work::start_within(dir.path(), level, &seen, memory_bytes_max).await?;
         engine.pause(QUEUE).await?;
         // What is allocated once is not the jobs'.
         let mut ids = work::bulks(&engine, work::BULK).await?;
-        ids.reserve(usize::try_from(JOBS)?);
+        ids.reserve(usize::try_from(jobs)?);
         let before = allocated();
-        let more = work::bulks(&engine, JOBS).await?;
+        let more = work::bulks(&engine, jobs).await?;
         let kept_ids = more.capacity() * size_of::<windlass::JobId>();
         engine.stats().await?;
         let bytes = allocated().saturating_sub(before).saturating_sub(kept_ids);
@@ -67,7 +81,7 @@ pub fn child(mut arguments: impl Iterator<Item = String>, allocated: &dyn Fn() -
         work::all_done(&engine, &seen, ids.len() as u64).await?;
         work::stop(engine).await?;
         #[allow(clippy::cast_precision_loss)]
-        let each = bytes as f64 / JOBS as f64;
+        let each = bytes as f64 / jobs as f64;
         Ok(format!("{each} {}", seen.were_exactly(&ids)))
     })
 }

@@ -11,13 +11,13 @@ use crate::Failure;
 use crate::figure::{Figure, Run, Stopwatch};
 use crate::work::{self, QUEUE, Seen};
 
-const RUNS: usize = 3;
+const RUNS: usize = 5;
 const JOBS: u64 = 1_000_000;
 
 pub(crate) fn measure(dir: &Path) -> Result<Vec<Figure>, Failure> {
     let mut figures = Vec::new();
     // What is kept in memory does not come back.
-    for level in work::levels()?.into_iter().filter(|level| *level != Durability::Memory) {
+    for level in work::one_level()?.into_iter().filter(|level| *level != Durability::Memory) {
         let (mut starts, mut floors) = (Vec::new(), Vec::new());
         for _ in 0..RUNS {
             let (start, floor) = run(dir, level)?;

@@ -102,8 +102,17 @@ const LEVELS: [Durability; 3] = [Durability::Memory, Durability::Process, Durabi
 
 /// All levels, from the weakest, or the one that `LEVEL` names.
 pub(crate) fn levels() -> Result<Vec<Durability>, Failure> {
+    levels_or(&LEVELS)
+}
+
+/// `Process`, or the level that `LEVEL` names: for what takes long, and is the core's own, whatever the level.
+pub(crate) fn one_level() -> Result<Vec<Durability>, Failure> {
+    levels_or(&[Durability::Process])
+}
+
+fn levels_or(all: &[Durability]) -> Result<Vec<Durability>, Failure> {
     let only = std::env::var("LEVEL").unwrap_or_default();
-    if only.is_empty() { Ok(LEVELS.into()) } else { level(&only).map(|level| vec![level]) }
+    if only.is_empty() { Ok(all.into()) } else { level(&only).map(|level| vec![level]) }
 }
 
 /// The level of this name.
@@ -124,6 +133,16 @@ pub(crate) async fn start(dir: &Path, level: Durability, seen: &Arc<Seen>) -> Re
     start_with(dir, queue(level), seen, None).await
 }
 
+/// An engine as [`start`] starts it, with another budget than the usual one.
+pub(crate) async fn start_within(
+    dir: &Path,
+    level: Durability,
+    seen: &Arc<Seen>,
+    memory_bytes_max: Option<u64>,
+) -> Result<Engine, Failure> {
+    start_on(RocksJournal::at(dir), queue(level), seen, memory_bytes_max).await
+}
+
 /// The queue that is measured.
 pub(crate) fn queue(level: Durability) -> QueueConfig {
     QueueConfig::new(QUEUE).durability(level).concurrency(CONCURRENCY).depth_max(4_000_000)
@@ -138,19 +157,28 @@ pub(crate) async fn start_with(
 ) -> Result<Engine, Failure> {
     let journal = RocksJournal::at(dir);
     match tally {
-        None => start_on(journal, queue, seen).await,
-        Some(tally) => start_on(Counting::new(journal, tally), queue, seen).await,
+        None => start_on(journal, queue, seen, None).await,
+        Some(tally) => start_on(Counting::new(journal, tally), queue, seen, None).await,
     }
 }
 
-async fn start_on(journal: impl Journal + 'static, queue: QueueConfig, seen: &Arc<Seen>) -> Result<Engine, Failure> {
+async fn start_on(
+    journal: impl Journal + 'static,
+    queue: QueueConfig,
+    seen: &Arc<Seen>,
+    memory_bytes_max: Option<u64>,
+) -> Result<Engine, Failure> {
     seen.wanted.store(u64::MAX, Ordering::Release);
     let seen = seen.clone();
     let no_op = move |_: NoOp, cx: Context<()>| {
         seen.note(cx.id());
         std::future::ready(Ok::<(), JobError>(()))
     };
-    Ok(Engine::builder().journal(journal).queue(queue).handler(no_op).start().await?)
+    let mut builder = Engine::builder().journal(journal).queue(queue).handler(no_op);
+    if let Some(bytes) = memory_bytes_max {
+        builder = builder.memory_bytes_max(bytes);
+    }
+    Ok(builder.start().await?)
 }
 
 /// Hands in so many jobs in bulks, one after the other, and returns their ids.
