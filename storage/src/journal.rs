@@ -1,7 +1,7 @@
 //! The seam: what every journal promises, and the words that the writer and a journal exchange.
 //!
 //! A journal is an ordered, fenced, single-writer log of one shard, seen as the records that are left. It is blocking,
-//! has no clock and no thread of its own, and never reads in order to write. The trait's text is half of the contract;
+//! has no clock and no thread that outlives a call, and never reads in order to write. The trait's text is half of the contract;
 //! the other half is the suite in `conformance` (behind the feature of that name), which every journal runs, third-party ones too.
 
 use std::fmt;

@@ -1,6 +1,6 @@
 //! Windlass remembers here: the journal's contract, and two journals that keep it.
 //!
-//! This crate turns facts into bytes and back. It is blocking, has no clock and no thread of its own, and decides
+//! This crate turns facts into bytes and back. It is blocking, has no clock and no thread that outlives a call, and decides
 //! nothing: what a record means is the scheduler's affair, when to sync is the engine's.
 //!
 //! # What each level promises

@@ -117,12 +117,9 @@ fn read_through(copy: &Path, target: &Path, options: &RocksOptions) -> Result<(B
     .map_err(|error| open_error(copy, &error))?;
     let (terms, last) = own_records(copy, &db)?;
     let mut report = BackupReport::new(target.to_owned(), last);
-    load::look(&db, &mut |loaded| {
-        match loaded {
-            Loaded::Record(record) => note(&mut report, &record),
-            Loaded::Quarantined(record) => report.note_unreadable(record),
-        }
-        None
+    load::look(&db, &mut |loaded| match loaded {
+        Loaded::Record(record) => note(&mut report, &record),
+        Loaded::Quarantined(record) => report.note_unreadable(record),
     })?;
     drop(db);
     report.bytes = bytes_of(&database, |_| true)?;

@@ -5,9 +5,11 @@
 //! forgotten. Moves nothing in a journal that holds a record of a later version: it is not damaged, and the version
 //! that wrote it wants it where it is.
 
+mod ahead;
+
 use rocksdb::{DB, DBRawIterator, ReadOptions, WriteBatch, WriteOptions};
 use windlass_scheduler::bug;
-use windlass_scheduler::change::{JobRecord, Record};
+use windlass_scheduler::change::{JobRecord, Key, Record};
 use windlass_scheduler::job::JobId;
 
 use super::reader::{handle, job_key, raw};
@@ -22,15 +24,21 @@ const MOVED_BYTES_MAX: usize = 4 << 20;
 /// Bytes that the disk reads ahead of the walk.
 const READ_AHEAD_BYTES: usize = 2 << 20;
 
-/// Takes what is loaded; answers with a reason to a record that makes no sense.
-pub(super) type Sink<'a> = &'a mut dyn FnMut(Loaded) -> Option<String>;
+/// Takes what is loaded.
+type Sink<'a> = &'a mut dyn FnMut(Loaded);
 
-/// Streams everything. `term` is the current one: it keeps apart what is moved aside at different times.
-pub(super) fn load(db: &DB, term: u64, sink: Sink<'_>) -> Result<(), LoadError> {
-    let mut load = Load::new(db, term, sink, false);
-    load.all()?;
-    // By now the walk has seen every version, so this may be the first move.
-    load.move_aside().map_err(LoadError::NotMoved)
+/// A record that its taker found to make no sense.
+struct Misfit {
+    key: Key,
+    /// The job whose end it is.
+    end: Option<JobId>,
+    reason: String,
+}
+
+/// Streams everything. `term` is the current one: it keeps apart what is moved aside at different times. `take` answers with a
+/// reason to a record that makes no sense.
+pub(super) fn load(db: &DB, term: u64, take: &mut dyn FnMut(Loaded) -> Option<String>) -> Result<(), LoadError> {
+    ahead::load(db, term, take)
 }
 
 /// Streams everything, attempts and results too, and moves nothing: the database may be open for reading alone.
@@ -44,6 +52,9 @@ struct Load<'a> {
     db: &'a DB,
     term: u64,
     sink: Sink<'a>,
+    /// How much it has been given.
+    given: usize,
+    /// Of a chunk alone: whoever takes the next one lets go of them elsewhere.
     names: Names,
     /// Jobs whose end was streamed, sorted when the jobs come: their bodies are only retained.
     ended: Vec<JobId>,
@@ -61,6 +72,7 @@ impl<'a> Load<'a> {
             db,
             term,
             sink,
+            given: 0,
             names: Names::default(),
             ended: Vec::new(),
             encoder: Encoder::default(),
@@ -85,13 +97,8 @@ impl<'a> Load<'a> {
             known(family, key, value)?;
             match codec::decode(family, key, value, &mut self.names) {
                 Ok(record) => {
-                    let end = if let Record::Ended(end) = &record { Some(end.id) } else { None };
-                    if let Some(reason) = (self.sink)(Loaded::Record(record)) {
-                        self.aside(family, key, value, &reason)?;
-                        self.retained_aside(end, &reason)?;
-                    } else {
-                        self.ended.extend(end);
-                    }
+                    self.ended.extend(end_of(&record));
+                    self.give(Loaded::Record(record));
                 }
                 Err(error) => {
                     let reason = error.to_string();
@@ -160,24 +167,49 @@ impl<'a> Load<'a> {
         job: Result<Record, codec::CodecError>,
         head: Option<Result<Record, codec::CodecError>>,
     ) -> Result<(), LoadError> {
-        let (reason, known) = match join(job, head) {
-            Ok(job) => match (self.sink)(Loaded::Record(Record::Job(job))) {
-                Some(reason) => (reason, true),
-                None => return Ok(()),
-            },
-            Err(reason) => (reason, false),
-        };
+        match join(job, head) {
+            Ok(job) => self.give(Loaded::Record(Record::Job(job))),
+            Err(reason) => {
+                self.job_aside(id, &reason)?;
+                self.report(&job_key(id), reason);
+            }
+        }
+        Ok(())
+    }
+
+    fn job_aside(&mut self, id: JobId, reason: &str) -> Result<(), LoadError> {
         let mut key = job_key(id);
         for tag in [keys::jobs::JOB, keys::jobs::HEAD] {
             key[keys::jobs::KEY_BYTES - 1] = tag;
             if let Some(value) = raw(self.db, Family::Jobs, &key).map_err(LoadError::Unreadable)? {
-                self.aside(Family::Jobs, &key, &value, &reason)?;
+                self.aside(Family::Jobs, &key, &value, reason)?;
             }
         }
-        if !known {
-            self.report(&job_key(id), reason);
-        }
         Ok(())
+    }
+
+    /// What the taker found to make no sense: known when the walk is over.
+    fn misfit(&mut self, misfit: &Misfit) -> Result<(), LoadError> {
+        let Misfit { key, end, reason } = misfit;
+        if let Key::Job(id) = key {
+            self.job_aside(*id, reason)?;
+        } else {
+            let (family, key) = self.encoder.key(key).map_err(LoadError::NotMoved)?;
+            let key = key.to_vec();
+            if let Some(value) = raw(self.db, family, &key).map_err(LoadError::Unreadable)? {
+                self.aside(family, &key, &value, reason)?;
+            }
+            self.retained_aside(*end, reason)?;
+        }
+        self.relieve()
+    }
+
+    fn give(&mut self, loaded: Loaded) {
+        (self.sink)(loaded);
+        self.given += 1;
+        if self.given.is_multiple_of(ahead::CHUNK) {
+            self.names = Names::default();
+        }
     }
 
     /// The body of a job whose end goes: without its end it would come to life again.
@@ -214,8 +246,7 @@ impl<'a> Load<'a> {
     }
 
     fn report(&mut self, key: &[u8], reason: String) {
-        // The answer means nothing here: it is moved already.
-        let _ = (self.sink)(Loaded::Quarantined(Quarantined { key: hex(key), reason }));
+        self.give(Loaded::Quarantined(Quarantined { key: hex(key), reason }));
     }
 
     fn aside(&mut self, family: Family, key: &[u8], value: &[u8], reason: &str) -> Result<(), LoadError> {
@@ -283,6 +314,11 @@ fn known(family: Family, key: &[u8], value: &[u8]) -> Result<(), LoadError> {
     codec::newer(family, key, value).map_or(Ok(()), |(kind, found)| {
         Err(LoadError::NewerRecord { key: hex(key), kind, found, known: codec::VERSION })
     })
+}
+
+/// The job whose end the record is.
+fn end_of(record: &Record) -> Option<JobId> {
+    if let Record::Ended(end) = record { Some(end.id) } else { None }
 }
 
 fn join(
