@@ -67,8 +67,10 @@ impl Peer for Memory {
     }
 
     async fn rest(&self) -> Result<(), Failure> {
-        if let Some(worker) = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(worker) = worker {
             worker.abort();
+            drop(worker.await);
         }
         Ok(())
     }

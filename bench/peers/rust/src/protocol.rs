@@ -61,7 +61,7 @@ pub trait Peer: Clone + Send + Sync + 'static {
     fn rest(&self) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
-/// What was handed in, and what has started.
+/// What handlers of one worker have started. A clone is a handle to the same.
 #[derive(Clone, Debug)]
 pub struct Notes {
     origin: Instant,
@@ -70,8 +70,9 @@ pub struct Notes {
 }
 
 impl Notes {
-    fn new() -> Self {
-        Self { origin: Instant::now(), lines: Arc::default(), starts: Arc::default() }
+    /// None yet. All of a process count from one origin, so that their moments can be compared.
+    fn new(origin: Instant) -> Self {
+        Self { origin, lines: Arc::default(), starts: Arc::default() }
     }
 
     fn ns(&self, moment: Instant) -> u64 {
@@ -106,6 +107,8 @@ struct Served<P> {
     peer: P,
     runtime: Runtime,
     queue: String,
+    /// Of the worker that was begun last. Each has its own: what handlers of a worker note that was stopped in the
+    /// meantime belongs to a run that is over, and must not count in the next.
     notes: Notes,
     accepted: Vec<(String, u64)>,
 }
@@ -123,7 +126,8 @@ pub fn runtime() -> Result<Runtime, Failure> {
 /// # Errors
 /// If the conversation breaks; what goes wrong with the peer is answered.
 pub fn serve<P: Peer>(peer: P, runtime: Runtime) -> Result<(), Failure> {
-    let mut served = Served { peer, runtime, queue: String::new(), notes: Notes::new(), accepted: Vec::new() };
+    let mut served =
+        Served { peer, runtime, queue: String::new(), notes: Notes::new(Instant::now()), accepted: Vec::new() };
     let mut out = std::io::stdout();
     writeln!(out, "{{}}")?;
     out.flush()?;
@@ -145,6 +149,7 @@ impl<P: Peer> Served<P> {
             "pace" => self.pace(order),
             "work" => {
                 self.turn_to(&order.queue)?;
+                self.notes = Notes::new(self.notes.origin);
                 self.runtime.block_on(self.peer.work(self.notes.clone()))?;
                 Ok(json!({}))
             }

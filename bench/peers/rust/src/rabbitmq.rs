@@ -122,6 +122,7 @@ impl Peer for Rabbit {
         let workers = std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
         for worker in workers {
             worker.abort();
+            drop(worker.await);
         }
         Ok(())
     }

@@ -90,6 +90,7 @@ impl Peer for Rusty {
         let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(worker) = worker {
             worker.abort();
+            drop(worker.await);
         }
         Ok(())
     }
