@@ -8,15 +8,13 @@ Without the path the peers are measured alone. See README.md in this folder.
 
 import json
 import os
-import signal
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 from driver import table, windlass
 from driver.peers import chosen
-from driver.process import Failure, Processes
+from driver.process import Failure, Stopped, stage, stop_on_signals
 from driver.workloads import Session, measure
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
@@ -32,17 +30,14 @@ def say(text):
 def peer_figures(peer):
     """Starts a peer, measures it, and ends it whatever happens."""
     began = time.monotonic()
-    processes = Processes()
     figures = []
-    with tempfile.TemporaryDirectory(prefix="windlass-peer-", dir=FOLDERS) as folder:
+    with stage(FOLDERS) as (processes, folder):
         try:
             for figure in measure(Session(peer, processes, folder)):
                 figures.append(figure)
                 say(f"  {figure['workload']}: {table.spread(figure)} {figure['unit']} {figure['note'] or ''}".rstrip())
         except Failure as failure:
             say(f"{peer.name}: the rest was not measured: {failure}")
-        finally:
-            processes.end_all()
     say(f"{peer.name}: {time.monotonic() - began:.0f} s")
     return figures
 
@@ -73,8 +68,6 @@ def write(figures, ours):
 
 def main():
     """Measures, and answers with an exit code: 0 unless delivery was inexact somewhere or Windlass did not run."""
-    # As with Ctrl-C: what was started is ended on the way out.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     peers = ready(chosen(os.environ.get("ONLY", "")))
     if not peers:
         say("no peer is installed, so nothing was measured: see bench/peers/README.md")
@@ -98,7 +91,8 @@ def main():
 
 if __name__ == "__main__":
     try:
+        stop_on_signals()
         sys.exit(main())
-    except KeyboardInterrupt:
+    except Stopped as stopped:
         say("stopped; what was started has been ended")
-        sys.exit(130)
+        sys.exit(128 + stopped.number)

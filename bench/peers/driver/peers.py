@@ -109,7 +109,9 @@ def celery(processes, folder):
     port = str(servers.redis(processes, folder, "everysec"))
     command = [PYTHON, HOME / "python/celery_peer.py"]
     client = Client(processes, [*command, "client", port, folder], f"{folder}/client.log")
-    return client, [Client(processes, [*command, "worker", port, folder], f"{folder}/worker.log")]
+    # It makes a folder of its own there, and leaves that behind when it is killed.
+    env = {"TMPDIR": folder}
+    return client, [Client(processes, [*command, "worker", port, folder], f"{folder}/worker.log", env=env)]
 
 
 def rabbitmq(processes, folder):

@@ -5,8 +5,12 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
+from contextlib import contextmanager
 
+# What asks the whole run to stop.
+STOPS = {signal.SIGINT, signal.SIGTERM}
 TICKS = os.sysconf("SC_CLK_TCK")
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
@@ -16,9 +20,59 @@ class Failure(Exception):
     """Something that a person can do something about: what, where, and what to do."""
 
 
-def _die_with_parent():
+class Stopped(BaseException):
+    """Ctrl-C, or SIGTERM: the run ends, and cleans up on its way out."""
+
+    def __init__(self, number):
+        super().__init__(number)
+        self.number = number
+
+
+def stop_on_signals():
+    """From now on either signal raises `Stopped`, once: a second one would break off the clean-up."""
+    def stop(number, _):
+        for each in STOPS:
+            signal.signal(each, signal.SIG_IGN)
+        raise Stopped(number)
+
+    for each in STOPS:
+        # Whoever starts this in the background of a script has Ctrl-C ignored, and that stays so.
+        if signal.getsignal(each) is not signal.SIG_IGN:
+            signal.signal(each, stop)
+
+
+@contextmanager
+def undisturbed():
+    """Both signals wait until it is over: so that nothing is started that nobody knows of, or half ended."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def stage(parent):
+    """Processes, and a folder for them in `parent`: both are gone afterwards, whatever happens."""
+    processes, folder = Processes(), None
+    try:
+        with undisturbed():
+            folder = tempfile.TemporaryDirectory(prefix="windlass-peer-", dir=parent)
+        yield processes, folder.name
+    finally:
+        with undisturbed():
+            processes.end_all()
+            if folder:
+                folder.cleanup()
+
+
+def _before_it_runs():
     # Even a driver that is killed with SIGKILL leaves no server behind.
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    # It was forked undisturbed, which it would stay. First the handlers go: they are the driver's.
+    for each in STOPS:
+        signal.signal(each, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
 
 class Processes:
@@ -30,31 +84,41 @@ class Processes:
     def start(self, command, log, env=None, talks=False, user=None, cwd=None):
         """Starts a program whose words go to a file; `talks`: it is spoken with over its standard input and output."""
         pipe = subprocess.PIPE if talks else None
-        with open(log, "ab") as out:
+        with open(log, "ab") as out, undisturbed():
             try:
                 child = subprocess.Popen(
                     command, stdin=pipe or subprocess.DEVNULL, stdout=pipe or out, stderr=out, cwd=cwd,
-                    env={**os.environ, **(env or {})}, user=user, group=user, preexec_fn=_die_with_parent,
+                    env={**os.environ, **(env or {})}, user=user, group=user, preexec_fn=_before_it_runs,
                     # Not in the driver's process group: Ctrl-C is the driver's to handle.
                     start_new_session=True,
                 )
             except OSError as error:
                 raise Failure(f"{command[0]} did not start: {error}") from error
-        child.log = log
-        self.roots.append(child)
+            child.log = log
+            self.roots.append(child)
         return child
 
-    def end(self, child, patience_s=10):
+    def run(self, command, log, **settings):
+        """Starts a program, and waits until it has ended by itself. Answers its exit code."""
+        child = self.start(command, log, **settings)
+        code = child.wait()
+        self.end(child)
+        return code
+
+    def end(self, child):
         """Ends one process, politely first; what it started itself goes with it."""
-        tree = _tree([child.pid])
-        _signal([child.pid], signal.SIGTERM)
-        try:
-            child.wait(patience_s)
-        except subprocess.TimeoutExpired:
-            pass
-        _signal([pid for pid in tree if _tree([pid])], signal.SIGKILL)
-        child.wait()
-        self.roots.remove(child)
+        with undisturbed():
+            tree = _tree([child.pid])
+            child.terminate()
+            try:
+                # Servers may have to write down a lot. Those that are spoken with have nothing to lose, and Celery now
+                # and then waits half a minute for its forks.
+                child.wait(3 if child.stdin else 10)
+            except subprocess.TimeoutExpired:
+                pass
+            _signal([pid for pid in tree if _tree([pid])], signal.SIGKILL)
+            child.wait()
+            self.roots.remove(child)
 
     def end_all(self):
         """Ends all, the last started first."""

@@ -4,9 +4,8 @@ import glob
 import os
 import pwd
 import shutil
-import subprocess
 
-from .process import Failure, free_port, wait_for_port
+from .process import Failure, free_port, last_words, wait_for_port
 
 # What Debian does not put into the PATH.
 PLACES = ["/usr/sbin", "/usr/lib/rabbitmq/bin", *sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True)]
@@ -51,10 +50,8 @@ def postgres(processes, folder):
     if user:
         shutil.chown(data, user, user)
     name = user or pwd.getpwuid(os.geteuid()).pw_name
-    made = subprocess.run([program("initdb"), "-D", data, "-A", "trust", "-U", name], user=user, group=user,
-                          capture_output=True, text=True, check=False, cwd=data)
-    if made.returncode:
-        raise Failure(f"initdb failed: {made.stderr.strip()}")
+    if processes.run([program("initdb"), "-D", data, "-A", "trust", "-U", name], log, user=user, cwd=data):
+        raise Failure(f"initdb failed: {last_words(log)}")
     command = [program("postgres"), "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", data]
     child = processes.start(command, log, user=user, cwd=data)
     wait_for_port(port, child)

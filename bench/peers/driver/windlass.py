@@ -3,10 +3,9 @@
 import json
 import os
 import re
-import subprocess
 from pathlib import Path
 
-from .process import Failure
+from .process import Failure, last_words, stage
 from .workloads import DRAIN, ENQUEUES, LATENCY, LIFE
 
 GROUPS = ["enqueue", "life", "latency"]
@@ -48,10 +47,13 @@ def measure(program, levels, say):
 
 def _run(program, group, levels):
     environment = {**os.environ, "ONLY": group, "LEVEL": levels[0] if len(levels) == 1 else ""}
-    done = subprocess.run([program], env=environment, capture_output=True, text=True, check=False)
-    # It fails where a figure is void as well, and then it has written all the same.
-    written = re.search(r"^written to (.+)$", done.stderr, re.MULTILINE)
-    if not written:
-        raise Failure(f"ONLY={group} {program} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+    # The journals go where they would without us, but into a folder that is gone even if this is broken off.
+    with stage(Path(program).resolve().parent.parent) as (processes, folder):
+        log = Path(folder) / "log"
+        code = processes.run([program, "--dir", folder], log, env=environment)
+        # It fails where a figure is void as well, and then it has written all the same.
+        written = re.search(r"^written to (.+)$", log.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+        if not written:
+            raise Failure(f"ONLY={group} {program} ended with {code}: {last_words(log)}")
     with open(written[1], encoding="utf-8") as file:
         return json.load(file)
