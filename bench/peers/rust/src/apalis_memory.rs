@@ -26,16 +26,20 @@ impl Memory {
     }
 }
 
+fn sink(sender: mpsc::UnboundedSender<Task<Body>>) -> MemorySink<Body> {
+    MemorySink::new(Arc::new(futures::lock::Mutex::new(Box::new(sender.sink_map_err(MemoryStorageError::from)))))
+}
+
 impl Peer for Memory {
     // Two that push at once may find its lock taken, and it panics.
     const IS_SHARED: bool = false;
 
     async fn open(&self, _: &str) -> Result<(), Failure> {
         let (sender, receiver) = mpsc::unbounded::<Task<Body>>();
-        let sender = Box::new(sender.sink_map_err(MemoryStorageError::from));
-        let sink = MemorySink::new(Arc::new(futures::lock::Mutex::new(sender)));
-        let storage = MemoryStorage::new_with(sink.clone(), receiver.boxed());
-        *self.sink.lock().await = Some(sink);
+        // Its worker looks at a sink's lock before it looks for a task, and is woken by nobody where it finds that taken.
+        // So it has a sink of its own, into the same channel, and sleeps through no task that is just being handed in.
+        let storage = MemoryStorage::new_with(sink(sender.clone()), receiver.boxed());
+        *self.sink.lock().await = Some(sink(sender));
         *self.storage.lock().unwrap_or_else(PoisonError::into_inner) = Some(storage);
         Ok(())
     }
