@@ -64,8 +64,11 @@ pub(crate) struct Told {
     inexact: u64,
 }
 
+/// Something that a window shows: its name, its unit, and where it stands.
+type Shown = (&'static str, &'static str, fn(&Window) -> f64);
+
 /// What there is to see, of each window.
-const SEEN: [(&str, &str, fn(&Window) -> f64); 6] = [
+const SEEN: [Shown; 6] = [
     ("rate", "jobs/s", |window| window.jobs_per_s),
     ("memory of the process", "MiB", |window| window.memory_mib),
     ("the directory on disk", "MiB", |window| window.disk_mib),
@@ -87,8 +90,7 @@ pub(crate) fn measure(dir: &Path) -> Result<Vec<Figure>, Failure> {
         };
         for (what, unit, of) in SEEN {
             let values: Vec<_> = told.windows.iter().map(of).collect();
-            let whole = Figure { cpu_s_per_100k: None, ..figure(what, unit, &values) };
-            figures.push(whole);
+            figures.push(figure(what, unit, &values));
             figures.push(figure(&format!("{what}: last quarter by first"), "times", &[growth(&values)]));
         }
         let started = Instant::now();
