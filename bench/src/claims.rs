@@ -6,7 +6,7 @@ use std::sync::Arc;
 use windlass::Durability;
 
 use crate::Failure;
-use crate::figure::{Figure, Run, Stopwatch};
+use crate::figure::{self, Figure, Run, Stopwatch};
 use crate::work::{self, QUEUE, Seen};
 
 const RUNS: usize = 5;
@@ -32,6 +32,7 @@ fn run(dir: &Path, level: Durability, backlog: u64) -> Result<Run, Failure> {
         let engine = work::start(dir.path(), level, &seen).await?;
         engine.pause(QUEUE).await?;
         let ids = work::bulks(&engine, backlog).await?;
+        figure::quiet().await;
         let watch = Stopwatch::start();
         engine.resume(QUEUE).await?;
         seen.wait_for(FIRST).await;

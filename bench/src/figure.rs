@@ -206,6 +206,18 @@ impl Stopwatch {
     }
 }
 
+/// Waits until this process has little to do: what RocksDB has left of a filling is no part of what comes next.
+pub(crate) async fn quiet() {
+    const LOOK_EVERY: Duration = Duration::from_millis(50);
+    for _ in 0..100 {
+        let before = process_cpu();
+        tokio::time::sleep(LOOK_EVERY).await;
+        if process_cpu().saturating_sub(before) < LOOK_EVERY / 10 {
+            return;
+        }
+    }
+}
+
 /// User and system time of all threads of this process.
 fn process_cpu() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
