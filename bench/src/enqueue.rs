@@ -21,8 +21,8 @@ enum Way {
     One,
     /// So many callers at once, each awaiting its job.
     Callers(u64),
-    /// One caller, each bulk awaited.
-    Bulk,
+    /// So many callers, each bulk awaited.
+    Bulks(u64),
 }
 
 impl Way {
@@ -31,7 +31,7 @@ impl Way {
         match self {
             Self::One => 1,
             Self::Callers(callers) => callers,
-            Self::Bulk => BULK,
+            Self::Bulks(callers) => callers * BULK,
         }
     }
 }
@@ -44,7 +44,8 @@ pub(crate) fn measure(dir: &Path, ceilings: &mut Ceilings) -> Result<Vec<Figure>
             ("enqueue, one caller", Way::One, if is_durable { 4_000 } else { 20_000 }),
             ("enqueue, 64 callers", Way::Callers(64), 64_000),
             ("enqueue, 1,000 callers", Way::Callers(1_000), 100_000),
-            ("enqueue, bulk of 1,000", Way::Bulk, 200_000),
+            ("enqueue, bulk of 1,000", Way::Bulks(1), 200_000),
+            ("enqueue, bulk of 1,000, four callers", Way::Bulks(4), 200_000),
         ];
         for (figure, way, jobs) in ways {
             let run = |tally| run(dir, level, way, jobs, tally);
@@ -76,7 +77,7 @@ fn run(dir: &Path, level: Durability, way: Way, jobs: u64, tally: Option<Arc<Tal
 async fn hand_in(engine: &Engine, way: Way, jobs: u64) -> Result<Vec<JobId>, Failure> {
     match way {
         Way::One => one_by_one(engine.clone(), jobs).await,
-        Way::Bulk => work::bulks(engine, jobs).await,
+        Way::Bulks(callers) => work::produce(engine, jobs, callers).await,
         Way::Callers(callers) => {
             let each = |_| tokio::spawn(one_by_one(engine.clone(), jobs / callers));
             let tasks: Vec<_> = (0..callers).map(each).collect();

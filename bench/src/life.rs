@@ -63,15 +63,7 @@ fn lives(dir: &Path, queue: &QueueConfig, tally: Option<Arc<Tally>>, producers: 
         let seen = Arc::new(Seen::default());
         let engine = work::start_with(dir.path(), queue.clone(), &seen, tally.clone()).await?;
         let watch = Stopwatch::counting(tally);
-        let produce = |_| {
-            let producer = engine.clone();
-            tokio::spawn(async move { work::bulks(&producer, JOBS / producers).await })
-        };
-        let tasks: Vec<_> = (0..producers).map(produce).collect();
-        let mut ids = Vec::with_capacity(usize::try_from(JOBS)?);
-        for task in tasks {
-            ids.extend(task.await??);
-        }
+        let ids = work::produce(&engine, JOBS, producers).await?;
         work::all_done(&engine, &seen, JOBS).await?;
         let run = watch.rate(JOBS);
         work::stop(engine).await?;

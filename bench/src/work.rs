@@ -22,7 +22,7 @@ pub(crate) const BULK: u64 = 1_000;
 /// The one queue.
 pub(crate) const QUEUE: &str = "bench";
 /// Attempts at once. A no-op ends when it starts: more of them fill larger waves.
-pub(crate) const CONCURRENCY: u32 = 1_024;
+pub(crate) const CONCURRENCY: u32 = 2_048;
 
 /// What `{"body":""}` takes.
 const JSON_BYTES: usize = 11;
@@ -179,6 +179,22 @@ async fn start_on(
         builder = builder.memory_bytes_max(bytes);
     }
     Ok(builder.start().await?)
+}
+
+/// Hands in so many jobs in bulks, as so many producers that each await their bulks, and returns their ids.
+///
+/// In tasks, as in a service: not on the thread that only waits for the runtime.
+pub(crate) async fn produce(engine: &Engine, jobs: u64, producers: u64) -> Result<Vec<JobId>, Failure> {
+    let start = |_| {
+        let engine = engine.clone();
+        tokio::spawn(async move { bulks(&engine, jobs / producers).await })
+    };
+    let tasks: Vec<_> = (0..producers).map(start).collect();
+    let mut ids = Vec::with_capacity(usize::try_from(jobs)?);
+    for task in tasks {
+        ids.extend(task.await??);
+    }
+    Ok(ids)
 }
 
 /// Hands in so many jobs in bulks, one after the other, and returns their ids.

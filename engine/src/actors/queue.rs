@@ -28,8 +28,9 @@ use crate::live::LiveTable;
 use crate::messages::{Question, QueueMsg, ReplyTo, SchedulerMsg, SupervisorMsg, Ticket, WorkerMsg, WriterMsg};
 use crate::writer::WriterHandle;
 
-/// A wave is sealed at the latest with this many commands in it, so that no answer waits for a stream that does not end.
-const WAVE_COMMANDS_MAX: usize = 4_096;
+/// A wave is sealed at the latest with this many commands in it, so that the writer has something to do while the next ones
+/// are decided. (With eight times as many, engine and writer waited for one another: a fifth less of whole lives.)
+const WAVE_COMMANDS_MAX: usize = 512;
 /// And with this many bytes of bodies and outputs, so that a batch stays far below what a journal takes.
 const WAVE_BYTES_MAX: usize = 32 << 20;
 
@@ -266,7 +267,7 @@ impl QueueState {
         let now = self.parts.clocks.now();
         for (id, token, outcome) in ends {
             self.end(id, token, outcome, now);
-            if self.bytes_in_wave >= WAVE_BYTES_MAX {
+            if self.bytes_in_wave >= WAVE_BYTES_MAX || self.commands_in_wave >= WAVE_COMMANDS_MAX {
                 self.seal();
             }
         }

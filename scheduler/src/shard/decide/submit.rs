@@ -28,7 +28,7 @@ pub(crate) fn submit(state: &State, submit: Submit, now: Now) -> Result<Decision
     let mut decision = Decision { events: Vec::with_capacity(submit.jobs.len()), ..Decision::default() };
     let mut receipts = Vec::with_capacity(submit.jobs.len());
     let mut level = Level::Memory;
-    let mut intake = Intake::new(state, submit.jobs.len());
+    let mut intake = Intake::new(state, &submit.jobs);
     let last = submit.jobs.last().map(|job| job.id);
     for job in submit.jobs {
         let id = job.id;
@@ -60,7 +60,7 @@ pub(crate) fn submit(state: &State, submit: Submit, now: Now) -> Result<Decision
 /// Follow-ups of a success: checked when they were added, so that the ack is never refused (I9). They may overdraw a
 /// depth limit; one whose id is taken already is that job, or is dropped.
 pub(crate) fn follow_ups(state: &State, jobs: Vec<NewJob>, now: Now, decision: &mut Decision) {
-    let mut intake = Intake::new(state, jobs.len());
+    let mut intake = Intake::new(state, &jobs);
     for mut job in jobs {
         if !matches!(intake.place_of(&job), Ok(None)) {
             continue;
@@ -87,16 +87,18 @@ fn check_bulk(state: &State, jobs: &[NewJob]) -> Result<(), Refusal> {
 /// The jobs of one call on their way in: what the state will be when all of them are accepted.
 struct Intake<'a> {
     state: &'a State,
-    /// Queue and kind of those accepted so far.
-    ids: HashMap<JobId, (QueueNo, Name), FixedState>,
+    /// Queue and kind of those accepted so far. `None` where ids only rise, as those that are made here do: no two are the same.
+    ids: Option<HashMap<JobId, (QueueNo, Name), FixedState>>,
     depths: Vec<(QueueNo, u64)>,
     policies: BTreeSet<RetryPolicy>,
     arrival: i64,
 }
 
 impl<'a> Intake<'a> {
-    fn new(state: &'a State, jobs: usize) -> Self {
-        let ids = HashMap::with_capacity_and_hasher(jobs, FixedState::with_seed(state.settings.seed));
+    fn new(state: &'a State, jobs: &[NewJob]) -> Self {
+        let is_rising = jobs.is_sorted_by(|one, next| one.id < next.id);
+        let ids = || HashMap::with_capacity_and_hasher(jobs.len(), FixedState::with_seed(state.settings.seed));
+        let ids = (!is_rising).then(ids);
         Self { state, ids, depths: Vec::new(), policies: BTreeSet::new(), arrival: state.next_arrival }
     }
 
@@ -106,7 +108,7 @@ impl<'a> Intake<'a> {
         let (queue, kind) = match self.state.place_of(job.id) {
             Some(Place::Live(slot)) => (self.state.jobs[slot].queue, name(self.state.jobs[slot].kind)),
             Some(Place::Ended(slot)) => (self.state.stubs[slot].queue, name(self.state.stubs[slot].kind)),
-            None => match self.ids.get(&job.id) {
+            None => match self.ids.as_ref().and_then(|ids| ids.get(&job.id)) {
                 Some((queue, kind)) => (*queue, kind),
                 None => return Ok(None),
             },
@@ -144,7 +146,9 @@ impl<'a> Intake<'a> {
     }
 
     fn accept(&mut self, job: NewJob, queue: QueueNo, now: Now) -> Event {
-        self.ids.insert(job.id, (queue, job.kind.clone()));
+        if let Some(ids) = &mut self.ids {
+            ids.insert(job.id, (queue, job.kind.clone()));
+        }
         match self.depths.iter_mut().find(|(no, _)| *no == queue) {
             Some((_, jobs)) => *jobs += 1,
             None => self.depths.push((queue, 1)),
