@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use windlass::{Context, Draft, Durability, Engine, JobError, QueueConfig, RocksJournal};
+use windlass::{Context, Draft, Durability, Engine, EnqueueError, JobError, QueueConfig, RocksJournal};
 
 use crate::Failure;
 use crate::child;
@@ -19,6 +19,8 @@ use crate::figure::{Figure, Run};
 use crate::work::{self, BULK, CONCURRENCY, NoOp, QUEUE};
 
 const JOBS: u64 = 10_000_000;
+/// Who fill, each awaiting its bulks.
+const CALLERS: usize = 4;
 /// The parts of children.
 pub(crate) const FILL: &str = "fill";
 pub(crate) const START: &str = "start";
@@ -73,7 +75,7 @@ pub(crate) fn measure(dir: &Path) -> Result<Vec<Figure>, Failure> {
         #[allow(clippy::cast_precision_loss)]
         let (jobs, out) = (jobs as f64, started.paged_out as f64);
         figures.push(figure("with payloads on disk only", "jobs", out));
-        figures.push(figure("filling", "jobs/s", jobs / filled.seconds));
+        figures.push(figure("filling, bulks of four callers", "jobs/s", jobs / filled.seconds));
         figures.push(figure("start", "s", started.seconds));
         figures.push(figure("drain", "jobs/s", jobs / started.drain_seconds));
     }
@@ -111,9 +113,19 @@ async fn fill(dir: &Path, level: Durability) -> Result<Told, Failure> {
     let engine = engine(dir, level, &jobs_of).await?;
     engine.pause(QUEUE).await?;
     let started = Instant::now();
-    for bulk in 0..jobs()? / BULK {
-        let id = |n: u64| jobs_of.id(bulk * BULK + n);
-        engine.enqueue_all((0..BULK).map(|n| Draft::new(&NoOp::new()).id(id(n)))).await?;
+    let bulks = jobs()? / BULK;
+    let start = |caller| {
+        let (engine, jobs_of) = (engine.clone(), jobs_of.clone());
+        tokio::spawn(async move {
+            for bulk in (caller..bulks).step_by(CALLERS) {
+                let id = |n: u64| jobs_of.id(bulk * BULK + n);
+                engine.enqueue_all((0..BULK).map(|n| Draft::new(&NoOp::new()).id(id(n)))).await?;
+            }
+            Ok::<_, EnqueueError>(())
+        })
+    };
+    for task in (0..CALLERS as u64).map(start).collect::<Vec<_>>() {
+        task.await??;
     }
     let told = Told { seconds: started.elapsed().as_secs_f64(), ..told(&engine).await? };
     work::stop(engine).await?;

@@ -24,6 +24,9 @@ pub(crate) const QUEUE: &str = "bench";
 /// Attempts at once. A no-op ends when it starts: more of them fill larger waves.
 pub(crate) const CONCURRENCY: u32 = 2_048;
 
+/// More jobs than ever wait here.
+const DEPTH_MAX: u64 = 100_000_000;
+
 /// What `{"body":""}` takes.
 const JSON_BYTES: usize = 11;
 
@@ -145,7 +148,7 @@ pub(crate) async fn start_within(
 
 /// The queue that is measured.
 pub(crate) fn queue(level: Durability) -> QueueConfig {
-    QueueConfig::new(QUEUE).durability(level).concurrency(CONCURRENCY).depth_max(4_000_000)
+    QueueConfig::new(QUEUE).durability(level).concurrency(CONCURRENCY).depth_max(DEPTH_MAX)
 }
 
 /// An engine as [`start`] starts it, whose queue has more to it, and whose journal is counted where there is a tally.

@@ -213,7 +213,7 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
     ///
     /// Ten million waiting jobs of 200 bytes fit in 3 GiB, as the system counts the process.
     ///
-    /// Heads are never on disk only: about 150 bytes a live job, whose number `depth_max` bounds. Beside the budget stand what
+    /// Heads are never on disk only: about 110 bytes a live job, whose number `depth_max` bounds. Beside the budget stand what
     /// is on its way through the engine (64 MiB of payloads at most), what attempts and hooks have in hand, and errors of
     /// attempts of `Memory` queues. What else these keep (payloads, and outputs and checkpoints) is counted and has no other
     /// place; nor has anything with a journal that does not survive the process.
