@@ -33,6 +33,8 @@ mod records;
 #[cfg(feature = "rocksdb")]
 mod recovery;
 #[cfg(feature = "rocksdb")]
+mod schedules;
+#[cfg(feature = "rocksdb")]
 mod soak;
 #[cfg(feature = "rocksdb")]
 pub mod suite;

@@ -6,14 +6,14 @@ use std::time::Instant;
 
 use crate::ceilings::Ceilings;
 use crate::figure::{Figure, table};
-use crate::{Failure, backlog, claims, delays, enqueue, latency, life, memory, recovery, soak, urgent};
+use crate::{Failure, backlog, claims, delays, enqueue, latency, life, memory, recovery, schedules, soak, urgent};
 
 /// The groups, in order.
 pub const GROUPS: [&str; 9] =
     ["enqueue", "life", "latency", "memory", "delays", "recovery", "urgent", "claims", "ceilings"];
 
 /// The workloads by their numbers, for those who know them so: `ONLY=w2` is `ONLY=life`.
-const NUMBERS: [(&str, &str); 9] = [
+const NUMBERS: [(&str, &str); 10] = [
     ("w1", "enqueue"),
     ("w2", "life"),
     ("w3", "latency"),
@@ -23,10 +23,11 @@ const NUMBERS: [(&str, &str); 9] = [
     ("w7", "urgent"),
     ("w8", "soak"),
     ("w9", "claims"),
+    ("w10", "schedules"),
 ];
 
 /// Groups that run only where they are asked for by name.
-pub const ASKED_FOR: [&str; 2] = ["backlog", "soak"];
+pub const ASKED_FOR: [&str; 3] = ["backlog", "soak", "schedules"];
 
 /// What to run, and where.
 #[derive(Clone, Debug)]
@@ -95,6 +96,7 @@ pub fn run(options: &Options) -> Result<bool, Failure> {
             "claims" => figures.extend(claims::measure(dir)?),
             "backlog" => figures.extend(backlog::measure(dir)?),
             "soak" => figures.extend(soak::measure(dir)?),
+            "schedules" => figures.extend(schedules::measure(dir)?),
             _ => ceilings.measure_all()?,
         }
         eprintln!("{group}: {:.0} s", started.elapsed().as_secs_f64());

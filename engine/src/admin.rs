@@ -1,9 +1,10 @@
 //! Find and steer: what operators ask of jobs and queues. Here: whole queues.
 //!
-//! `find` looks, `steer` has the verbs on one job, `orders` those on many, `walk` is how jobs are passed in review.
+//! `find` looks, `steer` has the verbs on one job, `orders` those on many, `schedules` is about those, `walk` is how jobs are passed in review.
 
 mod find;
 mod orders;
+mod schedules;
 mod steer;
 mod walk;
 
@@ -14,6 +15,7 @@ use windlass_scheduler::view::QueueStats;
 pub use self::find::List;
 pub use self::orders::{OrderDraft, OrderStatus};
 pub(crate) use self::orders::{carry_out, resume};
+pub(crate) use self::schedules::report_orphans;
 pub(crate) use self::walk::Desk;
 use crate::engine::Engine;
 use crate::error::ControlError;

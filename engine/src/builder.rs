@@ -1,26 +1,30 @@
 //! From a description to a running engine: parse, do not validate later.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::thread::ThreadId;
+use std::time::{Duration, SystemTime};
 
 use ractor::{Actor, ActorRef};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 use windlass_scheduler::command::QueueNo;
+use windlass_scheduler::recurrence::{Origin, SharedCalendar};
 use windlass_scheduler::settings::{Notices, ShardSettings};
 use windlass_storage::{Journal, MemoryJournal};
 
 use crate::actors::supervisor::{Supervisor, SupervisorParts, WorkerPlan};
 use crate::actors::worker::WorkerParts;
 use crate::attempt::Ends;
-use crate::clock::{Clock, Clocks, SystemClock, is_paused};
+use crate::calendar::Patterns;
+use crate::clock::{Clock, Clocks, SystemClock, is_paused, timestamp};
 use crate::config::{EngineConfig, KindConfig, Plan, QueueConfig};
 use crate::context::Context;
 use crate::door::Door;
 use crate::engine::{Engine, Inner};
-use crate::error::{ConfigError, JobError, StartError};
+use crate::error::{ConfigError, JobError, ScheduleError, StartError};
 use crate::handler::Registry;
 use crate::hooks::Hooks;
 use crate::job::Job;
@@ -28,6 +32,7 @@ use crate::memory;
 use crate::messages::SupervisorMsg;
 use crate::middleware::Layers;
 use crate::patience::Patience;
+use crate::schedule::Schedule;
 #[cfg(feature = "testing")]
 use crate::testing::Settled;
 use crate::witness::Witness;
@@ -45,6 +50,7 @@ pub struct EngineBuilder<A> {
     clock: Arc<dyn Clock>,
     pub(crate) layers: Layers,
     pub(crate) hooks: Hooks,
+    schedules: Vec<Schedule>,
     witness: Witness,
 }
 
@@ -59,6 +65,7 @@ impl Default for EngineBuilder<()> {
             clock: Arc::new(SystemClock),
             layers: Layers::default(),
             hooks: Hooks::default(),
+            schedules: Vec::new(),
             witness: None,
         }
     }
@@ -77,6 +84,7 @@ impl EngineBuilder<()> {
             clock: self.clock,
             layers: self.layers,
             hooks: self.hooks,
+            schedules: self.schedules,
             witness: self.witness,
         }
     }
@@ -101,6 +109,15 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
     #[must_use]
     pub fn kind(mut self, kind: KindConfig) -> Self {
         self.code.kinds.push(kind);
+        self
+    }
+
+    /// A job that comes back. What the code says counts at every start: a schedule that is there already goes on where it was if
+    /// its rule is the same, and begins now if it is another. One that the code no longer has goes on until it is removed; a line
+    /// in the log says so at every start.
+    #[must_use]
+    pub fn schedule(mut self, schedule: Schedule) -> Self {
+        self.schedules.push(schedule);
         self
     }
 
@@ -232,9 +249,9 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
         let plan = self.plan()?;
         let mut journal = self.journal.take().ok_or(ConfigError::NoJournal)?;
         let single_runtime = plan.config.wide.single_runtime.unwrap_or_default() || is_paused();
-        let is_alone = handlers.runtime_flavor() == RuntimeFlavor::CurrentThread;
-        let driver = is_alone.then(|| std::thread::current().id());
+        let driver = driver_of(&handlers);
         let mut settings = shard_settings(&plan, self.hooks.notices(), &self.witness);
+        schedule_all(&mut settings, self.schedules, &plan)?;
         settings.memory_bytes_max = memory::share(plan.config.memory_bytes_max(), journal.as_mut())?;
         let hooks = Arc::new(self.hooks.start(&handlers));
         let door = Arc::new(Door::new(
@@ -299,6 +316,12 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
     }
 }
 
+/// The thread that drives a runtime of one thread: this one.
+fn driver_of(handlers: &Handle) -> Option<ThreadId> {
+    let is_alone = handlers.runtime_flavor() == RuntimeFlavor::CurrentThread;
+    is_alone.then(|| std::thread::current().id())
+}
+
 /// What the core is started with.
 fn shard_settings(plan: &Plan, notices: Notices, witness: &Witness) -> ShardSettings {
     let queues = plan.config.queues.iter().map(|queue| queue.settings.clone()).collect();
@@ -306,8 +329,25 @@ fn shard_settings(plan: &Plan, notices: Notices, witness: &Witness) -> ShardSett
     let seed = witness.as_ref().map_or_else(any, |witness| witness.seed());
     let mut settings = ShardSettings::new(0, seed, queues, plan.handled.clone());
     settings.unknown_kinds = plan.config.wide.allow_unknown_kinds.unwrap_or_default();
-    settings.notices = notices;
+    settings.notices = Notices { ticks: witness.is_some(), ..notices };
     settings
+}
+
+/// Gives the core the schedules of the code, and who knows their patterns.
+fn schedule_all(settings: &mut ShardSettings, schedules: Vec<Schedule>, plan: &Plan) -> Result<(), ConfigError> {
+    let (kind_queues, patterns): (HashMap<_, _>, _) = (plan.kind_queues().collect(), Patterns::default());
+    let now = timestamp(SystemTime::now());
+    for schedule in schedules {
+        let queue_of = |kind: &str, own: &'static str| kind_queues.get(kind).map_or(own, String::as_str).to_owned();
+        let schedule = schedule.into_core(Origin::Code, now, &patterns, queue_of)?;
+        plan.check_template(&schedule.template)
+            .map_err(|refusal| ScheduleError::Refused { schedule: schedule.name.to_string(), refusal })?;
+        if let Some(twice) = settings.schedules.insert(schedule.name.clone(), schedule) {
+            return Err(ScheduleError::Twice(twice.name.to_string()).into());
+        }
+    }
+    settings.calendar = SharedCalendar(Arc::new(patterns));
+    Ok(())
 }
 
 /// A supervisor that belongs to nobody yet: dropped so, it stops.

@@ -1,5 +1,7 @@
 //! What can go wrong, one type per operation. Each says what, where, the numbers, and what to do.
 
+mod schedule;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use windlass_scheduler::job::JobId;
 use windlass_scheduler::refusal::Refusal;
 use windlass_storage::{LoadError, OpenError, StorageError};
 
+pub use self::schedule::ScheduleError;
 #[cfg(feature = "config-file")]
 pub use crate::config::file::{ConfigFileError, ConfigProblem};
 use crate::config::{ConfigPlace, ms};
@@ -192,6 +195,9 @@ pub enum ConfigError {
         /// Its default queue.
         queue: String,
     },
+    /// A schedule that cannot be.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
     /// No queue at all.
     #[error("no queue is configured: add at least one with `.queue(..)`")]
     NoQueue,

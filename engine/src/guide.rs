@@ -7,6 +7,7 @@
 //! | [`getting_started`] | from an empty crate to a job that survives `kill -9`; the words, if you come from elsewhere |
 //! | [`workloads`] | a queue for each workload, in code and in TOML; kinds, promises, priorities, concurrency |
 //! | [`retries`] | policies, a kind's own rule, what counts as a failure; dead letters |
+//! | [`recurring`] | cron and intervals, downtime, overlaps, changes of clocks; schedules at run time |
 //! | [`durability`] | what `Ok` is worth, unknown outcomes, why a handler may run twice, checkpoints, backups |
 //! | [`around_attempts`] | cancellation, progress, logs, middleware, layers of tower, hooks |
 //! | [`deploying`] | signals and drains, one directory with one owner, blocking handlers, two runtimes |
@@ -29,6 +30,8 @@ pub mod getting_started {}
 pub mod limits {}
 #[doc = include_str!("../docs/operating.md")]
 pub mod operating {}
+#[doc = include_str!("../docs/recurring.md")]
+pub mod recurring {}
 #[doc = include_str!("../docs/retries.md")]
 pub mod retries {}
 #[cfg_attr(feature = "testing", doc = include_str!("../docs/testing.md"))]

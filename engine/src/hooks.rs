@@ -146,7 +146,7 @@ pub(crate) struct Hooks {
 impl Hooks {
     /// What the core has to tell.
     pub(crate) fn notices(&self) -> Notices {
-        Notices { dead: !self.dead.is_empty(), retry: !self.retry.is_empty() }
+        Notices { dead: !self.dead.is_empty(), retry: !self.retry.is_empty(), ticks: false }
     }
 
     /// Starts the task that calls them, where there are any. It ends when nobody is left who could tell it anything.

@@ -160,7 +160,7 @@ pub struct Draft {
     pub(crate) payload: Result<Vec<u8>, EnqueueError>,
     pub(crate) kind: &'static str,
     version: u32,
-    default_queue: &'static str,
+    pub(crate) default_queue: &'static str,
     pub(crate) options: Options,
 }
 
@@ -174,15 +174,21 @@ impl Draft {
 
     /// `names`: of the call, whose jobs go the same way.
     pub(crate) fn into_new_job(self, door: &Door, names: &mut Names) -> Result<NewJob, EnqueueError> {
+        let id = self.options.id.unwrap_or_else(|| door.new_id());
+        let queue = door.queue_of(self.kind, self.default_queue);
+        self.into_job(id, queue, names)
+    }
+
+    /// `queue`: where jobs of its kind go.
+    pub(crate) fn into_job(self, id: JobId, queue: &str, names: &mut Names) -> Result<NewJob, EnqueueError> {
         let mut options = self.options;
         if !Name::is_valid(self.kind) {
             return Err(EnqueueError::Kind { kind: self.kind, bytes_max: Name::BYTES_MAX });
         }
         let retry = options.check()?;
-        let queue = options.queue.as_deref().unwrap_or_else(|| door.queue_of(self.kind, self.default_queue));
         Ok(NewJob {
-            id: options.id.unwrap_or_else(|| door.new_id()),
-            queue: names.get(queue),
+            id,
+            queue: names.get(options.queue.as_deref().unwrap_or(queue)),
             kind: names.get(self.kind),
             priority: options.priority,
             due: options.due,

@@ -56,7 +56,8 @@
 //! # The guide
 //!
 //! [`guide`] has a page for each thing that you have to decide or to know: [getting started](guide::getting_started),
-//! [workloads](guide::workloads), [retries and dead letters](guide::retries), [durability](guide::durability),
+//! [workloads](guide::workloads), [retries and dead letters](guide::retries),
+//! [recurring jobs](guide::recurring), [durability](guide::durability),
 //! [around attempts](guide::around_attempts), [deploying](guide::deploying), [evolving jobs](guide::evolving),
 //! [operating](guide::operating), [testing](guide::testing), [limits](guide::limits).
 //!
@@ -74,6 +75,7 @@ mod attempt;
 mod backup;
 mod blocking;
 mod builder;
+mod calendar;
 mod checkpoint;
 mod clock;
 pub mod config;
@@ -95,6 +97,7 @@ mod messages;
 pub mod middleware;
 mod patience;
 mod range;
+mod schedule;
 #[cfg(feature = "signal")]
 mod signal;
 mod status;
@@ -114,7 +117,8 @@ pub use config::{
 pub use context::Context;
 pub use engine::Engine;
 pub use error::{
-    BackupError, ConfigError, ControlError, EnqueueError, JobError, OutOfRange, ShutdownError, StartError, WaitError,
+    BackupError, ConfigError, ControlError, EnqueueError, JobError, OutOfRange, ScheduleError, ShutdownError,
+    StartError, WaitError,
 };
 #[cfg(feature = "config-file")]
 pub use error::{ConfigFileError, ConfigProblem};
@@ -125,6 +129,7 @@ pub use hooks::{DeadEvent, RetryEvent};
 pub use job::{Draft, Enqueue, Job, new_job_id};
 pub use memory::Memory;
 pub use middleware::{Attempt, AttemptOutcome, Middleware};
+pub use schedule::{Fire, Schedule, ScheduleRule, ScheduleStatus};
 #[cfg(feature = "signal")]
 pub use signal::{SignalStop, StopSignal, StopSignals, stop_signal};
 pub use status::{AttemptEnd, JobDetail, JobPage, JobStatus};
@@ -134,6 +139,7 @@ pub use windlass_scheduler::effect::Receipt;
 pub use windlass_scheduler::job::{JobId, Name, Priority, When};
 pub use windlass_scheduler::lease::StopReason;
 pub use windlass_scheduler::order::{OrderEnd, OrderId};
+pub use windlass_scheduler::recurrence::{CatchUp, Overlap};
 pub use windlass_scheduler::refusal::Refusal;
 pub use windlass_scheduler::settings::{KeepDone, Level as Durability};
 pub use windlass_scheduler::state::State as JobState;

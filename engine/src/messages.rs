@@ -33,6 +33,7 @@ use windlass_scheduler::filter::Filter;
 use windlass_scheduler::job::{Body, JobId, Name, NewJob};
 use windlass_scheduler::lease::{Lease, LeaseToken, StopReason};
 use windlass_scheduler::order::{OrderCommand, OrderId};
+use windlass_scheduler::recurrence::ScheduleCommand;
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::settings::ShardSettings;
 use windlass_scheduler::shard::Shard;
@@ -67,6 +68,7 @@ pub(crate) enum Question {
     Look(JobId),
     List { filter: Box<Filter>, from: u32, limit: usize, scan_max: usize },
     Order(OrderCommand),
+    Schedule(ScheduleCommand),
     Stats,
     Memory,
 }

@@ -4,6 +4,7 @@
 //! on limits lists them, and a test holds it to that.
 
 use windlass_scheduler::job::When;
+use windlass_scheduler::recurrence::Schedule;
 
 use crate::error::{ConfigError, OutOfRange};
 
@@ -56,6 +57,13 @@ pub(crate) const DELAY: Range = Range::ms("retry delay in ms", 0);
 pub(crate) const DELAYS: Range = Range::count("retry delays", 0, 1_000);
 pub(crate) const ATTEMPTS: Range = Range::count("retry attempts", 1, COUNT_MAX);
 pub(crate) const JITTER: Range = Range::count("retry jitter_percent", 0, 100);
+
+/// A hundred years are as good as never.
+pub(crate) const PERIOD: Range = Range::ms("period in ms", 1);
+/// More than a day is another schedule.
+pub(crate) const START_JITTER: Range = Range { max: 24 * 60 * 60 * 1_000, ..Range::ms("jitter in ms", 0) };
+/// All of them come at once.
+pub(crate) const CATCH_UP: Range = Range::count("missed instants to catch up with", 1, Schedule::CATCH_UP_MAX as u64);
 
 /// Labels, not a data store.
 pub(crate) const TAGS: Range = Range::count("tags", 0, 16);

@@ -41,6 +41,10 @@ mod nobody {
             match *self {}
         }
 
+        pub(crate) fn ticked(&self, _: &NewJob) {
+            match *self {}
+        }
+
         pub(crate) fn shuts_down(&self, _: Duration) -> u64 {
             match *self {}
         }

@@ -88,6 +88,8 @@ bank! {
     PurgeUncounted: "a purged job is not counted", "I11";
     CountersUnwritten: "counters move in memory alone", "I11";
     LevelsMixedUp: "what is volatile goes to the journal", "levels";
+    CursorApart: "a schedule fires, and how far it came is not written with the job", "one job an instant";
+    InstantTwice: "an instant that had its job has it again when the clock goes back", "one job an instant";
     CancelForgotten: "that a running job was called off is not written", "a cancellation stands";
     PauseForgotten: "that a queue is paused is not written", "a pause stands";
     // Bounds.

@@ -11,6 +11,7 @@ use crate::attempt::{Failure, Output};
 use crate::job::{Body, JobId, Name, Priority};
 use crate::lease::LeaseToken;
 use crate::order::{Order, OrderId};
+use crate::recurrence::Schedule;
 use crate::retry::RetryPolicy;
 use crate::state::EndState;
 use crate::time::Timestamp;
@@ -49,6 +50,8 @@ pub enum Key {
     Claims(ClaimsNo),
     /// An order of an operator.
     Order(OrderId),
+    /// A schedule.
+    Schedule(Name),
     /// How one attempt of a job ended.
     Attempt(JobId, u32),
     /// What a job's success left.
@@ -77,6 +80,8 @@ pub enum Record {
     Claims(Claims),
     /// See [`Key::Order`].
     Order(Box<Order>),
+    /// See [`Key::Schedule`].
+    Schedule(Box<Schedule>),
     /// See [`Key::Attempt`].
     Attempt(AttemptRecord),
     /// See [`Key::Result`].
@@ -330,6 +335,7 @@ impl Record {
             Self::Head(id, _) => Key::Head(*id),
             Self::Claims(claims) => Key::Claims(claims.no),
             Self::Order(order) => Key::Order(order.id),
+            Self::Schedule(schedule) => Key::Schedule(schedule.name.clone()),
             Self::Attempt(attempt) => Key::Attempt(attempt.id, attempt.attempt),
             Self::Result(id, _) => Key::Result(*id),
             Self::Checkpoint(id, _) => Key::Checkpoint(*id),

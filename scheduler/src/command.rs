@@ -12,6 +12,7 @@ use crate::filter::Filter;
 use crate::job::{Body, JobId, Name, NewJob};
 use crate::lease::LeaseToken;
 use crate::order::OrderCommand;
+use crate::recurrence::ScheduleCommand;
 use crate::verb::{Known, Read, Verb};
 
 /// The driver's own number for someone who waits for an answer.
@@ -36,11 +37,13 @@ pub enum TimerClass {
     Expiry,
     /// Retention of jobs that ended: the wall clock.
     Retention,
+    /// Instants of schedules whose jobs go to the queue: the wall clock.
+    Schedule,
 }
 
 impl TimerClass {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Delay, Self::At, Self::Lease, Self::Expiry, Self::Retention];
+    pub const ALL: [Self; 6] = [Self::Delay, Self::At, Self::Lease, Self::Expiry, Self::Retention, Self::Schedule];
 }
 
 /// One call of a caller: some jobs, all or none.
@@ -193,6 +196,13 @@ pub enum Command {
         request: Request,
         /// What.
         command: OrderCommand,
+    },
+    /// About schedules.
+    Schedule {
+        /// Who waits.
+        request: Request,
+        /// What.
+        command: ScheduleCommand,
     },
     /// Tell the numbers of all queues.
     Stats {

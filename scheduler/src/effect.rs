@@ -10,6 +10,7 @@ use crate::command::{QueueNo, Request, TimerClass};
 use crate::job::{Body, JobId, Name, NewJob};
 use crate::lease::{Lease, LeaseToken, StopReason};
 use crate::order::{Order, OrderProgress};
+use crate::recurrence::ScheduleView;
 use crate::refusal::Refusal;
 use crate::state::{EndState, State};
 use crate::time::{Mono, Timestamp};
@@ -82,6 +83,9 @@ pub enum Effect {
     },
     /// Tell those who want to know. Only made where [`notices`](crate::settings::ShardSettings::notices) ask for it.
     Notice(Box<Notice>),
+    /// A job of a schedule has come in, of which no caller told. Only made where [`notices`](crate::settings::ShardSettings::notices) ask
+    /// for it.
+    Ticked(Box<NewJob>),
     /// Fire this queue's timer of this class then; it replaces the one before. `None`: not at all.
     Arm {
         /// The queue.
@@ -177,6 +181,8 @@ pub enum Answer {
     Page(Page),
     /// To `Order`: the one that is placed or called off, or all.
     Orders(Vec<Order>),
+    /// To `Schedule`: the one that it was about, or those that were asked for.
+    Schedules(Vec<ScheduleView>),
     /// To a step of an order.
     OrderProgress(Box<OrderProgress>),
     /// To Stats.

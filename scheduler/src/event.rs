@@ -9,9 +9,10 @@ use bytes::Bytes;
 use crate::attempt::{Failure, Output};
 use crate::change::{Claims, ClaimsNo, Counters, EndedRecord, JobRecord, PolicyNo, Setting};
 use crate::command::{QueueNo, Request};
-use crate::job::{Body, JobId, NewJob, Priority, When};
+use crate::job::{Body, JobId, Name, NewJob, Priority, When};
 use crate::lease::LeaseToken;
 use crate::order::{Order, OrderId};
+use crate::recurrence::Schedule;
 use crate::retry::RetryPolicy;
 use crate::settings::Level;
 use crate::shard::slab::Slot;
@@ -64,6 +65,12 @@ pub(crate) enum Event {
     OrderMoved(Box<Order>),
     /// An order that ended long ago was forgotten.
     OrderForgotten(OrderId),
+    /// A schedule was defined, paused, or came on; it fires next then.
+    ScheduleMoved { schedule: Box<Schedule>, next: Option<Timestamp> },
+    /// A schedule was forgotten.
+    ScheduleRemoved(Name),
+    /// When a schedule that was loaded fires next is known.
+    ScheduleArmed { name: Name, next: Option<Timestamp> },
     /// A queue was paused or resumed.
     Paused { queue: QueueNo, paused: bool },
     /// A worker said how much it can run at once.
@@ -119,4 +126,5 @@ pub(crate) enum LoadedRecord {
     /// Bytes that one has in memory: only the twin tells of it.
     Checkpoint(JobId, u32),
     Order(Box<Order>),
+    Schedule(Box<Schedule>),
 }

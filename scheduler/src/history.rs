@@ -149,6 +149,8 @@ pub enum Call {
         /// What.
         jobs: Vec<Intent>,
     },
+    /// A schedule has this job come in, and nobody waits for an answer.
+    Tick(Intent),
     /// Calls a job off.
     Cancel(JobId),
     /// Brings an ended job back.

@@ -55,6 +55,7 @@ pub mod history;
 pub mod job;
 pub mod lease;
 pub mod order;
+pub mod recurrence;
 pub mod refusal;
 pub mod retry;
 pub mod settings;

@@ -112,6 +112,16 @@ pub enum Refusal {
         /// How.
         end: OrderEnd,
     },
+    /// No schedule has this name.
+    NoSchedule {
+        /// The name.
+        name: Name,
+    },
+    /// There are as many schedules as may be.
+    TooManySchedules {
+        /// How many may be.
+        schedules_max: usize,
+    },
     /// The lease is not, or no longer, the job's current one.
     StaleLease {
         /// The job.
@@ -168,11 +178,8 @@ impl fmt::Display for Refusal {
             Self::IdTaken { id, kind } => {
                 write!(f, "job {id} exists already and is of kind `{kind}`: choose another id")
             }
-            Self::TooManyPolicies { policies_max } => {
-                write!(
-                    f,
-                    "{policies_max} different retry policies were seen since the start, and no more may be: share some"
-                )
+            Self::TooManyPolicies { policies_max: max } => {
+                write!(f, "{max} different retry policies were seen since the start, and no more may be: share some")
             }
             Self::Forgotten { id } => write!(
                 f,
@@ -191,8 +198,11 @@ impl fmt::Display for Refusal {
                 write!(f, "{orders_max} orders, as many as may, are under way: wait for one, or call one off")
             }
             Self::NoOrder { id } => write!(f, "no order has the id {id}, or it ended long ago"),
-            Self::OrderEnded { id, end: OrderEnd::Finished } => write!(f, "order {id} is finished"),
-            Self::OrderEnded { id, end: OrderEnd::Cancelled } => write!(f, "order {id} was called off"),
+            Self::OrderEnded { id, end } => write!(f, "order {id} {}", how_ended(*end)),
+            Self::NoSchedule { name } => write!(f, "there is no schedule `{name}`: define it, or list them all"),
+            Self::TooManySchedules { schedules_max: max } => {
+                write!(f, "there are {max} schedules, as many as may be: remove some")
+            }
             Self::StaleLease { id } => write!(
                 f,
                 "the lease on job {id} is not its current one: its attempt has ended, and what it says is too late"
@@ -202,6 +212,13 @@ impl fmt::Display for Refusal {
             }
             Self::Stopping => f.write_str("the engine is stopping: hand it in again when the service is back"),
         }
+    }
+}
+
+const fn how_ended(end: OrderEnd) -> &'static str {
+    match end {
+        OrderEnd::Finished => "is finished",
+        OrderEnd::Cancelled => "was called off",
     }
 }
 

@@ -2,9 +2,12 @@
 //!
 //! Every limit carries its unit in its name. The engine checks what users write; the core trusts these numbers.
 
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::job::{Name, Priority};
+use crate::recurrence::{NoCalendar, Schedule, SharedCalendar};
 use crate::retry::RetryPolicy;
 use crate::state::EndState;
 
@@ -191,6 +194,10 @@ pub struct ShardSettings {
     pub lost_max: u32,
     /// What somebody wants to be told of.
     pub notices: Notices,
+    /// The schedules that the code has.
+    pub schedules: BTreeMap<Name, Schedule>,
+    /// Who knows cron and zones.
+    pub calendar: SharedCalendar,
 }
 
 /// Which events somebody wants to be told of.
@@ -200,12 +207,14 @@ pub struct Notices {
     pub dead: bool,
     /// Failed attempts that are retried.
     pub retry: bool,
+    /// Jobs of schedules, as they come in.
+    pub ticks: bool,
 }
 
 impl ShardSettings {
     /// Settings with the default limits.
     #[must_use]
-    pub const fn new(term: u64, seed: u64, queues: Vec<QueueSettings>, kinds: Vec<KindSettings>) -> Self {
+    pub fn new(term: u64, seed: u64, queues: Vec<QueueSettings>, kinds: Vec<KindSettings>) -> Self {
         Self {
             term,
             first_term: term,
@@ -217,7 +226,9 @@ impl ShardSettings {
             bulk_bytes_max: 64 << 20,
             memory_bytes_max: u64::MAX,
             lost_max: 3,
-            notices: Notices { dead: false, retry: false },
+            notices: Notices { dead: false, retry: false, ticks: false },
+            schedules: BTreeMap::new(),
+            calendar: SharedCalendar(Arc::new(NoCalendar)),
         }
     }
 }

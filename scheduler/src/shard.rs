@@ -25,7 +25,7 @@ use alloc::vec::Vec;
 pub use decide::admit::Misfit;
 
 use self::decide::Decision;
-use self::decide::{admit, checkpoint, claim, due, end, load, look, page, retain, steer, submit, watch};
+use self::decide::{admit, checkpoint, claim, due, end, load, look, page, recur, retain, steer, submit, watch};
 use self::door::Door;
 use self::outbox::{Mark, Outbox};
 use self::pages::Pager;
@@ -38,6 +38,7 @@ use crate::effect::{Answer, Deadline, Effect, Wave};
 use crate::event::Event;
 use crate::job::{JobId, Name, NewJob};
 use crate::lease::{LeaseToken, StopReason};
+use crate::recurrence::ScheduleCommand;
 use crate::refusal::Refusal;
 use crate::settings::{Level, ShardSettings};
 use crate::time::Now;
@@ -138,8 +139,7 @@ impl Shard {
                 }
                 self.take(due::due(&self.state, queue, class, now));
             }
-            Command::Rearm if bug!(RearmForgotten) => {}
-            Command::Rearm => self.armed.clear(),
+            Command::Rearm => self.rearm(now),
             Command::Steer { request, id, verb, read } => {
                 let steered = steer::steer(state, id, &verb, read, now);
                 self.answer(request, steered.map(|steered| steered.reply(request)));
@@ -162,6 +162,7 @@ impl Shard {
                 self.reply(request, mark, Ok(Answer::Page(page)));
             }
             Command::Order { request, command } => self.order(request, command, now),
+            Command::Schedule { request, command } => self.schedule(request, command, now),
             Command::Stats { request } => {
                 let stats = look::stats(&self.state, |no| self.door.waiting(no), now);
                 self.reply(request, Mark::Sealed, Ok(Answer::Stats(stats)));
@@ -279,10 +280,24 @@ impl Shard {
         (self.state.jobs.len(), self.state.stubs.len(), self.state.watchers.len())
     }
 
+    fn schedule(&mut self, request: Request, command: ScheduleCommand, now: Now) {
+        self.answer(request, recur::schedule(&self.state, request, command, now));
+    }
+
+    fn rearm(&mut self, now: Now) {
+        if !bug!(RearmForgotten) {
+            self.armed.clear();
+        }
+        self.take(recur::clock_was_wrong(&self.state, now));
+    }
+
     fn load_end(&mut self, live: &[Claim], now: Now) {
         self.tape.is_on = true;
         self.state.apply(Event::AllLoaded { now }, &mut self.tape);
         self.take(load::load_end(&self.state, live, self.step, now));
+        for name in recur::names(&self.state) {
+            self.take(recur::started(&self.state, &name, now));
+        }
     }
 
     /// Lets a call in or refuses it; gives it back where it has to wait for room.
@@ -452,6 +467,9 @@ impl Shard {
         }
         for (mark, effect) in decision.effects {
             self.hold(mark, effect);
+        }
+        for (name, now) in decision.freed {
+            self.take(recur::freed(&self.state, &name, now));
         }
     }
 

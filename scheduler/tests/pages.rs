@@ -346,7 +346,7 @@ fn notices(driver: &mut Driver) -> Vec<Notice> {
 #[test]
 fn a_notice_has_the_body_that_the_attempt_read() {
     let mut driver = driver(0);
-    driver.settings.notices = Notices { dead: true, retry: true };
+    driver.settings.notices = Notices { dead: true, retry: true, ticks: false };
     assert_eq!(driver.load(), []);
     fill(&mut driver, "mail", 0..4);
     for _ in 0..2 {

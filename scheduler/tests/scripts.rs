@@ -381,7 +381,8 @@ fn tell(text: &str) -> String {
                     "queue" => script.settings.queues.push(queue_settings(&words)),
                     "notices" => {
                         let is_wanted = |what| words.words.contains(&what);
-                        script.settings.notices = Notices { dead: is_wanted("dead"), retry: is_wanted("retry") };
+                        script.settings.notices =
+                            Notices { dead: is_wanted("dead"), retry: is_wanted("retry"), ticks: false };
                     }
                     "memory_bytes_max" => script.settings.memory_bytes_max = words.number(1),
                     _ => script.settings.bulk_jobs_max = words.number(1) as usize,

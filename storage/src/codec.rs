@@ -21,7 +21,7 @@ use crate::journal::CommitNo;
 use crate::keys::{self, Family, hex};
 use crate::record::{
     AttemptV1, ClaimV1, ClaimsV1, CommitV1, CountersV1, EndedV1, FailureV1, HeadV1, JobV1, List, OrderV1, PolicyV1,
-    QuarantineV1, SettingV1, TermV1, TermsV1, Texts,
+    QuarantineV1, ScheduleV1, SettingV1, TermV1, TermsV1, Texts,
 };
 
 pub mod fuzz;
@@ -55,6 +55,7 @@ mod kind {
     pub(super) const QUARANTINE: u8 = 12;
     pub(super) const CHECKPOINT: u8 = 13;
     pub(super) const ORDER: u8 = 14;
+    pub(super) const SCHEDULE: u8 = 15;
 }
 
 /// Why bytes are not a record. The words go into quarantine and into messages.
@@ -185,6 +186,10 @@ impl Encoder {
             Record::Order(order) => {
                 let family = keys::order(order.id, out);
                 self.finish(family, kind::ORDER, &OrderV1::new(order))
+            }
+            Record::Schedule(schedule) => {
+                let family = keys::schedule(&schedule.name, out)?;
+                self.finish(family, kind::SCHEDULE, &ScheduleV1::new(schedule))
             }
             Record::Attempt(attempt) => {
                 let family = keys::attempt(attempt.id, attempt.attempt, out);
@@ -347,6 +352,10 @@ pub fn decode(family: Family, key: &[u8], value: &[u8], names: &mut Names) -> Re
         (Key::Order(id), kind::ORDER) => {
             let order = read::<OrderV1<'_, Texts<'_>>>(body)?.domain(id, &mut intern).ok_or_else(unknown_state)?;
             Record::Order(Box::new(order))
+        }
+        (Key::Schedule(name), kind::SCHEDULE) => {
+            let schedule = read::<ScheduleV1<'_, Texts<'_>>>(body)?.domain(name, &mut intern);
+            Record::Schedule(Box::new(schedule))
         }
         (Key::Attempt(id, attempt), kind::ATTEMPT) => {
             let body: AttemptV1<'_> = read(body)?;

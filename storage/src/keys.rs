@@ -71,6 +71,8 @@ pub mod meta {
     pub const CLAIMS: u8 = 4;
     /// Orders.
     pub const ORDER: u8 = 5;
+    /// Schedules.
+    pub const SCHEDULE: u8 = 6;
 }
 
 /// First bytes in [`Family::History`].
@@ -115,6 +117,7 @@ pub fn encode(key: &Key, out: &mut Vec<u8>) -> Result<Family, StorageError> {
         Key::Head(id) => Ok(head(*id, out)),
         Key::Claims(no) => Ok(claims(*no, out)),
         Key::Order(id) => Ok(order(*id, out)),
+        Key::Schedule(name) => schedule(name, out),
         Key::Attempt(id, no) => Ok(attempt(*id, *no, out)),
         Key::Result(id) => Ok(result(*id, out)),
         Key::Checkpoint(id) => Ok(checkpoint(*id, out)),
@@ -156,6 +159,12 @@ pub(crate) fn order(id: OrderId, out: &mut Vec<u8>) -> Family {
     out.push(meta::ORDER);
     out.extend_from_slice(id.0.as_bytes());
     Family::Meta
+}
+
+pub(crate) fn schedule(schedule: &Name, out: &mut Vec<u8>) -> Result<Family, StorageError> {
+    out.push(meta::SCHEDULE);
+    name(schedule, out)?;
+    Ok(Family::Meta)
 }
 
 pub(crate) fn job(id: JobId, out: &mut Vec<u8>) -> Family {
@@ -254,6 +263,7 @@ pub fn decode(family: Family, key: &[u8], intern: &mut dyn FnMut(&str) -> Name) 
                     let n = u64::from_be_bytes(n.try_into().ok()?);
                     Some(Key::Claims(ClaimsNo { term: u64::from_be_bytes(*term), n }))
                 }
+                meta::SCHEDULE => whole_name(rest, intern).map(Key::Schedule),
                 meta::ORDER => Some(Key::Order(OrderId(Uuid::from_bytes(rest.try_into().ok()?)))),
                 _ => None,
             }

@@ -5,6 +5,7 @@
 //! payloads are copied once when writing (into the batch) and once when reading (out of the database's own memory).
 
 mod order;
+mod schedule;
 
 use bincode::de::{BorrowDecode, BorrowDecoder, Decode};
 use bincode::error::DecodeError;
@@ -16,6 +17,7 @@ use windlass_scheduler::retry::{Backoff, RetryPolicy};
 use windlass_scheduler::time::Timestamp;
 
 pub(crate) use self::order::OrderV1;
+pub(crate) use self::schedule::ScheduleV1;
 
 /// A list that is read item by item: its claimed length reserves nothing, so that damaged or hostile bytes cannot ask
 /// for more memory than they can fill.

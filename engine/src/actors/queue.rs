@@ -448,6 +448,11 @@ impl QueueState {
                 fetch::tell_with_body(&self.parts.door, &self.parts.handlers, reader, notice);
             }
             Effect::Notice(notice) => self.parts.door.hooks.tell(notice),
+            Effect::Ticked(job) => {
+                if let Some(witness) = &self.parts.door.witness {
+                    witness.ticked(&job);
+                }
+            }
             Effect::Arm { queue, class, at } => {
                 let _ = self.parts.scheduler.send_message(SchedulerMsg::Arm { queue, class, at });
             }
@@ -466,6 +471,7 @@ fn as_command(request: Request, question: Question) -> Command {
         Question::Look(id) => Command::Look { request, id },
         Question::List { filter, from, limit, scan_max } => Command::List { request, filter, from, limit, scan_max },
         Question::Order(command) => Command::Order { request, command },
+        Question::Schedule(command) => Command::Schedule { request, command },
         Question::Stats => Command::Stats { request },
         Question::Memory => Command::Memory { request },
     }

@@ -21,7 +21,7 @@ use self::stop::{Phase, Stopping};
 use super::queue::{QueueActor, QueueParts};
 use super::scheduler::{SchedulerActor, SchedulerParts};
 use super::worker::{WorkerActor, WorkerParts};
-use crate::admin::{Desk, carry_out, resume};
+use crate::admin::{Desk, carry_out, report_orphans, resume};
 use crate::clock::Clocks;
 use crate::door::{Door, Gate};
 use crate::error::StartError;
@@ -115,6 +115,7 @@ impl Actor for Supervisor {
         match state.start(&myself).await {
             Ok(()) => {
                 tokio::spawn(resume(state.desk()));
+                tokio::spawn(report_orphans(state.desk()));
                 let _ = parts.started.send(Ok(()));
                 Ok(state)
             }

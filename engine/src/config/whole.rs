@@ -8,6 +8,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use windlass_scheduler::job::Name;
+use windlass_scheduler::recurrence::Template;
+use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::settings::KindSettings;
 
 use super::kind::KindConfig;
@@ -210,6 +212,22 @@ impl Plan {
             single_runtime: Some(config.wide.single_runtime.unwrap_or_default()),
         };
         Ok(Self { config, handled })
+    }
+
+    /// Whether jobs like this one would be let in.
+    pub(crate) fn check_template(&self, template: &Template) -> Result<(), Refusal> {
+        let Template { queue, kind, body, .. } = template;
+        let settings = self.config.queues.iter().map(|one| &one.settings).find(|one| one.name == *queue);
+        let settings = settings.ok_or_else(|| Refusal::NoQueue { queue: queue.clone() })?;
+        let is_handled = self.handled.iter().any(|one| one.name == *kind);
+        if !is_handled && !self.config.wide.allow_unknown_kinds.unwrap_or_default() {
+            return Err(Refusal::NoHandler { kind: kind.clone() });
+        }
+        let (bytes, bytes_max) = (body.bytes(), settings.payload_bytes_max);
+        if bytes > bytes_max {
+            return Err(Refusal::PayloadTooLarge { queue: queue.clone(), bytes, bytes_max });
+        }
+        Ok(())
     }
 
     /// The queues that jobs of the kinds go to.

@@ -103,7 +103,7 @@ impl Simulation {
     /// `live` is what goes on in the service beside its jobs: what enqueues. It begins anew in each life, and is dropped where
     /// the life ends. When it returns, the life goes on without it. It should wait by [`Life::sleep`].
     ///
-    /// Queues that are paused when the faults are over are resumed, so that everything can end.
+    /// When the faults are over, queues that are paused are resumed, and schedules are paused, so that everything can end.
     ///
     /// # Panics
     /// Where the service's configuration is refused, or `live` or `service` panics.

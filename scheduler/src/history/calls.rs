@@ -15,6 +15,7 @@ impl Call {
         match self {
             Self::Enqueue(_) => "enqueue",
             Self::FollowUps { .. } => "follow-up",
+            Self::Tick(_) => "tick",
             Self::Cancel(_) => "cancel",
             Self::Requeue(_) => "requeue",
             Self::Discard(_) => "discard",
@@ -34,6 +35,7 @@ impl Call {
     fn jobs(&self) -> Vec<JobId> {
         match self {
             Self::Enqueue(jobs) | Self::FollowUps { jobs, .. } => jobs.iter().map(|job| job.id).collect(),
+            Self::Tick(job) => Vec::from([job.id]),
             Self::Cancel(id)
             | Self::Requeue(id)
             | Self::Discard(id)
@@ -53,6 +55,7 @@ impl Checker {
         match what {
             Call::Enqueue(jobs) => self.handed_in(call, jobs, None),
             Call::FollowUps { parent, attempt, jobs } => self.handed_in(call, jobs, Some((*parent, *attempt))),
+            Call::Tick(job) => self.handed_in(call, core::slice::from_ref(job), None),
             Call::Cancel(id) => self.with(*id, |story| story.cancel_asked = true),
             // From here on its end, its attempts and its failures are no longer what they were.
             Call::Requeue(id) => self.with(*id, |story| {
@@ -88,7 +91,7 @@ impl Checker {
         for id in what.jobs() {
             self.with(id, |story| story.life.push(now_ms, Line::Called(word)));
         }
-        if !matches!(what, Call::FollowUps { .. }) {
+        if !matches!(what, Call::FollowUps { .. } | Call::Tick(_)) {
             self.calls.insert(call, (what.clone(), self.now_ms, self.event_no));
         }
     }

@@ -5,6 +5,7 @@ mod attempts;
 mod ends;
 mod load;
 mod page;
+mod recur;
 mod steered;
 
 use super::maybe::Maybe;
@@ -59,6 +60,9 @@ impl State {
             Event::RetainedEdited { stub, read } => self.retained_edited(stub, *read, tape),
             Event::OrderMoved(order) => self.order_moved(order, tape),
             Event::OrderForgotten(id) => self.order_forgotten(id, tape),
+            Event::ScheduleMoved { schedule, next } => self.schedule_moved(schedule, next, tape),
+            Event::ScheduleRemoved(name) => self.schedule_removed(&name, tape),
+            Event::ScheduleArmed { name, next } => self.arm_schedule(&name, next),
             Event::Paused { queue, paused } => self.paused(queue, paused, tape),
             Event::SlotsSet { queue, slots } => self.queues[queue.0 as usize].slots = slots,
             Event::SuspectsMaxSet { max } => self.suspects_max_set(max, tape),

@@ -15,7 +15,9 @@ use crate::change::{Counters, Head};
 use crate::job::{JobId, Name};
 use crate::lease::LeaseToken;
 use crate::order::{Order, OrderId};
+use crate::recurrence::Schedule;
 use crate::state::EndState;
+use crate::time::Timestamp;
 
 /// What two shards have to have in common to be in the same state. Leaves out what only one process can know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub struct Portrait {
     pub suspects_max: u32,
     /// Orders that are remembered.
     pub orders: BTreeMap<OrderId, Order>,
+    /// Schedules, each with when it fires next.
+    pub schedules: BTreeMap<Name, (Schedule, Option<Timestamp>)>,
 }
 
 impl Shard {
@@ -66,6 +70,7 @@ impl Shard {
                 .collect(),
             suspects_max: state.suspects_max,
             orders: state.orders.clone(),
+            schedules: state.schedules.by_name.clone(),
         }
     }
 
@@ -94,6 +99,7 @@ impl Shard {
             check_queue(state, queue).map_err(|wrong| format!("queue {}: {wrong}", queue.settings.name))?;
         }
         super::pages::audit(state)?;
+        check_schedules(state)?;
         check_claims(state)
     }
 }
@@ -143,6 +149,29 @@ fn check_queue(state: &State, queue: &Queue) -> Result<(), String> {
         }
     }
     check_ended(state, queue)
+}
+
+fn check_schedules(state: &State) -> Result<(), String> {
+    let mut ticks = 0;
+    let mut waits_for = BTreeMap::new();
+    for (name, (schedule, next)) in &state.schedules.by_name {
+        let queue = state.queue_no(&schedule.template.queue).map(|no| state.queue(no));
+        let is_armed = next.is_some_and(|next| queue.is_some_and(|queue| queue.ticks.contains(&(next, name.clone()))));
+        if next.is_some() != is_armed || (schedule.is_paused && is_armed) {
+            return Err(format!("schedule {name} (paused: {}) and its timer disagree", schedule.is_paused));
+        }
+        ticks += usize::from(is_armed);
+        if !schedule.held.is_empty() {
+            waits_for.extend(schedule.last.map(|(_, job)| (job, name.clone())));
+        }
+        if schedule.held.len() > Schedule::HELD_MAX || !schedule.held.is_sorted() {
+            return Err(format!("schedule {name} holds {:?}", schedule.held));
+        }
+    }
+    if ticks != state.queues.iter().map(|queue| queue.ticks.len()).sum() || waits_for != state.schedules.waits_for {
+        return Err(format!("{ticks} schedules fire, and for {waits_for:?} one waits; the timers disagree"));
+    }
+    Ok(())
 }
 
 fn check_ended(state: &State, queue: &Queue) -> Result<(), String> {

@@ -10,6 +10,7 @@ pub(crate) mod look;
 pub(crate) mod notice;
 pub(crate) mod orders;
 pub(crate) mod page;
+pub(crate) mod recur;
 pub(crate) mod retain;
 pub(crate) mod steer;
 pub(crate) mod submit;
@@ -24,6 +25,7 @@ use crate::attempt::{Failure, Output};
 use crate::command::{QueueNo, Request};
 use crate::effect::{Answer, Effect, Ending};
 use crate::event::Event;
+use crate::job::Name;
 use crate::refusal::Refusal;
 use crate::state::EndState;
 use crate::time::{Now, Timestamp};
@@ -35,6 +37,8 @@ pub(crate) struct Decision {
     pub(crate) effects: Vec<(Mark, Effect)>,
     /// Queues in which jobs end, and when: older ones may have to make room, once the events are applied.
     pub(crate) ended: Vec<(QueueNo, Timestamp)>,
+    /// Schedules whose instants waited for a job that ends, and when.
+    pub(crate) freed: Vec<(Name, Now)>,
 }
 
 impl Decision {
@@ -69,6 +73,7 @@ fn end_job(
         decision,
     );
     decision.events.push(Event::Ended { slot, state: end, now, output, failure, keep });
+    recur::free(state, live.id, now, decision);
     if keep && decision.ended.last() != Some(&(live.queue, now.wall)) {
         decision.ended.push((live.queue, now.wall));
     }
@@ -79,6 +84,7 @@ fn drop_job(state: &State, slot: Slot, now: Now, decision: &mut Decision) {
     let (end, live) = (EndState::Cancelled, &state.jobs[slot]);
     tell_watchers(state, live, || Ending { id: live.id, state: end, output: Output::None, failure: None }, decision);
     decision.events.push(Event::Ended { slot, state: end, now, output: Output::None, failure: None, keep: false });
+    recur::free(state, live.id, now, decision);
 }
 
 fn tell_watchers(state: &State, live: &Live, ending: impl Fn() -> Ending, decision: &mut Decision) {

@@ -23,6 +23,7 @@ use crate::command::{QueueNo, Request};
 use crate::job::{Body, JobId, Name, Priority};
 use crate::lease::LeaseToken;
 use crate::order::{Order, OrderId};
+use crate::recurrence::Schedule;
 use crate::retry::{RetryPolicy, is_suspect};
 use crate::settings::{Level, QueueSettings, ShardSettings};
 use crate::state::State as JobState;
@@ -154,6 +155,15 @@ pub(crate) struct Spent {
     pub(crate) before: Vec<ClaimsNo>,
 }
 
+/// All schedules.
+#[derive(Debug, Default)]
+pub(crate) struct Schedules {
+    /// Each with when it fires next.
+    pub(crate) by_name: BTreeMap<Name, (Schedule, Option<Timestamp>)>,
+    /// The jobs for whose end instants of a schedule wait.
+    pub(crate) waits_for: BTreeMap<JobId, Name>,
+}
+
 /// Sorted by when (in milliseconds, of the clock that the class goes by), then by arrival: a timer's order.
 pub(crate) type Timers = BTreeSet<(i64, i64, Slot)>;
 
@@ -171,6 +181,8 @@ pub(crate) struct Queue {
     pub(crate) at: Timers,
     pub(crate) leases: BTreeSet<(Mono, Slot)>,
     pub(crate) expiry: BTreeSet<(Timestamp, i64, Slot)>,
+    /// When the schedules whose jobs come here fire next.
+    pub(crate) ticks: BTreeSet<(Timestamp, Name)>,
     pub(crate) running: u64,
     pub(crate) parked: u64,
     pub(crate) delayed: u64,
@@ -245,6 +257,7 @@ pub(crate) struct State {
     pub(crate) draining: bool,
     /// Orders that are under way, or ended not long ago.
     pub(crate) orders: BTreeMap<OrderId, Order>,
+    pub(crate) schedules: Schedules,
     /// Records of claims that were loaded and not yet judged.
     pub(crate) loaded_claims: Vec<Claims>,
     /// Acknowledgements refused since the start for a token that was not current.
@@ -278,6 +291,7 @@ impl State {
             suspects_running: 0,
             draining: false,
             orders: BTreeMap::new(),
+            schedules: Schedules::default(),
             loaded_claims: Vec::new(),
             stale_acks: 0,
             settings,
@@ -432,6 +446,7 @@ impl Queue {
             at: BTreeSet::new(),
             leases: BTreeSet::new(),
             expiry: BTreeSet::new(),
+            ticks: BTreeSet::new(),
             running: 0,
             parked: 0,
             delayed: 0,

@@ -10,6 +10,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod play;
+mod recur;
 mod reload;
 mod settings;
 mod steer;
@@ -28,7 +29,6 @@ use windlass_scheduler::change::Key;
 use windlass_scheduler::command::TimerClass;
 use windlass_scheduler::effect::Deadline;
 use windlass_scheduler::job::{Body, JobId, Labels, Name, NewJob, Priority, When};
-use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
 use windlass_scheduler::state::State;
 use windlass_scheduler::time::{Now, Timestamp};
@@ -36,6 +36,7 @@ use windlass_scheduler::verb::Verb;
 
 use self::common::id;
 use self::play::Play;
+use self::recur::{Plan, plan};
 use self::reload::Death;
 use self::settings::{memory, settings, start};
 
@@ -77,6 +78,7 @@ enum Move {
     Unwatch(usize, u8),
     Look(usize, u8),
     List(bool),
+    Schedule(u8, Plan),
     Pause(usize, bool),
     Slots(usize, u32),
     Advance(u64),
@@ -164,27 +166,6 @@ const TAG_BYTES: usize = 1;
 /// By the wall clock, where it may be past, or after a time.
 fn moment((at, ms): (bool, u64), now: Now) -> When {
     if at { When::At(Timestamp(now.wall.0 + ms - 20)) } else { When::After(ms) }
-}
-
-/// The word that a refusal's debug text starts with.
-fn word(refusal: &Refusal) -> &'static str {
-    let text = format!("{refusal:?}");
-    let words = [
-        "QueueFull",
-        "TooManyWaiters",
-        "PayloadTooLarge",
-        "BulkTooLarge",
-        "IdTaken",
-        "Forgotten",
-        "Forbidden",
-        "OtherStore",
-        "Changed",
-        "NoOrder",
-        "OrderEnded",
-        "StaleLease",
-        "Stopping",
-    ];
-    words.into_iter().find(|word| text.starts_with(word)).unwrap_or("?")
 }
 
 impl Spec {
@@ -340,6 +321,7 @@ fn one_move() -> impl Strategy<Value = Move> {
         50 => progress,
         25 => time,
         28 => steer,
+        8 => (0..3_u8, plan()).prop_map(|(n, plan)| Move::Schedule(n, plan)),
         1 => prop::bool::weighted(0.3).prop_map(|drain| if drain { Move::Drain } else { Move::Fire }),
     ]
 }
@@ -374,6 +356,7 @@ fn make(play: &mut Play, one: &Move) {
         Move::Unwatch(queue, n) => play.unwatch(play.meant(*queue, *n)),
         Move::Look(queue, n) => play.look(play.meant(*queue, *n)),
         Move::List(which) => play.list(&tag(*which)),
+        Move::Schedule(n, plan) => play.schedule(*n, plan),
         Move::Pause(queue, paused) => play.pause(*queue, *paused),
         Move::Slots(queue, slots) => play.slots(*queue, *slots),
         Move::Advance(ms) => play.driver.advance(*ms),
@@ -418,6 +401,7 @@ fn come_to_rest(play: &mut Play) {
     if play.world.draining {
         play.restart(Death::OfProcess);
     }
+    play.remove_schedules();
     for queue in 0..3 {
         play.pause(queue, false);
         play.slots(queue, 2);

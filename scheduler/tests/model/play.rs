@@ -39,6 +39,7 @@ pub(crate) enum What {
     Ok,
     /// A refusal, by the word that starts its debug text.
     No(&'static str),
+    Schedule(Box<windlass_scheduler::recurrence::ScheduleView>),
 }
 
 /// A refusal as the oracle says it: its word, and the queue whose mark it waits for.
@@ -298,6 +299,7 @@ impl Play {
     pub(crate) fn announce(&mut self) {
         self.follow_later(self.driver.shard.step());
         for (id, queue, end, output) in std::mem::take(&mut self.world.endings) {
+            self.world.free(id, self.driver.now);
             for request in self.watchers.remove(&id).unwrap_or_default() {
                 self.expect(request, What::Ending(id, end, output.clone()), self.mark(queue));
             }
@@ -461,10 +463,33 @@ fn said(answer: Result<Answer, Refusal>) -> What {
         Ok(Answer::Ending(ending)) => What::Ending(ending.id, ending.state, ending.output),
         Ok(Answer::Found(Found::Ended(key))) => What::Ended(key.state, key.end_no),
         Ok(Answer::Found(Found::Live(view))) => What::Live(view.state),
+        Ok(Answer::Schedules(mut views)) => What::Schedule(Box::new(views.remove(0))),
         Ok(Answer::Orders(orders)) => What::Order(orders[0].clone()),
         Ok(Answer::OrderProgress(come)) => What::Progress(come.order, come.met, come.held_up.is_some()),
         Ok(Answer::Page(page)) => What::Page(page.jobs.iter().map(|(view, is_meant)| (view.id, *is_meant)).collect()),
         Ok(Answer::Stats(_) | Answer::Memory(_) | Answer::Ok) => What::Ok,
-        Err(refusal) => What::No(super::word(&refusal)),
+        Err(refusal) => What::No(word(&refusal)),
     }
+}
+
+/// The word that a refusal's debug text starts with.
+fn word(refusal: &Refusal) -> &'static str {
+    let text = format!("{refusal:?}");
+    let words = [
+        "QueueFull",
+        "TooManyWaiters",
+        "PayloadTooLarge",
+        "BulkTooLarge",
+        "IdTaken",
+        "Forgotten",
+        "Forbidden",
+        "OtherStore",
+        "Changed",
+        "NoOrder",
+        "NoSchedule",
+        "OrderEnded",
+        "StaleLease",
+        "Stopping",
+    ];
+    words.into_iter().find(|word| text.starts_with(word)).unwrap_or("?")
 }

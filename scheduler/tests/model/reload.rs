@@ -77,6 +77,7 @@ impl Play {
         }
         for (claim, _, outcome) in open {
             self.world.end(claim.id, outcome, self.driver.now);
+            self.world.free(claim.id, self.driver.now);
             let step = self.driver.live[&claim.token].end.as_ref().map_or(0, |(_, step)| *step);
             self.follow_later(step);
         }
@@ -161,9 +162,13 @@ impl World {
             let total: u32 = self.settings.queues.iter().map(|queue| queue.slots).sum();
             self.suspects_max = (self.suspects_max.min(total) / 2).max(1);
         }
-        for (id, queue) in ends {
-            self.trim_if_ended(id, queue, now);
+        for (id, queue) in &ends {
+            self.trim_if_ended(*id, *queue, now);
         }
+        for (id, _) in ends {
+            self.free(id, now);
+        }
+        self.start_schedules(now);
     }
 
     /// One attempt is lost: the queue of its job, where that was its end.
@@ -201,6 +206,9 @@ impl World {
         assert_eq!(portrait.retained, self.ended.iter().map(kept).collect(), "retained jobs");
         assert_eq!(portrait.suspects_max, self.suspects_max);
         assert_eq!(portrait.orders, self.orders, "orders");
+        let schedules: BTreeMap<_, _> =
+            portrait.schedules.into_iter().map(|(name, (schedule, _))| (name, schedule)).collect();
+        assert_eq!(schedules, self.schedules, "schedules");
         for (no, queue) in self.settings.queues.iter().enumerate() {
             let mut line: Vec<_> =
                 self.jobs.iter().filter(|(_, job)| job.queue == no && job.state == State::Ready).collect();
@@ -257,6 +265,7 @@ impl World {
                     waiting.filter_map(|job| job.expires).min().map(|at| Deadline::Wall(Timestamp(at))),
                 ),
                 (TimerClass::Retention, oldest.min().map(|at| Deadline::Wall(Timestamp(at)))),
+                (TimerClass::Schedule, self.next_tick(queue).map(|at| Deadline::Wall(Timestamp(at)))),
             ];
             for (class, at) in expected {
                 let armed = driver.armed.get(&(QueueNo(queue as u32), class)).copied();
@@ -296,6 +305,7 @@ impl World {
                 Record::Head(id, _) => jobs.contains_key(id),
                 Record::Ended(one) => ended.get(&one.id).is_some_and(|kept| kept.end_no == one.key.end_no),
                 Record::Claims(claims) => claims.entries.iter().any(is_open),
+                Record::Schedule(one) => !is_volatile && self.schedules.get(&one.name) == Some(&**one),
                 Record::Order(order) => !is_volatile && self.orders.get(&order.id) == Some(&**order),
                 Record::Attempt(one) => match jobs.get(&one.id) {
                     Some(job) => {
@@ -320,11 +330,8 @@ impl World {
             let queue = self.settings.queues[one.queue].name.clone();
             let key = EndedKey { queue, state: one.state, end_no: one.end_no };
             assert!(store.0.contains_key(&Key::Ended(key)), "the end of {id} has no record");
-            assert_eq!(
-                matches!(one.output, Output::Bytes(_)),
-                store.0.contains_key(&Key::Result(**id)),
-                "result of {id}"
-            );
+            let has_result = store.0.contains_key(&Key::Result(**id));
+            assert_eq!(matches!(one.output, Output::Bytes(_)), has_result, "result of {id}");
         }
         let running = jobs.values().filter(|job| job.state == State::Running).count();
         assert_eq!(store.claims().filter(|claim| is_open(claim)).count(), running, "open claims");

@@ -118,6 +118,7 @@ impl Play {
             TimerClass::At => self.world.fall_due(queue, true, now),
             TimerClass::Expiry => self.world.expire(queue, now),
             TimerClass::Retention => self.world.trim(queue, now),
+            TimerClass::Schedule => self.world.tick(queue, now),
             TimerClass::Lease => {
                 for job in self.world.jobs.values_mut().filter(|job| job.queue == queue) {
                     if job.deadline.is_some_and(|deadline| deadline <= now.mono.0) {
@@ -140,5 +141,6 @@ impl Play {
     pub(crate) fn rearm(&mut self) {
         self.driver.armed.clear();
         self.driver.handle(Command::Rearm);
+        self.world.rewind(self.driver.now);
     }
 }

@@ -10,6 +10,7 @@ use windlass_scheduler::attempt::{Failure, FailureKind, Outcome, Output, Retry};
 use windlass_scheduler::change::Counters;
 use windlass_scheduler::job::{JobId, Name, NewJob, When};
 use windlass_scheduler::order::{Order, OrderId};
+use windlass_scheduler::recurrence::Schedule;
 use windlass_scheduler::retry::RetryPolicy;
 use windlass_scheduler::settings::{KeepDone, KindSettings, Level, ShardSettings};
 use windlass_scheduler::state::{EndState, State};
@@ -72,6 +73,7 @@ pub(crate) struct World {
     pub(crate) suspects_max: u32,
     pub(crate) draining: bool,
     pub(crate) orders: BTreeMap<OrderId, Order>,
+    pub(crate) schedules: BTreeMap<Name, Schedule>,
     pub(crate) next_turn: i64,
     /// How jobs ended in the step at hand, for those who watch.
     pub(crate) endings: Vec<(JobId, usize, EndState, Output)>,
@@ -109,6 +111,7 @@ impl World {
             suspects_max: u32::MAX,
             draining: false,
             orders: BTreeMap::new(),
+            schedules: BTreeMap::new(),
             next_turn: 1,
             endings: Vec::new(),
             later: Vec::new(),

@@ -42,6 +42,7 @@ impl Script {
                     let (attempt, failures) = (notice.attempt, notice.failures);
                     format!("tell {name} ({attempt}): {:?}, failures {failures}, {failure}", notice.what)
                 }
+                Effect::Ticked(job) => format!("tick {}", self.name(job.id)),
                 Effect::FollowUps(jobs) => {
                     let names: Vec<_> = jobs.iter().map(|job| self.name(job.id)).collect();
                     format!("follow {}", names.join(", "))
@@ -107,6 +108,10 @@ impl Script {
             Answer::Orders(orders) => {
                 let orders: Vec<_> = orders.iter().map(shown).collect();
                 format!("{asked}: {}", orders.join("; "))
+            }
+            Answer::Schedules(views) => {
+                let names: Vec<_> = views.iter().map(|view| view.schedule.name.as_str()).collect();
+                format!("{asked}: {}", names.join("; "))
             }
             Answer::OrderProgress(come) => {
                 let held_up = come.held_up.map_or(String::new(), |no| format!(", held up after {}: {no}", come.met));

@@ -15,6 +15,7 @@ use windlass_scheduler::filter::{Filter, Span};
 use windlass_scheduler::job::{Body, JobId, Labels, Name, Priority, When};
 use windlass_scheduler::lease::LeaseToken;
 use windlass_scheduler::order::{Order, OrderEnd, OrderId, OrderPlace};
+use windlass_scheduler::recurrence::{CatchUp, Origin, Overlap, Rule, Schedule, Template};
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
 use windlass_scheduler::state::{EndState, State};
 use windlass_scheduler::time::Timestamp;
@@ -187,6 +188,44 @@ pub fn order(n: u64, verb: Verb) -> Record {
     Record::Order(Box::new(order))
 }
 
+/// A schedule's number `n`, with every part set where the number is odd.
+#[must_use]
+pub fn schedule(n: u64, rule: Rule, catch_up: CatchUp, overlap: Overlap) -> Record {
+    let is_odd = !n.is_multiple_of(2);
+    let own = |text: &str| is_odd.then(|| text.to_owned());
+    let tags = own("red").into_iter().collect();
+    let labels = Labels::new(tags, own("story-1"), own("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
+    let body = Body { payload: Bytes::from_static(b"{\"days\":30}"), version: 2, labels };
+    let backoff = Backoff::Fixed { delay_ms: 5_000 };
+    Record::Schedule(Box::new(Schedule {
+        name: name(&format!("nightly/{n}")),
+        rule,
+        template: Template {
+            queue: name("q"),
+            kind: name("clean-up"),
+            priority: is_odd.then_some(Priority(7)),
+            expires_ms: is_odd.then_some(3_600_000),
+            timeout_ms: is_odd.then_some(60_000),
+            retry: is_odd.then_some(RetryPolicy { backoff, attempts_max: 3, jitter_percent: 10 }),
+            body: Arc::new(body),
+        },
+        catch_up,
+        overlap,
+        jitter_ms: 30_000 * n,
+        origin: if is_odd { Origin::Code } else { Origin::Runtime },
+        is_paused: is_odd,
+        cursor: Timestamp(1_700_000_000_000),
+        last: is_odd.then(|| (Timestamp(1_699_999_999_000), job_id(950 + n))),
+        held: if is_odd { vec![Timestamp(1), Timestamp(2)] } else { Vec::new() },
+        fired: 20 + n,
+        overlapped: n,
+    }))
+}
+
+fn cron() -> Rule {
+    Rule::Cron { pattern: "0 3 * * 1-5".into(), zone: "Europe/Berlin".into() }
+}
+
 /// One record of every kind, and of every form that a kind has. No two have one key, and none needs another.
 #[must_use]
 pub fn one_of_each() -> Vec<Record> {
@@ -218,6 +257,9 @@ pub fn one_of_each() -> Vec<Record> {
         order(5, Verb::Reschedule(When::After(60_000))),
         order(6, Verb::Reschedule(When::At(Timestamp(1_800_000_000_000)))),
         order(7, Verb::Move(name("bulk/eu-1"))),
+        schedule(1, Rule::Every { period_ms: 60_000 }, CatchUp::Skip, Overlap::Allow),
+        schedule(2, cron(), CatchUp::Latest, Overlap::Skip),
+        schedule(3, cron(), CatchUp::All { max: 7 }, Overlap::Queue),
         attempt(1, FailureKind::Error),
         attempt(2, FailureKind::Permanent),
         attempt(3, FailureKind::Panic),

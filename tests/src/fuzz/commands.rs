@@ -16,6 +16,7 @@ use windlass_scheduler::filter::Filter;
 use windlass_scheduler::job::{Body, JobId, Labels, Name, NewJob, Priority, When};
 use windlass_scheduler::lease::LeaseToken;
 use windlass_scheduler::order::{Order, OrderCommand, OrderId};
+use windlass_scheduler::recurrence::{CatchUp, Origin, Overlap, Rule, Schedule, ScheduleCommand, Template};
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
 use windlass_scheduler::settings::{Keep, KindSettings, Level, QueueSettings, Retention, ShardSettings, WhenFull};
 use windlass_scheduler::time::{Mono, Now, Timestamp};
@@ -82,13 +83,14 @@ fn settings(memory_bytes_max: u64) -> ShardSettings {
 
 impl Play<'_> {
     fn step(&mut self) {
-        match self.input.below(24) {
+        match self.input.below(25) {
             0..4 => self.submit(),
             4..8 => self.end(),
             8 => self.extend_or_leave_word(),
             9 | 10 => self.steer(),
             11 => self.edit(),
             12 => self.order(),
+            24 => self.schedule(),
             13 => self.ask(),
             14 => self.queue_verb(),
             15 | 16 => self.pass_time(),
@@ -268,6 +270,47 @@ impl Play<'_> {
             OrderCommand::Place(Box::new(Order::new(id, verb, filter, Some(1))))
         };
         self.driver.handle(Command::Order { request, command });
+    }
+
+    fn schedule(&mut self) {
+        let request = self.request();
+        let name = Name::from(["a", "b", "c"][usize::from(self.input.below(3))]);
+        let command = match self.input.below(6) {
+            0 | 1 => ScheduleCommand::Define(Box::new(self.new_schedule(name))),
+            2 => ScheduleCommand::Pause { name, paused: self.input.one_in(2) },
+            3 => ScheduleCommand::RunNow { name, id: self.id() },
+            4 => ScheduleCommand::Remove(name),
+            _ => ScheduleCommand::All { after: None, limit: self.input.byte().into() },
+        };
+        self.driver.handle(Command::Schedule { request, command });
+    }
+
+    fn new_schedule(&mut self, name: Name) -> Schedule {
+        let overlaps = [Overlap::Allow, Overlap::Skip, Overlap::Queue];
+        let catch_ups = [CatchUp::Skip, CatchUp::Latest, CatchUp::All { max: 4 }];
+        Schedule {
+            name,
+            rule: Rule::Every { period_ms: u64::from(self.input.byte()) },
+            template: Template {
+                queue: self.queue().1,
+                kind: Name::from(KINDS[usize::from(self.input.below(3))]),
+                priority: None,
+                expires_ms: self.input.one_in(4).then_some(30),
+                timeout_ms: None,
+                retry: None,
+                body: Arc::new(Body { payload: self.payload(), ..Body::default() }),
+            },
+            catch_up: self.input.pick(&catch_ups).unwrap_or_default(),
+            overlap: self.input.pick(&overlaps).unwrap_or_default(),
+            jitter_ms: self.input.byte().into(),
+            origin: Origin::Runtime,
+            is_paused: false,
+            cursor: Timestamp(0),
+            last: None,
+            held: Vec::new(),
+            fired: 0,
+            overlapped: 0,
+        }
     }
 
     fn ask(&mut self) {

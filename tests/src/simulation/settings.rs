@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use windlass::testing::Faults;
 use windlass::{
-    Durability, EngineBuilder, HOUR, KeepDone, KindConfig, MIN, Priority, QueueConfig, Retention, RetryPolicy, SEC,
+    CatchUp, Draft, Durability, EngineBuilder, HOUR, KeepDone, KindConfig, MIN, Overlap, Priority, QueueConfig,
+    Retention, RetryPolicy, SEC, Schedule,
 };
 
 use super::handler::{Act, Press, act, press};
@@ -31,6 +32,18 @@ pub(super) struct Settings {
     pub(super) press_every: Option<u64>,
     memory_bytes_max: u64,
     kind_slots: Option<u32>,
+    schedules: Vec<Tick>,
+}
+
+/// A job that comes back.
+#[derive(Clone, Debug)]
+struct Tick {
+    queue: &'static str,
+    period: Duration,
+    jitter: Duration,
+    catch_up: CatchUp,
+    overlap: Overlap,
+    seed: u64,
 }
 
 fn ms(chance: &mut Chance, max: u64) -> Duration {
@@ -106,6 +119,29 @@ fn faults(chance: &mut Chance) -> Faults {
     faults
 }
 
+fn tick(chance: &mut Chance, names: &[&'static str]) -> Tick {
+    let catch_up = [CatchUp::Skip, CatchUp::Latest, CatchUp::All { max: 5 }];
+    let overlap = [Overlap::Allow, Overlap::Skip, Overlap::Queue];
+    Tick {
+        queue: names[chance.pick(names.len())],
+        period: SEC + ms(chance, 120_000),
+        jitter: if chance.below(2) == 0 { ms(chance, 30_000) } else { Duration::ZERO },
+        catch_up: catch_up[chance.pick(catch_up.len())],
+        overlap: overlap[chance.pick(overlap.len())],
+        seed: chance.next(),
+    }
+}
+
+impl Tick {
+    fn schedule(&self, name: &str) -> Schedule {
+        let job = Act { seed: self.seed, depth: 0, ballast: Vec::new() };
+        Schedule::every(name, self.period, Draft::new(&job).queue(self.queue))
+            .jitter(self.jitter)
+            .catch_up(self.catch_up)
+            .overlap(self.overlap)
+    }
+}
+
 impl Settings {
     pub(super) fn of(seed: u64) -> Self {
         let mut chance = Chance::new(seed);
@@ -115,7 +151,6 @@ impl Settings {
             time: MIN + ms(chance, 600_000),
             faults: faults(chance),
             queues: names.iter().map(|name| queue(chance, name)).collect(),
-            names,
             callers: 1 + chance.below(5),
             pause: ms(chance, 20_000),
             operator_every: 2 + chance.below(10),
@@ -123,12 +158,16 @@ impl Settings {
             press_every: (chance.below(8) == 0).then(|| 2 + chance.below(100)),
             memory_bytes_max: if chance.below(2) == 0 { 16 << 20 } else { 1 << 30 },
             kind_slots: (chance.below(4) == 0).then(|| 1 + u32::try_from(chance.below(3)).unwrap_or(0)),
+            schedules: (0..chance.pick(3)).map(|_| tick(chance, &names)).collect(),
+            names,
         }
     }
 
     pub(super) fn service(&self, builder: EngineBuilder<()>) -> EngineBuilder<()> {
         let builder = builder.memory_bytes_max(self.memory_bytes_max).handler(act);
         let builder = self.queues.iter().cloned().fold(builder, EngineBuilder::queue);
+        let ticks = self.schedules.iter().zip(["tick", "tock"]).map(|(tick, name)| tick.schedule(name));
+        let builder = ticks.fold(builder, EngineBuilder::schedule);
         let builder = match self.kind_slots {
             Some(slots) => builder.kind(KindConfig::new(<Act as windlass::Job>::KIND).concurrency(slots)),
             None => builder,

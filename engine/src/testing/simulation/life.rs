@@ -182,6 +182,10 @@ pub(super) fn settle<A: Send + Sync + 'static>(
                 for queue in &queues {
                     let _ = engine.resume(queue.as_str()).await;
                 }
+                // Otherwise there would always be one more job.
+                for schedule in engine.schedules().await.unwrap_or_default() {
+                    let _ = engine.pause_schedule(&schedule.name).await;
+                }
                 continue;
             }
             let live = |queue: &crate::QueueStats| queue.delayed + queue.ready + queue.running + queue.parked;

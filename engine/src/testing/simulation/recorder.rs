@@ -213,6 +213,8 @@ impl Recorder {
             Question::Order(OrderCommand::All) | Question::List { .. } | Question::Stats | Question::Memory => {
                 return 0;
             }
+            // What comes of it is told as it comes.
+            Question::Schedule(_) => return 0,
             Question::Order(_) => Call::Order,
         };
         tale.call(what)
@@ -237,6 +239,13 @@ impl Recorder {
         if let Some(mut tale) = self.tale() {
             let jobs = vec![tale.intent(job)];
             tale.call(Call::FollowUps { parent: lease.id, attempt: lease.attempt, jobs });
+        }
+    }
+
+    pub(crate) fn ticked(&self, job: &NewJob) {
+        if let Some(mut tale) = self.tale() {
+            let intent = tale.intent(job);
+            tale.call(Call::Tick(intent));
         }
     }
 

@@ -41,10 +41,11 @@ impl State {
             LoadedRecord::Claims(claims) => self.loaded_claims.push(claims),
             LoadedRecord::Checkpoint(id, bytes) => self.pages.set_checkpoint(id, Some(bytes)),
             LoadedRecord::Order(order) => drop(self.orders.insert(order.id, *order)),
+            LoadedRecord::Schedule(schedule) => self.loaded_schedule(*schedule),
         }
     }
 
-    fn queue_or_new(&mut self, name: &Name) -> QueueNo {
+    pub(super) fn queue_or_new(&mut self, name: &Name) -> QueueNo {
         match self.queue_no(name) {
             Some(no) => no,
             None => self.add_queue(QueueSettings::new(name.clone()), false),

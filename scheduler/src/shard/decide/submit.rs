@@ -75,6 +75,11 @@ pub(crate) fn follow_ups(state: &State, jobs: Vec<NewJob>, now: Now, decision: &
     }
 }
 
+/// Whether such a job may come in, as far as it alone can tell.
+pub(crate) fn check(state: &State, job: &NewJob) -> Result<(), Refusal> {
+    Intake::new(state, &[]).check(job).map(|_| ())
+}
+
 fn check_bulk(state: &State, jobs: &[NewJob]) -> Result<(), Refusal> {
     let (jobs_max, bytes_max) = (state.settings.bulk_jobs_max, state.settings.bulk_bytes_max);
     let bytes = NewJob::bytes_of(jobs);
