@@ -251,7 +251,7 @@ impl World {
 
     fn free_one(&mut self, name: &Name, now: Now) {
         let lives = |one: &Schedule| one.last.is_some_and(|(_, job)| self.jobs.contains_key(&job));
-        let may = !self.draining && !self.schedules[name].held.is_empty() && !lives(&self.schedules[name]);
+        let may = !self.schedules[name].held.is_empty() && !lives(&self.schedules[name]);
         if may {
             let schedule = self.schedules.get_mut(name).unwrap();
             let instant = schedule.held.remove(0);

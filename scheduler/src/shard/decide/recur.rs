@@ -89,11 +89,12 @@ pub(super) fn free(state: &State, id: JobId, now: Now, decision: &mut Decision) 
     }
 }
 
-/// The first instant that waited has its job now, if the one before it has ended.
+/// The first instant that waited has its job now, that the one before it has ended. Also while the shard drains, like a follow-up: what
+/// ends and what that frees are one step.
 pub(crate) fn freed(state: &State, name: &Name, now: Now) -> Decision {
     let mut decision = Decision::default();
     let Some((schedule, _)) = state.schedules.by_name.get(name) else { return decision };
-    if state.draining || schedule.held.is_empty() {
+    if schedule.held.is_empty() {
         return decision;
     }
     let mut schedule = schedule.clone();
