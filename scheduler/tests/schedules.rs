@@ -271,6 +271,25 @@ fn what_waits_for_a_job_goes_on_when_that_ended_while_nobody_was_there() {
 }
 
 #[test]
+fn two_schedules_may_wait_for_the_same_job() {
+    let mut settings = settings(Level::Durable);
+    settings.queues[0].retention.done.count_max = 0;
+    let mut driver = start(settings);
+    for name in ["a", "b"] {
+        define(&mut driver, Schedule { overlap: Overlap::Queue, ..minutely(name) });
+        // The job of the first is forgotten by then, so its id is free.
+        ask(&mut driver, ScheduleCommand::RunNow { name: Name::from(name), id: id(9) }).unwrap();
+        if name == "a" {
+            end_all(&mut driver);
+        }
+    }
+    pass(&mut driver, 60_000);
+    assert_eq!(started(&driver).len(), 2, "both instants wait");
+    end_all(&mut driver);
+    assert_eq!(started(&driver).len(), 4);
+}
+
+#[test]
 fn so_many_instants_wait_and_no_more() {
     let mut driver = driver();
     define(&mut driver, Schedule { overlap: Overlap::Queue, ..minutely("a") });

@@ -153,7 +153,7 @@ fn check_queue(state: &State, queue: &Queue) -> Result<(), String> {
 
 fn check_schedules(state: &State) -> Result<(), String> {
     let mut ticks = 0;
-    let mut waits_for = BTreeMap::new();
+    let mut waits_for = BTreeMap::<_, BTreeSet<_>>::new();
     for (name, (schedule, next)) in &state.schedules.by_name {
         let queue = state.queue_no(&schedule.template.queue).map(|no| state.queue(no));
         let is_armed = next.is_some_and(|next| queue.is_some_and(|queue| queue.ticks.contains(&(next, name.clone()))));
@@ -162,7 +162,9 @@ fn check_schedules(state: &State) -> Result<(), String> {
         }
         ticks += usize::from(is_armed);
         if !schedule.held.is_empty() {
-            waits_for.extend(schedule.last.map(|(_, job)| (job, name.clone())));
+            if let Some((_, job)) = schedule.last {
+                waits_for.entry(job).or_default().insert(name.clone());
+            }
         }
         if schedule.held.len() > Schedule::HELD_MAX || !schedule.held.is_sorted() {
             return Err(format!("schedule {name} holds {:?}", schedule.held));

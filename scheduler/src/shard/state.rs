@@ -160,8 +160,8 @@ pub(crate) struct Spent {
 pub(crate) struct Schedules {
     /// Each with when it fires next.
     pub(crate) by_name: BTreeMap<Name, (Schedule, Option<Timestamp>)>,
-    /// The jobs for whose end instants of a schedule wait.
-    pub(crate) waits_for: BTreeMap<JobId, Name>,
+    /// The jobs for whose end instants of a schedule wait: mostly one schedule each, but an id that is forgotten may come again.
+    pub(crate) waits_for: BTreeMap<JobId, BTreeSet<Name>>,
 }
 
 /// Sorted by when (in milliseconds, of the clock that the class goes by), then by arrival: a timer's order.

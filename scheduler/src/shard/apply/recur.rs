@@ -42,7 +42,7 @@ impl State {
             self.queues[queue.0 as usize].ticks.insert((next, schedule.name.clone()));
         }
         if let Some((_, job)) = schedule.last.filter(|_| !schedule.held.is_empty()) {
-            self.schedules.waits_for.insert(job, schedule.name.clone());
+            self.schedules.waits_for.entry(job).or_default().insert(schedule.name.clone());
         }
         self.schedules.by_name.insert(schedule.name.clone(), (schedule, next));
     }
@@ -52,8 +52,13 @@ impl State {
         if let (Some(next), Some(queue)) = (next, self.queue_no(&schedule.template.queue)) {
             self.queues[queue.0 as usize].ticks.remove(&(next, name.clone()));
         }
-        if let Some((_, job)) = schedule.last {
-            self.schedules.waits_for.remove(&job);
+        if let Some((job, waiting)) =
+            schedule.last.and_then(|(_, job)| Some((job, self.schedules.waits_for.get_mut(&job)?)))
+        {
+            waiting.remove(name);
+            if waiting.is_empty() {
+                self.schedules.waits_for.remove(&job);
+            }
         }
         Some(schedule)
     }

@@ -84,9 +84,8 @@ fn run_held(schedule: &mut Schedule) -> NewJob {
 
 /// A job ends: an instant may wait for that.
 pub(super) fn free(state: &State, id: JobId, now: Now, decision: &mut Decision) {
-    if let Some(name) = state.schedules.waits_for.get(&id) {
-        decision.freed.push((name.clone(), now));
-    }
+    let waiting = state.schedules.waits_for.get(&id).into_iter().flatten();
+    decision.freed.extend(waiting.map(|name| (name.clone(), now)));
 }
 
 /// The first instant that waited has its job now, that the one before it has ended. Also while the shard drains, like a follow-up: what
