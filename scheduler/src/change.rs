@@ -15,6 +15,7 @@ use crate::recurrence::Schedule;
 use crate::retry::RetryPolicy;
 use crate::state::EndState;
 use crate::time::Timestamp;
+use crate::unique::{Held, UniqueKey};
 
 /// A number that stands for a retry policy: 4,096 distinct ones at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +53,8 @@ pub enum Key {
     Order(OrderId),
     /// A schedule.
     Schedule(Name),
+    /// Who has a key.
+    Unique(UniqueKey),
     /// How one attempt of a job ended.
     Attempt(JobId, u32),
     /// What a job's success left.
@@ -82,6 +85,8 @@ pub enum Record {
     Order(Box<Order>),
     /// See [`Key::Schedule`].
     Schedule(Box<Schedule>),
+    /// See [`Key::Unique`].
+    Unique(Box<Held>),
     /// See [`Key::Attempt`].
     Attempt(AttemptRecord),
     /// See [`Key::Result`].
@@ -336,6 +341,7 @@ impl Record {
             Self::Claims(claims) => Key::Claims(claims.no),
             Self::Order(order) => Key::Order(order.id),
             Self::Schedule(schedule) => Key::Schedule(schedule.name.clone()),
+            Self::Unique(held) => Key::Unique((*held.key).clone()),
             Self::Attempt(attempt) => Key::Attempt(attempt.id, attempt.attempt),
             Self::Result(id, _) => Key::Result(*id),
             Self::Checkpoint(id, _) => Key::Checkpoint(*id),

@@ -39,11 +39,14 @@ pub enum TimerClass {
     Retention,
     /// Instants of schedules whose jobs go to the queue: the wall clock.
     Schedule,
+    /// Ends of the windows of keys: the wall clock.
+    Window,
 }
 
 impl TimerClass {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Delay, Self::At, Self::Lease, Self::Expiry, Self::Retention, Self::Schedule];
+    pub const ALL: [Self; 7] =
+        [Self::Delay, Self::At, Self::Lease, Self::Expiry, Self::Retention, Self::Schedule, Self::Window];
 }
 
 /// One call of a caller: some jobs, all or none.

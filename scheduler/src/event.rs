@@ -18,13 +18,14 @@ use crate::settings::Level;
 use crate::shard::slab::Slot;
 use crate::state::EndState;
 use crate::time::{Mono, Now, Timestamp};
+use crate::unique::{Held, UniqueKey, Until};
 use crate::verb::Retained;
 
 /// Something that happened to a shard.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A job was accepted.
-    Enqueued { job: NewJob, queue: QueueNo, arrival: i64, now: Now },
+    Enqueued { job: NewJob, queue: QueueNo, arrival: i64, now: Now, turn: Turn },
     /// A delay was over: the job stands in line (or is parked).
     FellDue { slot: Slot, arrival: i64, now: Now },
     /// Attempts were handed out.
@@ -50,7 +51,7 @@ pub(crate) enum Event {
     /// A retained job was forgotten.
     Purged { stub: Slot },
     /// A retained job came back.
-    Requeued { stub: Slot, read: Box<Retained>, arrival: i64, now: Now },
+    Requeued { stub: Slot, read: Box<Retained>, arrival: i64, now: Now, turn: Turn },
     /// A job got another priority; where it stands in line, another place, too.
     Reprioritised { slot: Slot, priority: Priority, arrival: i64, now: Now },
     /// A job that waits got another time.
@@ -71,6 +72,12 @@ pub(crate) enum Event {
     ScheduleRemoved(Name),
     /// When a schedule that was loaded fires next is known.
     ScheduleArmed { name: Name, next: Option<Timestamp> },
+    /// A job that has not begun got another one's payload, labels and times.
+    Replaced { slot: Slot, job: Box<NewJob>, arrival: i64, now: Now },
+    /// A key is free: whoever waited for it has it now.
+    KeyMoved { store: usize, key: Arc<UniqueKey>, to: Option<Slot>, arrival: i64, now: Now },
+    /// Whoever waited for a key does so no longer.
+    KeyUnwaited { store: usize, key: Arc<UniqueKey> },
     /// A queue was paused or resumed.
     Paused { queue: QueueNo, paused: bool },
     /// A worker said how much it can run at once.
@@ -105,6 +112,17 @@ pub(crate) enum Event {
     ClaimsSettled,
 }
 
+/// How a job stands with its key when it comes in.
+#[derive(Clone, Debug)]
+pub(crate) enum Turn {
+    /// It has none.
+    Free,
+    /// It has it, until then.
+    Holds(Arc<UniqueKey>, Until),
+    /// It has it next, and until then.
+    Waits(Arc<UniqueKey>, Until),
+}
+
 /// One attempt that was handed out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Claimed {
@@ -127,4 +145,5 @@ pub(crate) enum LoadedRecord {
     Checkpoint(JobId, u32),
     Order(Box<Order>),
     Schedule(Box<Schedule>),
+    Unique(Box<Held>),
 }

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::retry::RetryPolicy;
 use crate::time::Timestamp;
+use crate::unique::Unique;
 
 /// The identity of a job. Chosen by the caller or made by the engine (UUID v7); it carries no machine state.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -150,20 +151,26 @@ struct Words {
     tags: Vec<String>,
     correlation_id: Option<String>,
     trace: Option<String>,
+    unique: Option<Unique>,
 }
 
 impl Labels {
     /// See the methods of the same names.
     #[must_use]
-    pub fn new(tags: Vec<String>, correlation_id: Option<String>, trace: Option<String>) -> Self {
-        let are_none = tags.is_empty() && correlation_id.is_none() && trace.is_none();
-        Self((!are_none).then(|| Box::new(Words { tags, correlation_id, trace })))
+    pub fn new(
+        tags: Vec<String>,
+        correlation_id: Option<String>,
+        trace: Option<String>,
+        unique: Option<Unique>,
+    ) -> Self {
+        let are_none = tags.is_empty() && correlation_id.is_none() && trace.is_none() && unique.is_none();
+        Self((!are_none).then(|| Box::new(Words { tags, correlation_id, trace, unique })))
     }
 
     /// No more than words to find a job by.
     #[must_use]
     pub fn tagged(tags: Vec<String>) -> Self {
-        Self::new(tags, None, None)
+        Self::new(tags, None, None, None)
     }
 
     /// Words to find the job by.
@@ -184,12 +191,19 @@ impl Labels {
         self.0.as_ref()?.trace.as_deref()
     }
 
+    /// The key under which there is to be one job at a time.
+    #[must_use]
+    pub fn unique(&self) -> Option<&Unique> {
+        self.0.as_ref()?.unique.as_ref()
+    }
+
     /// Bytes of all of them.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let text = |text: Option<&str>| text.map_or(0, str::len);
         let tags: usize = self.tags().iter().map(String::len).sum();
-        tags + text(self.correlation_id()) + text(self.trace())
+        let key = self.unique().map_or(0, |unique| unique.key.bytes());
+        tags + text(self.correlation_id()) + text(self.trace()) + key
     }
 }
 

@@ -62,6 +62,7 @@ pub mod settings;
 pub mod shard;
 pub mod state;
 pub mod time;
+pub mod unique;
 pub mod verb;
 pub mod view;
 

@@ -5,6 +5,7 @@ use core::fmt;
 use crate::job::{JobId, Name};
 use crate::order::{OrderEnd, OrderId};
 use crate::state::State;
+use crate::unique::UniqueKey;
 
 /// Why a command was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +64,20 @@ pub enum Refusal {
         id: JobId,
         /// The kind of the job that has it.
         kind: Name,
+    },
+    /// A job of another kind has this key.
+    KeyTaken {
+        /// The key, and whose it is.
+        key: UniqueKey,
+        /// The job that has it, or had it last and the key's window is not over.
+        id: JobId,
+        /// The kind of that job.
+        kind: Name,
+    },
+    /// As many keys as may be are taken.
+    TooManyKeys {
+        /// How many may be.
+        keys_max: usize,
     },
     /// Too many different retry policies are in use.
     TooManyPolicies {
@@ -178,6 +193,17 @@ impl fmt::Display for Refusal {
             Self::IdTaken { id, kind } => {
                 write!(f, "job {id} exists already and is of kind `{kind}`: choose another id")
             }
+            Self::KeyTaken { key, id, kind } => {
+                write!(
+                    f,
+                    "job {id} of kind `{kind}` has the key {key}: another kind takes it when it is free, or choose another key, \
+                     or a scope that they do not share"
+                )
+            }
+            Self::TooManyKeys { keys_max } => write!(
+                f,
+                "{keys_max} keys, as many as may be, are taken: take shorter windows, or raise unique_keys_max"
+            ),
             Self::TooManyPolicies { policies_max: max } => {
                 write!(f, "{max} different retry policies were seen since the start, and no more may be: share some")
             }
@@ -229,7 +255,7 @@ const fn what_to_do(state: State) -> &'static str {
         State::Parked => "start an engine with its handler, or move it to a queue that there is",
         State::Done => "enqueue it anew",
         State::Dead | State::Cancelled | State::Expired => "requeue it first",
-        State::Delayed | State::Ready => "cancel it first",
+        State::Waiting | State::Delayed | State::Ready => "cancel it first",
     }
 }
 

@@ -188,6 +188,8 @@ pub struct ShardSettings {
     pub bulk_jobs_max: usize,
     /// The most bytes of bodies that one enqueue takes.
     pub bulk_bytes_max: usize,
+    /// The most keys that are taken at a time: each is in memory, some until their windows end.
+    pub unique_keys_max: usize,
     /// Bytes that heads, stubs and bodies may take in memory: bodies over it are on disk only.
     pub memory_bytes_max: u64,
     /// A job lost this often, the last time as the only running suspect, is dead: it kills the process.
@@ -224,6 +226,7 @@ impl ShardSettings {
             unknown_kinds: false,
             bulk_jobs_max: 100_000,
             bulk_bytes_max: 64 << 20,
+            unique_keys_max: 1_000_000,
             memory_bytes_max: u64::MAX,
             lost_max: 3,
             notices: Notices { dead: false, retry: false, ticks: false },

@@ -10,6 +10,7 @@ mod decide;
 mod door;
 mod ended;
 mod index;
+mod keys;
 mod maybe;
 mod orders;
 mod outbox;
@@ -25,7 +26,7 @@ use alloc::vec::Vec;
 pub use decide::admit::Misfit;
 
 use self::decide::Decision;
-use self::decide::{admit, checkpoint, claim, due, end, load, look, page, recur, retain, steer, submit, watch};
+use self::decide::{admit, checkpoint, claim, due, end, load, look, page, recur, retain, steer, submit, unique, watch};
 use self::door::Door;
 use self::outbox::{Mark, Outbox};
 use self::pages::Pager;
@@ -289,6 +290,7 @@ impl Shard {
             self.armed.clear();
         }
         self.take(recur::clock_was_wrong(&self.state, now));
+        self.take(unique::all(&self.state, now));
     }
 
     fn load_end(&mut self, live: &[Claim], now: Now) {
@@ -298,6 +300,7 @@ impl Shard {
         for name in recur::names(&self.state) {
             self.take(recur::started(&self.state, &name, now));
         }
+        self.take(unique::all(&self.state, now));
     }
 
     /// Lets a call in or refuses it; gives it back where it has to wait for room.
@@ -343,6 +346,7 @@ impl Shard {
         let (mut late_left, mut bytes) = (LATE_PER_WAVE_MAX, 0);
         self.is_unfinished = true;
         loop {
+            let mut handed_out = false;
             for no in 0..self.state.queues.len() {
                 while claim::is_hungry(&self.state, &self.state.queues[no]) {
                     if late_left == 0 {
@@ -352,12 +356,14 @@ impl Shard {
                     let (decision, late) = claim::claim(&self.state, QueueNo(no as u32), self.step, now, late_left);
                     late_left -= late;
                     self.take(decision);
+                    handed_out = true;
                 }
             }
             if bytes >= LET_IN_BYTES_PER_WAVE_MAX {
                 return bytes;
             }
-            if !self.let_in(now, &mut bytes) {
+            // What went may have let another one come, in a queue that was looked at before.
+            if !self.let_in(now, &mut bytes) && !handed_out {
                 self.is_unfinished = false;
                 return bytes;
             }
@@ -428,28 +434,10 @@ impl Shard {
         match decided {
             Ok(decision) => self.take(decision),
             Err(refusal) => {
-                let mark = self.refusal_mark(&refusal);
+                let mark = self.state.refusal_mark(&refusal);
                 self.reply(request, mark, Err(refusal));
             }
         }
-    }
-
-    /// A refusal that another job caused waits like that job's own Ok.
-    fn refusal_mark(&self, refusal: &Refusal) -> Mark {
-        let id = match refusal {
-            // Which queue it was forgotten in, nobody knows any more.
-            Refusal::Forgotten { .. } => return self.strongest_mark(),
-            _ if bug!(RefusalEarly) => return Mark::Sealed,
-            Refusal::IdTaken { id, .. } | Refusal::Forbidden { id, .. } | Refusal::Changed { id } => *id,
-            _ => return Mark::Sealed,
-        };
-        let live = self.state.live(id).map(|(_, live)| live.queue);
-        let queue = live.or_else(|| self.state.stub(id).map(|(_, stub)| stub.queue));
-        queue.map_or(Mark::Sealed, |no| self.state.queue(no).level().into())
-    }
-
-    fn strongest_mark(&self) -> Mark {
-        self.state.queues.iter().map(|queue| Mark::from(queue.level())).max().unwrap_or(Mark::Sealed)
     }
 
     fn reply(&mut self, request: Request, mark: Mark, answer: Result<Answer, Refusal>) {
@@ -467,6 +455,14 @@ impl Shard {
         }
         for (mark, effect) in decision.effects {
             self.hold(mark, effect);
+        }
+        for (store, key, now) in decision.keys {
+            self.take(unique::settle(&self.state, store, &key, now));
+        }
+        if let Some((jobs, now)) = decision.follow_ups {
+            let mut decision = Decision::default();
+            submit::follow_ups(&self.state, jobs, now, &mut decision);
+            self.take(decision);
         }
         for (name, now) in decision.freed {
             self.take(recur::freed(&self.state, &name, now));

@@ -8,6 +8,8 @@ use core::fmt;
 /// Where a job is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
+    /// Waits for another job to let go of the key that both came with.
+    Waiting,
     /// Waits for its time: delayed by its caller, by a retry or by a snooze.
     Delayed,
     /// Waits for a worker.
@@ -41,7 +43,8 @@ pub enum EndState {
 
 impl State {
     /// All states, in the order of a job's life.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
+        Self::Waiting,
         Self::Delayed,
         Self::Ready,
         Self::Running,
@@ -57,6 +60,8 @@ impl State {
     pub const fn may_become(self, next: Self) -> bool {
         use State::{Cancelled, Dead, Delayed, Done, Expired, Parked, Ready, Running};
         match self {
+            // Has its key, called off, too late.
+            Self::Waiting => matches!(next, Ready | Parked | Delayed | Cancelled | Expired),
             // Fell due or told to run (with a handler or without one), called off, too late.
             Delayed => matches!(next, Ready | Parked | Cancelled | Expired),
             // Claimed, rescheduled, called off, too late.
@@ -76,6 +81,7 @@ impl State {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Waiting => "waiting",
             Self::Delayed => "delayed",
             Self::Ready => "ready",
             Self::Running => "running",

@@ -52,13 +52,13 @@ impl Verb {
     /// Whether the verb may be done to a job in this state.
     #[must_use]
     pub const fn acts_on(&self, state: State) -> bool {
-        use State::{Cancelled, Dead, Delayed, Expired, Parked, Ready, Running};
+        use State::{Cancelled, Dead, Delayed, Expired, Parked, Ready, Running, Waiting};
         match self {
             Self::Cancel | Self::Reprioritise(_) => !state.is_ended(),
             // What runs cannot be taken from under its attempt.
             Self::Discard => !matches!(state, Running),
             Self::RunNow => matches!(state, Delayed | Ready | Running),
-            Self::Reschedule(_) | Self::Move(_) => matches!(state, Delayed | Ready | Parked),
+            Self::Reschedule(_) | Self::Move(_) => matches!(state, Waiting | Delayed | Ready | Parked),
             // To run again what has succeeded is to enqueue it again.
             Self::Requeue => matches!(state, Dead | Cancelled | Expired),
         }

@@ -66,6 +66,11 @@ pub enum Why {
         /// Its time is over, and its code has not ended.
         overdue: bool,
     },
+    /// Another job has the key that it came with.
+    Key {
+        /// That job.
+        holder: JobId,
+    },
     /// Its time has not come.
     Delayed,
     /// No handler for its kind, in this build.
@@ -102,6 +107,8 @@ pub enum Why {
 pub struct QueueStats {
     /// Its name.
     pub queue: Name,
+    /// Jobs that wait for others to let go of their keys.
+    pub waiting: u64,
     /// Jobs that wait for their time.
     pub delayed: u64,
     /// Jobs that wait for a worker.

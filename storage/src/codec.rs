@@ -20,8 +20,8 @@ use crate::error::StorageError;
 use crate::journal::CommitNo;
 use crate::keys::{self, Family, hex};
 use crate::record::{
-    AttemptV1, ClaimV1, ClaimsV1, CommitV1, CountersV1, EndedV1, FailureV1, HeadV1, JobV1, List, OrderV1, PolicyV1,
-    QuarantineV1, ScheduleV1, SettingV1, TermV1, TermsV1, Texts,
+    AttemptV1, ClaimV1, ClaimsV1, CommitV1, CountersV1, EndedV1, FailureV1, HeadV1, HeldV1, JobV1, List, OrderV1,
+    PolicyV1, QuarantineV1, ScheduleV1, SettingV1, TermV1, TermsV1, Texts,
 };
 
 pub mod fuzz;
@@ -56,6 +56,7 @@ mod kind {
     pub(super) const CHECKPOINT: u8 = 13;
     pub(super) const ORDER: u8 = 14;
     pub(super) const SCHEDULE: u8 = 15;
+    pub(super) const UNIQUE: u8 = 16;
 }
 
 /// Why bytes are not a record. The words go into quarantine and into messages.
@@ -190,6 +191,10 @@ impl Encoder {
             Record::Schedule(schedule) => {
                 let family = keys::schedule(&schedule.name, out)?;
                 self.finish(family, kind::SCHEDULE, &ScheduleV1::new(schedule))
+            }
+            Record::Unique(held) => {
+                let family = keys::unique(&held.key, out)?;
+                self.finish(family, kind::UNIQUE, &HeldV1::new(held))
             }
             Record::Attempt(attempt) => {
                 let family = keys::attempt(attempt.id, attempt.attempt, out);
@@ -356,6 +361,9 @@ pub fn decode(family: Family, key: &[u8], value: &[u8], names: &mut Names) -> Re
         (Key::Schedule(name), kind::SCHEDULE) => {
             let schedule = read::<ScheduleV1<'_, Texts<'_>>>(body)?.domain(name, &mut intern);
             Record::Schedule(Box::new(schedule))
+        }
+        (Key::Unique(key), kind::UNIQUE) => {
+            Record::Unique(Box::new(read::<HeldV1<'_>>(body)?.domain(key, &mut intern)))
         }
         (Key::Attempt(id, attempt), kind::ATTEMPT) => {
             let body: AttemptV1<'_> = read(body)?;

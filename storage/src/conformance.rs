@@ -196,6 +196,7 @@ fn records_are_streamed_in_the_promised_order(journal: &mut dyn Journal) {
         Record::Claims(_) => 5,
         Record::Order(_) => 6,
         Record::Schedule(_) => 7,
+        Record::Unique(_) => 8,
         Record::Head(..) | Record::Attempt(_) | Record::Result(..) | Record::Checkpoint(..) => {
             panic!("must not be streamed: {record:?}")
         }

@@ -9,6 +9,7 @@ use windlass_scheduler::change::{ClaimsNo, EndedKey, Key, PolicyNo, SettingKey};
 use windlass_scheduler::job::{JobId, Name};
 use windlass_scheduler::order::OrderId;
 use windlass_scheduler::state::EndState;
+use windlass_scheduler::unique::{KeyOf, UniqueKey};
 
 use crate::error::StorageError;
 
@@ -73,6 +74,8 @@ pub mod meta {
     pub const ORDER: u8 = 5;
     /// Schedules.
     pub const SCHEDULE: u8 = 6;
+    /// Who has a key of uniqueness.
+    pub const UNIQUE: u8 = 7;
 }
 
 /// First bytes in [`Family::History`].
@@ -100,6 +103,10 @@ pub mod jobs {
 const SETTING_PAUSED: u8 = 1;
 const SETTING_SUSPECTS_MAX: u8 = 2;
 
+const UNIQUE_OF_KIND: u8 = 1;
+const UNIQUE_OF_QUEUE: u8 = 2;
+const UNIQUE_OF_ENGINE: u8 = 3;
+
 /// The longest name in bytes that a key holds; the domain allows fewer.
 const NAME_BYTES_MAX: usize = u8::MAX as usize;
 
@@ -118,6 +125,7 @@ pub fn encode(key: &Key, out: &mut Vec<u8>) -> Result<Family, StorageError> {
         Key::Claims(no) => Ok(claims(*no, out)),
         Key::Order(id) => Ok(order(*id, out)),
         Key::Schedule(name) => schedule(name, out),
+        Key::Unique(key) => unique(key, out),
         Key::Attempt(id, no) => Ok(attempt(*id, *no, out)),
         Key::Result(id) => Ok(result(*id, out)),
         Key::Checkpoint(id) => Ok(checkpoint(*id, out)),
@@ -164,6 +172,23 @@ pub(crate) fn order(id: OrderId, out: &mut Vec<u8>) -> Family {
 pub(crate) fn schedule(schedule: &Name, out: &mut Vec<u8>) -> Result<Family, StorageError> {
     out.push(meta::SCHEDULE);
     name(schedule, out)?;
+    Ok(Family::Meta)
+}
+
+pub(crate) fn unique(key: &UniqueKey, out: &mut Vec<u8>) -> Result<Family, StorageError> {
+    out.push(meta::UNIQUE);
+    match &key.of {
+        KeyOf::Kind(kind) => {
+            out.push(UNIQUE_OF_KIND);
+            name(kind, out)?;
+        }
+        KeyOf::Queue(queue) => {
+            out.push(UNIQUE_OF_QUEUE);
+            name(queue, out)?;
+        }
+        KeyOf::Engine => out.push(UNIQUE_OF_ENGINE),
+    }
+    out.extend_from_slice(key.text.as_bytes());
     Ok(Family::Meta)
 }
 
@@ -264,6 +289,7 @@ pub fn decode(family: Family, key: &[u8], intern: &mut dyn FnMut(&str) -> Name) 
                     Some(Key::Claims(ClaimsNo { term: u64::from_be_bytes(*term), n }))
                 }
                 meta::SCHEDULE => whole_name(rest, intern).map(Key::Schedule),
+                meta::UNIQUE => unique_of(rest, intern).map(Key::Unique),
                 meta::ORDER => Some(Key::Order(OrderId(Uuid::from_bytes(rest.try_into().ok()?)))),
                 _ => None,
             }
@@ -293,6 +319,17 @@ pub fn decode(family: Family, key: &[u8], intern: &mut dyn FnMut(&str) -> Name) 
         }
         Family::Quarantine => None,
     }
+}
+
+fn unique_of(bytes: &[u8], intern: &mut dyn FnMut(&str) -> Name) -> Option<UniqueKey> {
+    let (&of, rest) = bytes.split_first()?;
+    let (of, text) = match of {
+        UNIQUE_OF_KIND => split_name(rest, intern).map(|(kind, text)| (KeyOf::Kind(kind), text))?,
+        UNIQUE_OF_QUEUE => split_name(rest, intern).map(|(queue, text)| (KeyOf::Queue(queue), text))?,
+        UNIQUE_OF_ENGINE => (KeyOf::Engine, rest),
+        _ => return None,
+    };
+    Some(UniqueKey { of, text: std::str::from_utf8(text).ok()?.into() })
 }
 
 fn id_of(bytes: &[u8; 16]) -> JobId {

@@ -6,6 +6,7 @@
 
 mod order;
 mod schedule;
+mod unique;
 
 use bincode::de::{BorrowDecode, BorrowDecoder, Decode};
 use bincode::error::DecodeError;
@@ -18,6 +19,7 @@ use windlass_scheduler::time::Timestamp;
 
 pub(crate) use self::order::OrderV1;
 pub(crate) use self::schedule::ScheduleV1;
+pub(crate) use self::unique::{HeldV1, UniqueV1};
 
 /// A list that is read item by item: its claimed length reserves nothing, so that damaged or hostile bytes cannot ask
 /// for more memory than they can fill.
@@ -78,6 +80,7 @@ pub(crate) struct JobV1<'a, T> {
     tags: T,
     correlation_id: Option<&'a str>,
     trace: Option<&'a str>,
+    unique: Option<UniqueV1<'a>>,
     payload: &'a [u8],
 }
 
@@ -245,6 +248,7 @@ impl<'a> JobV1<'a, &'a [String]> {
             tags: job.body.labels.tags(),
             correlation_id: job.body.labels.correlation_id(),
             trace: job.body.labels.trace(),
+            unique: job.body.labels.unique().map(UniqueV1::new),
             payload: &job.body.payload,
         }
     }
@@ -259,6 +263,7 @@ impl JobV1<'_, Texts<'_>> {
                 self.tags.0.iter().map(|&tag| tag.to_owned()).collect(),
                 self.correlation_id.map(str::to_owned),
                 self.trace.map(str::to_owned),
+                self.unique.as_ref().map(|unique| unique.domain(intern)),
             ),
         };
         JobRecord { id, kind: intern(self.kind), body: body.into(), head: self.head.domain(intern) }

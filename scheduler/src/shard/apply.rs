@@ -7,6 +7,7 @@ mod load;
 mod page;
 mod recur;
 mod steered;
+mod unique;
 
 use super::maybe::Maybe;
 use super::slab::{NONE, Slot};
@@ -15,8 +16,8 @@ use super::tape::Tape;
 use crate::bug;
 use crate::change::{Change, PolicyNo, Record, Setting};
 use crate::command::QueueNo;
-use crate::event::Event;
-use crate::job::{Name, NewJob, When};
+use crate::event::{Event, Turn};
+use crate::job::{Name, NewJob};
 use crate::refusal::Refusal;
 use crate::retry::RetryPolicy;
 use crate::settings::{Level, QueueSettings};
@@ -27,7 +28,7 @@ impl State {
     /// Moves the state by one event, and writes down what has to be remembered of it.
     pub(crate) fn apply(&mut self, event: Event, tape: &mut Tape) {
         match event {
-            Event::Enqueued { job, queue, arrival, now } => self.enqueued(job, queue, arrival, now, tape),
+            Event::Enqueued { job, queue, arrival, now, turn } => self.enqueued(job, queue, arrival, now, turn, tape),
             Event::FellDue { slot, arrival, now } | Event::Returned { slot, arrival, now } => {
                 self.stand_in_line(slot, arrival, now, tape);
             }
@@ -50,7 +51,12 @@ impl State {
                 }
             }
             Event::Purged { stub } => self.purged(stub, tape),
-            Event::Requeued { stub, read, arrival, now } => self.requeued(stub, *read, arrival, now, tape),
+            Event::Requeued { stub, read, arrival, now, turn } => {
+                self.requeued(stub, *read, arrival, now, turn, tape);
+            }
+            Event::Replaced { slot, job, arrival, now } => self.replaced(slot, *job, arrival, now, tape),
+            Event::KeyMoved { store, key, to, arrival, now } => self.key_moved(store, &key, to, arrival, now, tape),
+            Event::KeyUnwaited { store, key } => self.key_unwaited(store, &key, tape),
             Event::Reprioritised { slot, priority, arrival, now } => {
                 self.reprioritised(slot, priority, arrival, now, tape);
             }
@@ -86,15 +92,12 @@ impl State {
         }
     }
 
-    fn enqueued(&mut self, job: NewJob, queue: QueueNo, arrival: i64, now: Now, tape: &mut Tape) {
+    fn enqueued(&mut self, job: NewJob, queue: QueueNo, arrival: i64, now: Now, turn: Turn, tape: &mut Tape) {
         self.disown_claims(job.id, tape);
         let kind = self.intern_kind(&job.kind);
         let policy = job.retry.map(|policy| self.intern_policy(policy, tape));
         let (due, due_by_wall, clock_ms) = steered::moment(job.due, now);
-        let expires = job.expires.map(|when| match when {
-            When::After(ms) => now.wall.plus_ms(ms),
-            When::At(at) => at,
-        });
+        let expires = job.expires.map(|when| steered::by_wall(when, now));
         let settings = &self.queue(queue).settings;
         let slot = self.add_job(Live {
             id: job.id,
@@ -121,14 +124,17 @@ impl State {
         self.next_arrival = self.next_arrival.max(arrival + 1);
         self.index.insert(job.id, Place::Live(slot));
         self.queues[queue.0 as usize].counters.enqueued += 1;
+        self.turned(slot, turn, now, tape);
         self.place(slot, now);
         tape.touch_job(self, slot);
         tape.touch_counters(queue);
     }
 
-    /// Puts a job where it belongs by its `due`.
+    /// Puts a job where it belongs by its key and its `due`.
     fn place(&mut self, slot: Slot, now: Now) {
-        if self.jobs[slot].due == Maybe::NONE {
+        if self.waits_for_key(&self.jobs[slot]) {
+            self.place_waiting(slot);
+        } else if self.jobs[slot].due == Maybe::NONE {
             self.place_ready(slot, now);
         } else {
             self.place_delayed(slot);
@@ -178,11 +184,9 @@ impl State {
 
     /// Takes a job out of wherever it is.
     fn unplace(&mut self, slot: Slot) {
+        self.unwatch_expiry(slot);
         let live = &self.jobs[slot];
         let queue = &mut self.queues[live.queue.0 as usize];
-        if let Some(expires) = live.more().expires.time() {
-            queue.expiry.remove(&(expires, live.arrival, slot));
-        }
         match live.spot {
             Spot::Loading => {}
             Spot::Delayed => {
@@ -195,6 +199,7 @@ impl State {
                 queue.lanes[lane].leave(&mut self.jobs, slot);
             }
             Spot::Parked => queue.parked -= 1,
+            Spot::Waiting => queue.waiting -= 1,
             Spot::Running => unreachable!("a running job leaves by the end of its attempt"),
         }
         self.jobs[slot].spot = Spot::Loading;
@@ -204,6 +209,13 @@ impl State {
         let live = &self.jobs[slot];
         if let Some(expires) = live.more().expires.time() {
             self.queues[live.queue.0 as usize].expiry.insert((expires, live.arrival, slot));
+        }
+    }
+
+    fn unwatch_expiry(&mut self, slot: Slot) {
+        let live = &self.jobs[slot];
+        if let Some(expires) = live.more().expires.time() {
+            self.queues[live.queue.0 as usize].expiry.remove(&(expires, live.arrival, slot));
         }
     }
 

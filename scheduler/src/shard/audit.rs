@@ -18,6 +18,7 @@ use crate::order::{Order, OrderId};
 use crate::recurrence::Schedule;
 use crate::state::EndState;
 use crate::time::Timestamp;
+use crate::unique::Held;
 
 /// What two shards have to have in common to be in the same state. Leaves out what only one process can know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct Portrait {
     pub orders: BTreeMap<OrderId, Order>,
     /// Schedules, each with when it fires next.
     pub schedules: BTreeMap<Name, (Schedule, Option<Timestamp>)>,
+    /// Keys that are taken, those of volatile queues apart.
+    pub keys: [Vec<Held>; 2],
 }
 
 impl Shard {
@@ -71,6 +74,7 @@ impl Shard {
             suspects_max: state.suspects_max,
             orders: state.orders.clone(),
             schedules: state.schedules.by_name.clone(),
+            keys: [0, 1].map(|store| state.keys[store].by_key.values().cloned().collect()),
         }
     }
 
@@ -100,12 +104,13 @@ impl Shard {
         }
         super::pages::audit(state)?;
         check_schedules(state)?;
+        super::keys::audit(state)?;
         check_claims(state)
     }
 }
 
 fn check_queue(state: &State, queue: &Queue) -> Result<(), String> {
-    let mut counts = [0_u64; 4];
+    let mut counts = [0_u64; 5];
     let mine = || state.jobs.iter().filter(|(_, live)| live.queue == state.queue_names[&queue.settings.name]);
     for (slot, live) in mine() {
         let place = match live.spot {
@@ -119,6 +124,7 @@ fn check_queue(state: &State, queue: &Queue) -> Result<(), String> {
             Spot::Line => 1,
             Spot::Running => 2,
             Spot::Parked => 3,
+            Spot::Waiting => 4,
             Spot::Loading => return Err(format!("job {} has no place", live.id)),
         };
         counts[place] += 1;
@@ -132,9 +138,9 @@ fn check_queue(state: &State, queue: &Queue) -> Result<(), String> {
             return Err(format!("job {} ({:?}) and the expiry timers disagree", live.id, live.spot));
         }
     }
-    let counted = [queue.delayed, queue.ready(), queue.running, queue.parked];
+    let counted = [queue.delayed, queue.ready(), queue.running, queue.parked, queue.waiting];
     if counted != counts {
-        return Err(format!("delayed, ready, running, parked are {counted:?} and should be {counts:?}"));
+        return Err(format!("delayed, ready, running, parked, waiting are {counted:?} and should be {counts:?}"));
     }
     if queue.at.len() as u64 + queue.delay.len() as u64 != queue.delayed {
         return Err(format!("{} jobs are delayed, the timers disagree", queue.delayed));
@@ -161,10 +167,8 @@ fn check_schedules(state: &State) -> Result<(), String> {
             return Err(format!("schedule {name} (paused: {}) and its timer disagree", schedule.is_paused));
         }
         ticks += usize::from(is_armed);
-        if !schedule.held.is_empty() {
-            if let Some((_, job)) = schedule.last {
-                waits_for.entry(job).or_default().insert(name.clone());
-            }
+        if let Some((_, job)) = schedule.last.filter(|_| !schedule.held.is_empty()) {
+            waits_for.entry(job).or_default().insert(name.clone());
         }
         if schedule.held.len() > Schedule::HELD_MAX || !schedule.held.is_sorted() {
             return Err(format!("schedule {name} holds {:?}", schedule.held));

@@ -14,8 +14,10 @@ pub(crate) mod recur;
 pub(crate) mod retain;
 pub(crate) mod steer;
 pub(crate) mod submit;
+pub(crate) mod unique;
 pub(crate) mod watch;
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::outbox::Mark;
@@ -25,10 +27,11 @@ use crate::attempt::{Failure, Output};
 use crate::command::{QueueNo, Request};
 use crate::effect::{Answer, Effect, Ending};
 use crate::event::Event;
-use crate::job::Name;
+use crate::job::{Name, NewJob};
 use crate::refusal::Refusal;
 use crate::state::EndState;
 use crate::time::{Now, Timestamp};
+use crate::unique::UniqueKey;
 
 /// What was decided: what happens, and what may leave when that has reached its mark.
 #[derive(Debug, Default)]
@@ -37,6 +40,10 @@ pub(crate) struct Decision {
     pub(crate) effects: Vec<(Mark, Effect)>,
     /// Queues in which jobs end, and when: older ones may have to make room, once the events are applied.
     pub(crate) ended: Vec<(QueueNo, Timestamp)>,
+    /// Keys that may be free once the events are applied, in which store, and when.
+    pub(crate) keys: Vec<(usize, Arc<UniqueKey>, Now)>,
+    /// Jobs that follow a success, which have to find it over and done with.
+    pub(crate) follow_ups: Option<(Vec<NewJob>, Now)>,
     /// Schedules whose instants waited for a job that ends, and when.
     pub(crate) freed: Vec<(Name, Now)>,
 }
@@ -73,6 +80,7 @@ fn end_job(
         decision,
     );
     decision.events.push(Event::Ended { slot, state: end, now, output, failure, keep });
+    unique::let_go(state, live, now, decision);
     recur::free(state, live.id, now, decision);
     if keep && decision.ended.last() != Some(&(live.queue, now.wall)) {
         decision.ended.push((live.queue, now.wall));
@@ -84,6 +92,7 @@ fn drop_job(state: &State, slot: Slot, now: Now, decision: &mut Decision) {
     let (end, live) = (EndState::Cancelled, &state.jobs[slot]);
     tell_watchers(state, live, || Ending { id: live.id, state: end, output: Output::None, failure: None }, decision);
     decision.events.push(Event::Ended { slot, state: end, now, output: Output::None, failure: None, keep: false });
+    unique::let_go(state, live, now, decision);
     recur::free(state, live.id, now, decision);
 }
 

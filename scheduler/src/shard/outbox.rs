@@ -4,9 +4,12 @@
 
 use alloc::collections::VecDeque;
 
+use super::state::State;
 use crate::bug;
 use crate::effect::Effect;
+use crate::refusal::Refusal;
 use crate::settings::Level;
+use crate::unique::UniqueKey;
 
 /// What a step has to reach before its effect may leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +38,31 @@ impl Mark {
     /// What a start waits for: nothing that is journaled runs before its attempt is.
     pub(crate) fn to_run(level: Level) -> Self {
         Self::from(level).min(if bug!(RunBeforeClaim) { Self::Sealed } else { Self::Written })
+    }
+}
+
+impl State {
+    /// A refusal that another job caused waits like that job's own Ok.
+    pub(crate) fn refusal_mark(&self, refusal: &Refusal) -> Mark {
+        let id = match refusal {
+            // Which queue it was forgotten in, nobody knows any more.
+            Refusal::Forgotten { .. } => {
+                return self.queues.iter().map(|queue| Mark::from(queue.level())).max().unwrap_or(Mark::Sealed);
+            }
+            _ if bug!(RefusalEarly) => return Mark::Sealed,
+            Refusal::KeyTaken { key, .. } => return self.key_mark(key),
+            Refusal::IdTaken { id, .. } | Refusal::Forbidden { id, .. } | Refusal::Changed { id } => *id,
+            _ => return Mark::Sealed,
+        };
+        let live = self.live(id).map(|(_, live)| live.queue);
+        let queue = live.or_else(|| self.stub(id).map(|(_, stub)| stub.queue));
+        queue.map_or(Mark::Sealed, |no| self.queue(no).level().into())
+    }
+
+    /// Whoever has a key may be forgotten: it waits like the key's own record.
+    fn key_mark(&self, key: &UniqueKey) -> Mark {
+        let taken = self.keys.iter().filter_map(|keys| self.queue_no(&keys.by_key.get(key)?.queue));
+        taken.map(|no| Mark::from(self.queue(no).level())).max().unwrap_or(Mark::Sealed)
     }
 }
 

@@ -134,12 +134,13 @@ impl State {
         let timers = |queue: &Queue| queue.delay.len() + queue.at.len() + queue.expiry.len() + queue.leases.len();
         let timers = self.queues.iter().map(timers).sum::<usize>() * TIMER_BYTES;
         let mores = self.pages.mores as usize * size_of::<More>() + self.running.allocation_size();
+        let keys = self.keys.iter().map(|keys| keys.bytes).sum::<usize>();
         let heads = self.jobs.places() * size_of::<Option<Live>>() + self.index.bytes();
         let stubs = self.stubs.places() * size_of::<Option<Stub>>();
         MemoryUse {
             bytes_max: self.settings.memory_bytes_max,
             jobs: self.jobs.len() as u64,
-            heads_bytes: (heads + timers + mores) as u64,
+            heads_bytes: (heads + timers + mores + keys) as u64,
             retained: self.stubs.len() as u64,
             stubs_bytes: stubs as u64,
             volatile_bytes: self.volatile_bytes(),

@@ -12,6 +12,7 @@ use hashbrown::HashMap;
 
 use super::ended::{EndedList, Stub};
 use super::index::Index;
+use super::keys::Keys;
 use super::maybe::Maybe;
 use super::pace::Pace;
 use super::pages::Pages;
@@ -28,6 +29,7 @@ use crate::retry::{RetryPolicy, is_suspect};
 use crate::settings::{Level, QueueSettings, ShardSettings};
 use crate::state::State as JobState;
 use crate::time::{Mono, Timestamp};
+use crate::unique::UniqueKey;
 
 /// A hash table with a key from outside and no order that anyone may look at.
 pub(crate) type Map<K, V> = HashMap<K, V, FixedState>;
@@ -50,6 +52,8 @@ pub(crate) enum Spot {
     Running,
     /// In no line: nobody here can run it.
     Parked,
+    /// In no line: another job has its key.
+    Waiting,
     /// Being loaded: not yet placed.
     Loading,
 }
@@ -104,6 +108,8 @@ pub(crate) struct More {
     pub(crate) lost: u32,
     /// When its last attempt was handed out, as far as this process knows.
     pub(crate) started: Maybe,
+    /// The key that it has, or waits for.
+    pub(crate) key: Option<Arc<UniqueKey>>,
 }
 
 impl More {
@@ -118,6 +124,7 @@ impl More {
         failures: 0,
         lost: 0,
         started: Maybe::NONE,
+        key: None,
     };
 
     /// In a box, if there is anything to put into it.
@@ -183,9 +190,12 @@ pub(crate) struct Queue {
     pub(crate) expiry: BTreeSet<(Timestamp, i64, Slot)>,
     /// When the schedules whose jobs come here fire next.
     pub(crate) ticks: BTreeSet<(Timestamp, Name)>,
+    /// When the windows of keys are over whose jobs came in here.
+    pub(crate) windows: BTreeSet<(Timestamp, Arc<UniqueKey>)>,
     pub(crate) running: u64,
     pub(crate) parked: u64,
     pub(crate) delayed: u64,
+    pub(crate) waiting: u64,
     pub(crate) ended: [EndedList; 4],
     /// Successes of late.
     pub(crate) done: Pace,
@@ -258,6 +268,8 @@ pub(crate) struct State {
     /// Orders that are under way, or ended not long ago.
     pub(crate) orders: BTreeMap<OrderId, Order>,
     pub(crate) schedules: Schedules,
+    /// The keys that are taken: of the journal's queues, and of the volatile ones.
+    pub(crate) keys: [Keys; 2],
     /// Records of claims that were loaded and not yet judged.
     pub(crate) loaded_claims: Vec<Claims>,
     /// Acknowledgements refused since the start for a token that was not current.
@@ -292,6 +304,7 @@ impl State {
             draining: false,
             orders: BTreeMap::new(),
             schedules: Schedules::default(),
+            keys: [Keys::default(), Keys::default()],
             loaded_claims: Vec::new(),
             stale_acks: 0,
             settings,
@@ -388,6 +401,7 @@ impl State {
             Spot::Line | Spot::Loading => JobState::Ready,
             Spot::Running => JobState::Running,
             Spot::Parked => JobState::Parked,
+            Spot::Waiting => JobState::Waiting,
         }
     }
 
@@ -447,9 +461,11 @@ impl Queue {
             leases: BTreeSet::new(),
             expiry: BTreeSet::new(),
             ticks: BTreeSet::new(),
+            windows: BTreeSet::new(),
             running: 0,
             parked: 0,
             delayed: 0,
+            waiting: 0,
             ended: [EndedList::EMPTY; 4],
             done: Pace::new(),
             failed: Pace::new(),
@@ -468,7 +484,7 @@ impl Queue {
 
     /// Jobs that wait: what the depth limit counts.
     pub(crate) fn depth(&self) -> u64 {
-        self.ready() + self.delayed + self.parked
+        self.ready() + self.delayed + self.parked + self.waiting
     }
 
     pub(crate) fn retained(&self) -> u64 {

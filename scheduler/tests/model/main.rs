@@ -15,6 +15,7 @@ mod reload;
 mod settings;
 mod steer;
 mod told;
+mod unique;
 mod verbs;
 mod world;
 
@@ -39,6 +40,7 @@ use self::play::Play;
 use self::recur::{Plan, plan};
 use self::reload::Death;
 use self::settings::{memory, settings, start};
+use self::unique::{KeySpec, key_spec};
 
 const QUEUES: [&str; 3] = ["ram", "tiny", "safe"];
 const KINDS: [&str; 3] = ["mail", "print", "unknown"];
@@ -145,6 +147,7 @@ struct Spec {
     retry: Option<u64>,
     is_big: bool,
     tag: bool,
+    key: Option<KeySpec>,
 }
 
 fn job_of(queue: usize, n: u8) -> JobId {
@@ -173,6 +176,9 @@ impl Spec {
         let id = play.names.fresh(job_of(self.queue, self.n));
         let now = play.driver.now;
         let when = |when| moment(when, now);
+        // The judge would take every job for one that comes in.
+        let key = self.key.as_ref().filter(|_| play.told.is_none());
+        let unique = key.map(|key| key.unique(self.queue, self.kind));
         let payload = if self.is_big { Bytes::from(vec![0; 100]) } else { payload(id) };
         NewJob {
             id,
@@ -187,7 +193,11 @@ impl Spec {
                 attempts_max: 2,
                 jitter_percent: 0,
             }),
-            body: Arc::new(Body { payload, labels: Labels::tagged(vec![tag(self.tag)]), ..Body::default() }),
+            body: Arc::new(Body {
+                payload,
+                labels: Labels::new(vec![tag(self.tag)], None, None, unique),
+                ..Body::default()
+            }),
         }
     }
 }
@@ -230,19 +240,10 @@ fn spec() -> impl Strategy<Value = Spec> {
         when(),
         prop::option::weighted(0.2, 1..100_u64),
         prop::option::weighted(0.2, 0..60_u64),
-        (prop::bool::weighted(0.02), any::<bool>()),
+        (prop::bool::weighted(0.02), any::<bool>(), prop::option::weighted(0.25, key_spec())),
     );
-    (place, options).prop_map(|((queue, n, kind), (priority, due, expires, timeout_ms, retry, (is_big, tag)))| Spec {
-        queue,
-        n,
-        kind,
-        priority,
-        due,
-        expires,
-        timeout_ms,
-        retry,
-        is_big,
-        tag,
+    (place, options).prop_map(|((queue, n, kind), (priority, due, expires, timeout_ms, retry, (is_big, tag, key)))| {
+        Spec { queue, n, kind, priority, due, expires, timeout_ms, retry, is_big, tag, key }
     })
 }
 
@@ -389,7 +390,7 @@ fn until_next(play: &Play) -> u64 {
     let now = play.driver.now;
     let left = play.driver.armed.iter().filter_map(|((_, class), at)| match (class, at) {
         (TimerClass::Delay, Deadline::Mono(at)) => Some(at.since_ms(now.mono)),
-        (TimerClass::At, Deadline::Wall(at)) => Some(at.since_ms(now.wall)),
+        (TimerClass::At | TimerClass::Window, Deadline::Wall(at)) => Some(at.since_ms(now.wall)),
         _ => None,
     });
     left.min().unwrap_or(0)

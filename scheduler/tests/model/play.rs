@@ -20,6 +20,7 @@ use windlass_scheduler::view::IsMeant;
 
 use super::common::Driver;
 use super::told::{Names, Told};
+use super::unique::Taken;
 use super::world::World;
 
 /// The answer that a request has to get.
@@ -165,8 +166,8 @@ impl Play {
 
     /// Whether it came in; otherwise it was refused, or waits.
     fn try_submit(&mut self, submit: Submit, had_its_turn: bool) -> bool {
-        let (fresh, mark) = match self.judge(&submit.jobs) {
-            Ok(accepted) => accepted,
+        let Taken { world, receipts, mark } = match self.judge(&submit.jobs) {
+            Ok(taken) => taken,
             Err((("QueueFull", Some(queue)), jobs)) => {
                 let settings = &self.world.settings.queues[queue];
                 let may_wait = settings.when_full != WhenFull::Refuse && jobs <= settings.depth_max;
@@ -182,70 +183,24 @@ impl Play {
                 return false;
             }
         };
-        for (job, is_fresh) in submit.jobs.iter().zip(&fresh) {
-            if *is_fresh {
-                self.world.enqueue(job, self.driver.now);
-            }
-        }
-        let receipts = submit.jobs.iter().map(|job| job.id).zip(fresh).collect();
+        self.world = world;
+        let last = receipts.last().map(|(id, _)| *id);
         self.expect(submit.request, What::Enqueued(receipts), mark);
-        if let (Some(watch), Some(last)) = (submit.watch, submit.jobs.last()) {
-            self.watch_for(watch, last.id);
+        if let (Some(watch), Some(last)) = (submit.watch, last) {
+            self.watch_for(watch, last, mark);
         }
         true
-    }
-
-    /// Whether the jobs of a call may come in, which of them are new, and what the answer waits for.
-    #[allow(clippy::type_complexity)]
-    fn judge(&self, jobs: &[NewJob]) -> Result<(Vec<bool>, usize), (No, u64)> {
-        let world = &self.world;
-        if world.draining {
-            return Err((("Stopping", None), 0));
-        }
-        if jobs.len() > world.settings.bulk_jobs_max {
-            return Err((("BulkTooLarge", None), 0));
-        }
-        let (mut fresh, mut mark, mut seen) = (Vec::new(), 0, BTreeMap::new());
-        let mut counts: Vec<(usize, u64)> = Vec::new();
-        for job in jobs {
-            let live = world.jobs.get(&job.id).map(|job| (job.queue, &job.kind));
-            let place = live.or_else(|| world.ended.get(&job.id).map(|one| (one.queue, &one.kind)));
-            let queue = world.queue_no(&job.queue).unwrap();
-            if let Some((queue, kind)) = place.or_else(|| seen.get(&job.id).copied()) {
-                if *kind != job.kind {
-                    return Err((("IdTaken", place.map(|(queue, _)| queue)), 0));
-                }
-                mark = mark.max(self.mark(queue));
-                fresh.push(false);
-                continue;
-            }
-            if job.body.bytes() > world.settings.queues[queue].payload_bytes_max {
-                return Err((("PayloadTooLarge", None), 0));
-            }
-            mark = mark.max(self.mark(queue));
-            seen.insert(job.id, (queue, &job.kind));
-            fresh.push(true);
-            match counts.iter_mut().find(|(no, _)| *no == queue) {
-                Some((_, count)) => *count += 1,
-                None => counts.push((queue, 1)),
-            }
-        }
-        for (queue, count) in counts {
-            if world.depth(queue) + count > world.settings.queues[queue].depth_max {
-                return Err((("QueueFull", Some(queue)), count));
-            }
-        }
-        Ok((fresh, mark))
     }
 
     pub(crate) fn watch(&mut self, id: JobId) {
         let request = self.request();
         self.tell(request, Call::Wait(id));
         self.driver.handle(Command::Watch { request, id });
-        self.watch_for(request, id);
+        self.watch_for(request, id, 0);
     }
 
-    fn watch_for(&mut self, request: Request, id: JobId) {
+    /// `mark`: of the call that has to do with it, too.
+    fn watch_for(&mut self, request: Request, id: JobId, mark: usize) {
         if self.world.jobs.contains_key(&id) {
             self.expect(request, What::Nothing, 0);
             self.watchers.entry(id).or_default().push(request);
@@ -253,7 +208,7 @@ impl Play {
             let (what, mark) = (What::Ended(ended.state, ended.end_no), self.mark(ended.queue));
             self.expect(request, what, mark);
         } else {
-            self.expect_no(request, ("Forgotten", None));
+            self.expect(request, What::No("Forgotten"), mark);
         }
     }
 
@@ -298,6 +253,7 @@ impl Play {
     /// Those who watch jobs that ended in this step are to be told, and what follows it may have to wait.
     pub(crate) fn announce(&mut self) {
         self.follow_later(self.driver.shard.step());
+        self.world.settle_keys(self.driver.now);
         for (id, queue, end, output) in std::mem::take(&mut self.world.endings) {
             self.world.free(id, self.driver.now);
             for request in self.watchers.remove(&id).unwrap_or_default() {
@@ -330,8 +286,13 @@ impl Play {
     fn hand_out(&mut self) {
         let now = self.driver.now;
         loop {
-            (0..3).for_each(|queue| self.world.claim(queue, now));
-            self.announce();
+            let mut handed_out = false;
+            for queue in 0..3 {
+                while self.world.claim(queue, now) {
+                    self.announce();
+                    handed_out = true;
+                }
+            }
             let (tiny, mut came_in) = (self.waiting_room(), false);
             while self.world.depth(tiny) < self.world.settings.queues[tiny].depth_max {
                 let Some(submit) = self.row.pop_front() else { break };
@@ -341,7 +302,7 @@ impl Play {
                     break;
                 }
             }
-            if !came_in {
+            if !came_in && !handed_out {
                 return;
             }
         }
@@ -417,6 +378,8 @@ impl Play {
 
     /// I1: with every live attempt adopted, the state after all events is the state that their records load to.
     pub(crate) fn law(&mut self) {
+        // A load looks at the clock, too.
+        self.rearm();
         self.settle();
         let copy = self.driver.copy();
         copy.audit().unwrap();
@@ -481,6 +444,8 @@ fn word(refusal: &Refusal) -> &'static str {
         "PayloadTooLarge",
         "BulkTooLarge",
         "IdTaken",
+        "KeyTaken",
+        "TooManyKeys",
         "Forgotten",
         "Forbidden",
         "OtherStore",

@@ -209,8 +209,9 @@ impl World {
         let due = mine.filter_map(|one| Some((next(one)?, one.name.clone()))).filter(|(at, _)| *at <= now.wall.0);
         let mut due: Vec<_> = due.collect();
         due.sort();
-        let mut jobs = Vec::new();
+        let (mut jobs, mut fired) = (Vec::new(), Vec::new());
         for (_, name) in due {
+            fired.push(name.clone());
             let mut schedule = self.schedules.remove(&name).unwrap();
             let mut lives = schedule.last.is_some_and(|(_, job)| self.jobs.contains_key(&job));
             for instant in missed(&schedule, now) {
@@ -238,6 +239,10 @@ impl World {
             self.schedules.insert(name, schedule);
         }
         self.follow(jobs, now);
+        // What was to come in may be known, and over.
+        for name in fired {
+            self.free_one(&name, now);
+        }
     }
 
     /// A job has ended: an instant may have waited for that.
@@ -250,10 +255,12 @@ impl World {
     }
 
     fn free_one(&mut self, name: &Name, now: Now) {
-        let lives = |one: &Schedule| one.last.is_some_and(|(_, job)| self.jobs.contains_key(&job));
-        let may = !self.schedules[name].held.is_empty() && !lives(&self.schedules[name]);
-        if may {
+        loop {
             let schedule = self.schedules.get_mut(name).unwrap();
+            let lives = schedule.last.is_some_and(|(_, job)| self.jobs.contains_key(&job));
+            if lives || schedule.held.is_empty() {
+                return;
+            }
             let instant = schedule.held.remove(0);
             let job = run(schedule, instant);
             self.follow([job], now);

@@ -111,7 +111,14 @@ impl World {
                 world.counters[queue] = twin.counters[queue].clone();
             }
         }
+        world.keys.retain(|(is_volatile, _), _| !is_volatile);
+        if let Some(twin) = twin {
+            let keys = twin.keys.iter().filter(|((is_volatile, _), _)| *is_volatile);
+            world.keys.extend(keys.map(|(place, held)| (place.clone(), held.clone())));
+        }
+        world.link_keys();
         world.endings.clear();
+        world.free_keys.clear();
         world.draining = false;
         world
     }
@@ -123,7 +130,7 @@ impl World {
         let mut lost = Vec::new();
         for (id, job) in &mut self.jobs {
             match job.state {
-                State::Delayed if !job.by_wall => {
+                State::Delayed | State::Waiting if !job.by_wall && job.due.is_some() => {
                     job.clock = now.mono.0 as i64 + job.due.unwrap() as i64 - now.wall.0 as i64;
                 }
                 State::Running if adopted.contains(id) => {
@@ -165,10 +172,12 @@ impl World {
         for (id, queue) in &ends {
             self.trim_if_ended(*id, *queue, now);
         }
+        self.settle_keys(now);
         for (id, _) in ends {
             self.free(id, now);
         }
         self.start_schedules(now);
+        self.settle_all_keys(now);
     }
 
     /// One attempt is lost: the queue of its job, where that was its end.
@@ -209,6 +218,8 @@ impl World {
         let schedules: BTreeMap<_, _> =
             portrait.schedules.into_iter().map(|(name, (schedule, _))| (name, schedule)).collect();
         assert_eq!(schedules, self.schedules, "schedules");
+        assert_eq!(portrait.keys, self.portrait_of_keys(), "keys");
+        self.check_keys();
         for (no, queue) in self.settings.queues.iter().enumerate() {
             let mut line: Vec<_> =
                 self.jobs.iter().filter(|(_, job)| job.queue == no && job.state == State::Ready).collect();
@@ -230,7 +241,7 @@ impl World {
 
     fn check_job(&self, id: JobId, job: &Job, portrait: &Portrait) {
         let (kind, bytes, head, token) = &portrait.jobs[&id];
-        assert_eq!((kind, *bytes), (&job.kind, super::TAG_BYTES + job.payload.len()), "job {id}");
+        assert_eq!((kind, *bytes), (&job.kind, job.label_bytes() + job.payload.len()), "job {id}");
         assert_eq!(head.queue, self.settings.queues[job.queue].name, "queue of {id}");
         assert_eq!((head.priority.0, head.timeout_ms), (job.priority, job.timeout_ms), "options of {id}");
         assert_eq!(head.policy.is_some(), job.policy.is_some(), "policy of {id}");
@@ -266,6 +277,7 @@ impl World {
                 ),
                 (TimerClass::Retention, oldest.min().map(|at| Deadline::Wall(Timestamp(at)))),
                 (TimerClass::Schedule, self.next_tick(queue).map(|at| Deadline::Wall(Timestamp(at)))),
+                (TimerClass::Window, self.next_window(queue).map(|at| Deadline::Wall(Timestamp(at)))),
             ];
             for (class, at) in expected {
                 let armed = driver.armed.get(&(QueueNo(queue as u32), class)).copied();
@@ -306,6 +318,7 @@ impl World {
                 Record::Ended(one) => ended.get(&one.id).is_some_and(|kept| kept.end_no == one.key.end_no),
                 Record::Claims(claims) => claims.entries.iter().any(is_open),
                 Record::Schedule(one) => !is_volatile && self.schedules.get(&one.name) == Some(&**one),
+                Record::Unique(held) => self.keys.get(&(is_volatile, (*held.key).clone())) == Some(&**held),
                 Record::Order(order) => !is_volatile && self.orders.get(&order.id) == Some(&**order),
                 Record::Attempt(one) => match jobs.get(&one.id) {
                     Some(job) => {
@@ -320,6 +333,9 @@ impl World {
                 }
             };
             assert!(is_right, "this record should not stand: {record:?}\n{:?} {:?}", jobs.keys(), ended.keys());
+        }
+        for (_, key) in self.keys.keys().filter(|(volatile, _)| *volatile == is_volatile) {
+            assert!(store.0.contains_key(&Key::Unique(key.clone())), "the key {key} has no record");
         }
         for id in jobs.keys().chain(ended.keys()) {
             assert!(store.0.contains_key(&Key::Job(**id)), "job {id} has no record");

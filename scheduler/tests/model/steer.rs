@@ -89,7 +89,8 @@ impl Play {
     }
 
     fn cancelled(&mut self, id: JobId) -> Did {
-        let (state, queue) = self.allowed(id, &[State::Delayed, State::Ready, State::Running, State::Parked])?;
+        let (state, queue) =
+            self.allowed(id, &[State::Waiting, State::Delayed, State::Ready, State::Running, State::Parked])?;
         let mark = self.mark(queue);
         if state == State::Running {
             // Its attempt is told once more, whoever asked before.
@@ -103,7 +104,7 @@ impl Play {
     }
 
     fn discarded(&mut self, id: JobId) -> Did {
-        let waits = [State::Delayed, State::Ready, State::Parked];
+        let waits = [State::Waiting, State::Delayed, State::Ready, State::Parked];
         let ended = [State::Done, State::Dead, State::Cancelled, State::Expired];
         let (state, queue) = self.allowed(id, &[&waits[..], &ended].concat())?;
         if waits.contains(&state) {
@@ -124,6 +125,7 @@ impl Play {
             return Err(("Changed", Some(queue)));
         }
         self.depth_is_left(queue)?;
+        self.world.key_of_requeued(id, self.driver.now)?;
         self.world.requeue(id, read.as_ref().unwrap().body.payload.clone());
         Ok((self.job(id).state, self.mark(queue), true))
     }
@@ -138,7 +140,8 @@ impl Play {
     }
 
     fn reprioritised(&mut self, id: JobId, priority: u8) -> Did {
-        let (state, queue) = self.allowed(id, &[State::Delayed, State::Ready, State::Running, State::Parked])?;
+        let (state, queue) =
+            self.allowed(id, &[State::Waiting, State::Delayed, State::Ready, State::Running, State::Parked])?;
         let is_new = self.job(id).priority != priority;
         if is_new && state == State::Ready {
             self.world.new_turn(id);
@@ -148,7 +151,7 @@ impl Play {
     }
 
     fn rescheduled(&mut self, id: JobId, when: When) -> Did {
-        let (state, queue) = self.allowed(id, &[State::Delayed, State::Ready, State::Parked])?;
+        let (state, queue) = self.allowed(id, &[State::Waiting, State::Delayed, State::Ready, State::Parked])?;
         self.world.new_turn(id);
         let now = self.driver.now;
         let job = self.job(id);
@@ -159,7 +162,11 @@ impl Play {
         if due > now.wall.0 {
             (job.due, job.by_wall) = (Some(due), matches!(when, When::At(_)));
             job.clock = if job.by_wall { due } else { now.mono.0 + (due - now.wall.0) } as i64;
-            job.state = State::Delayed;
+            if state != State::Waiting {
+                job.state = State::Delayed;
+            }
+        } else if state == State::Waiting {
+            job.due = None;
         } else if state == State::Delayed {
             self.world.stand(id);
         }
@@ -167,7 +174,7 @@ impl Play {
     }
 
     fn moved(&mut self, id: JobId, to: usize) -> Did {
-        let (state, from) = self.allowed(id, &[State::Delayed, State::Ready, State::Parked])?;
+        let (state, from) = self.allowed(id, &[State::Waiting, State::Delayed, State::Ready, State::Parked])?;
         let mark = self.mark(from).max(self.mark(to));
         if from == to {
             return Ok((state, mark, false));
@@ -204,7 +211,15 @@ impl Play {
     }
 
     fn edited(&mut self, id: JobId, payload: Bytes, known: Known, is_out: bool) -> Did {
-        let among = [State::Delayed, State::Ready, State::Parked, State::Dead, State::Cancelled, State::Expired];
+        let among = [
+            State::Waiting,
+            State::Delayed,
+            State::Ready,
+            State::Parked,
+            State::Dead,
+            State::Cancelled,
+            State::Expired,
+        ];
         let (state, queue) = self.allowed(id, &among)?;
         let is_live = self.world.jobs.contains_key(&id);
         // What was read of a live job is needed only where its body is not in memory.
@@ -219,7 +234,8 @@ impl Play {
         if !is_current {
             return Err(("Changed", Some(queue)));
         }
-        let bytes = super::TAG_BYTES + payload.len();
+        let job = self.world.jobs.get(&id).unwrap_or_else(|| &self.world.ended[&id].job);
+        let bytes = job.label_bytes() + payload.len();
         if bytes > self.world.settings.queues[queue].payload_bytes_max {
             return Err(("PayloadTooLarge", None));
         }

@@ -119,6 +119,7 @@ impl Play {
             TimerClass::Expiry => self.world.expire(queue, now),
             TimerClass::Retention => self.world.trim(queue, now),
             TimerClass::Schedule => self.world.tick(queue, now),
+            TimerClass::Window => self.world.end_windows(queue, now),
             TimerClass::Lease => {
                 for job in self.world.jobs.values_mut().filter(|job| job.queue == queue) {
                     if job.deadline.is_some_and(|deadline| deadline <= now.mono.0) {
@@ -142,5 +143,6 @@ impl Play {
         self.driver.armed.clear();
         self.driver.handle(Command::Rearm);
         self.world.rewind(self.driver.now);
+        self.world.settle_all_keys(self.driver.now);
     }
 }

@@ -15,6 +15,9 @@ use windlass_scheduler::retry::RetryPolicy;
 use windlass_scheduler::settings::{KeepDone, KindSettings, Level, ShardSettings};
 use windlass_scheduler::state::{EndState, State};
 use windlass_scheduler::time::Now;
+use windlass_scheduler::unique::{Held, Unique};
+
+use super::unique::Place;
 
 /// A live job.
 // As many facts as there are, no state machine hides in them.
@@ -42,6 +45,10 @@ pub(crate) struct Job {
     pub(crate) deadline: Option<u64>,
     pub(crate) overdue: bool,
     pub(crate) tag: String,
+    pub(crate) created: u64,
+    pub(crate) unique: Option<Unique>,
+    /// The key that it has, or waits for.
+    pub(crate) key: Option<Place>,
     /// What its attempts left for the next one.
     pub(crate) checkpoint: Option<Bytes>,
 }
@@ -74,6 +81,9 @@ pub(crate) struct World {
     pub(crate) draining: bool,
     pub(crate) orders: BTreeMap<OrderId, Order>,
     pub(crate) schedules: BTreeMap<Name, Schedule>,
+    /// Who has each key, and which may be free after the step at hand.
+    pub(crate) keys: BTreeMap<Place, Held>,
+    pub(crate) free_keys: Vec<Place>,
     pub(crate) next_turn: i64,
     /// How jobs ended in the step at hand, for those who watch.
     pub(crate) endings: Vec<(JobId, usize, EndState, Output)>,
@@ -82,6 +92,11 @@ pub(crate) struct World {
 }
 
 impl Job {
+    /// Bytes of its labels.
+    pub(crate) fn label_bytes(&self) -> usize {
+        super::TAG_BYTES + self.unique.as_ref().map_or(0, |unique| unique.key.bytes())
+    }
+
     /// Every move of every job is one that the table of moves has; the core is held to the same moves by `check`.
     fn moves_to(&mut self, state: State) {
         assert!(self.state.may_become(state), "{:?} -> {state:?} is no move", self.state);
@@ -112,6 +127,8 @@ impl World {
             draining: false,
             orders: BTreeMap::new(),
             schedules: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            free_keys: Vec::new(),
             next_turn: 1,
             endings: Vec::new(),
             later: Vec::new(),
@@ -135,7 +152,7 @@ impl World {
         self.jobs.values().filter(|job| job.queue == queue && job.state == State::Running).count() as u32
     }
 
-    fn turn(&mut self) -> i64 {
+    pub(crate) fn turn(&mut self) -> i64 {
         self.next_turn += 1;
         self.next_turn - 1
     }
@@ -174,6 +191,9 @@ impl World {
             deadline: None,
             overdue: false,
             tag: new.body.labels.tags()[0].clone(),
+            created: now.wall.0,
+            unique: new.body.labels.unique().cloned(),
+            key: self.place_of(new),
             checkpoint: None,
         };
         self.jobs.insert(new.id, job);
@@ -207,10 +227,12 @@ impl World {
         ready.min_by_key(|(_, job)| (job.priority, job.turn)).map(|(id, _)| *id)
     }
 
-    /// Starts what may start, one after the other.
-    pub(crate) fn claim(&mut self, queue: usize, now: Now) {
+    /// Starts what may start, one after the other: whether that was anything.
+    pub(crate) fn claim(&mut self, queue: usize, now: Now) -> bool {
+        let mut did = false;
         while !self.draining && !self.paused.contains(&queue) && self.running(queue) < self.slots[queue] {
-            let Some(id) = self.next(queue) else { return };
+            let Some(id) = self.next(queue) else { break };
+            did = true;
             let timeout_ms = timeout_ms(&self.settings, &self.jobs[&id]);
             let job = self.jobs.get_mut(&id).unwrap();
             if job.expires.is_some_and(|expires| expires <= now.wall.0) {
@@ -223,17 +245,21 @@ impl World {
             job.overdue = false;
             job.deadline = timeout_ms.map(|ms| now.mono.0 + ms);
             self.counters[queue].attempts += 1;
+            let key = self.jobs[&id].key.clone();
+            self.let_go(key);
         }
+        did
     }
 
     /// A job's life ends.
     pub(crate) fn close(&mut self, id: JobId, end: EndState, output: Output, failure: Option<&Failure>, now: Now) {
         let mut job = self.jobs.remove(&id).unwrap();
         job.moves_to(end.into());
+        self.let_go(job.key.take());
         let retention = &self.settings.queues[job.queue].retention;
         let limits = retention.keep(end);
         let error = failure.map_or(0, |failure| failure.message.len());
-        let bytes = (super::TAG_BYTES + job.payload.len() + output.kept_bytes() + error) as u64;
+        let bytes = (job.label_bytes() + job.payload.len() + output.kept_bytes() + error) as u64;
         let is_wanted = end != EndState::Done
             || match retention.keep_done {
                 KeepDone::None => false,
@@ -295,6 +321,7 @@ impl World {
     pub(crate) fn drop_job(&mut self, id: JobId) {
         let mut job = self.jobs.remove(&id).unwrap();
         job.moves_to(State::Cancelled);
+        self.let_go(job.key.take());
         self.counters[job.queue].cancelled_total += 1;
         self.counters[job.queue].purged += 1;
         self.endings.push((id, job.queue, EndState::Cancelled, Output::None));
@@ -311,6 +338,7 @@ impl World {
         let turn = self.turn();
         let back = Job { turn, payload, expires: None, failures: 0, lost: 0, cancel: false, was_suspect: false, ..job };
         self.jobs.insert(id, back);
+        self.link_key(id);
         self.counters[queue].requeued += 1;
         self.stand(id);
     }
@@ -339,6 +367,7 @@ impl World {
             self.end_by_outcome(id, outcome, now);
         }
         self.trim_if_ended(id, queue, now);
+        self.settle_keys(now);
     }
 
     fn end_by_outcome(&mut self, id: JobId, outcome: Outcome, now: Now) {
@@ -348,7 +377,10 @@ impl World {
                 let waits = |job: &NewJob| is_volatile(self.queue_no(&job.queue).unwrap());
                 let is_journaled = !is_volatile(self.jobs[&id].queue);
                 let (later, at_once): (Vec<_>, _) = follow_ups.into_iter().partition(|job| is_journaled && waits(job));
+                let queue = self.jobs[&id].queue;
                 self.close(id, EndState::Done, output, None, now);
+                self.trim_if_ended(id, queue, now);
+                self.settle_keys(now);
                 self.follow(at_once.into_iter().filter(|job: &NewJob| job.id != id), now);
                 self.later = later;
             }
@@ -385,9 +417,7 @@ impl World {
     /// Jobs come in behind a success.
     pub(crate) fn follow(&mut self, jobs: impl IntoIterator<Item = NewJob>, now: Now) {
         for job in jobs {
-            if !self.jobs.contains_key(&job.id) && !self.ended.contains_key(&job.id) {
-                self.enqueue(&job, now);
-            }
+            let _ = self.meet(&job, now);
         }
     }
 

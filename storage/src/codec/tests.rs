@@ -10,6 +10,7 @@ use windlass_scheduler::attempt::{Failure, FailureKind, Output};
 use windlass_scheduler::change::{ClaimsNo, EndedKey, EndedRecord, Head, JobRecord, PolicyNo};
 use windlass_scheduler::job::{Body, Labels, Priority};
 use windlass_scheduler::state::EndState;
+use windlass_scheduler::unique::{Held, KeyOf, OnConflict, Unique, UniqueKey, Until};
 
 use super::*;
 use crate::conformance::samples;
@@ -192,13 +193,46 @@ prop_compose! {
     }
 }
 
+fn until() -> impl Strategy<Value = Until> {
+    prop_oneof![Just(Until::Started), Just(Until::Done), any::<u64>().prop_map(|ms| Until::Window { ms })]
+}
+
+fn unique_key() -> impl Strategy<Value = UniqueKey> {
+    let of = prop_oneof![name().prop_map(KeyOf::Kind), name().prop_map(KeyOf::Queue), Just(KeyOf::Engine)];
+    (of, ".{0,60}").prop_map(|(of, text)| UniqueKey { of, text: text.into() })
+}
+
+fn unique() -> impl Strategy<Value = Unique> {
+    let on_conflict = prop_oneof![
+        Just(OnConflict::Existing),
+        any::<Option<u64>>().prop_map(|within_ms| OnConflict::Replace { within_ms }),
+        Just(OnConflict::KeepLast),
+    ];
+    (unique_key(), until(), on_conflict).prop_map(|(key, until, on_conflict)| Unique {
+        key: key.into(),
+        until,
+        on_conflict,
+    })
+}
+
+prop_compose! {
+    fn held()(
+        (key, queue, kind, holder) in (unique_key(), name(), name(), id()),
+        (taken, until, next) in (any::<u64>(), until(), proptest::option::of((id(), until()))),
+    ) -> Record {
+        let taken = Timestamp(taken);
+        Record::Unique(Box::new(Held { key: key.into(), queue, kind, holder, taken, until, next }))
+    }
+}
+
 prop_compose! {
     fn job()(
         (id, kind, head, payload, version) in (id(), name(), head(), payload(), any::<u32>()),
         tags in proptest::collection::vec(".{0,20}", 0..4),
         (correlation_id, trace) in any::<(Option<String>, Option<String>)>(),
+        unique in proptest::option::of(unique()),
     ) -> Record {
-        let body = Body { payload, version, labels: Labels::new(tags, correlation_id, trace) };
+        let body = Body { payload, version, labels: Labels::new(tags, correlation_id, trace, unique) };
         Record::Job(JobRecord { id, kind, body: body.into(), head })
     }
 }
@@ -252,6 +286,7 @@ fn record() -> impl Strategy<Value = Record> {
         job(),
         ended(),
         claims(),
+        held(),
         attempt,
         (id(), head()).prop_map(|(id, head)| Record::Head(id, head)),
         (id(), payload()).prop_map(|(id, bytes)| Record::Result(id, bytes)),
@@ -286,7 +321,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0_u8..16) {
+    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0_u8..17) {
         let mut bytes = bytes;
         // A key of a job, and the kind behind it.
         for (at, byte) in [(0, 1), (1, 17), (18, kind & 1), (20, kind)] {

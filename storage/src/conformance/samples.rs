@@ -19,6 +19,7 @@ use windlass_scheduler::recurrence::{CatchUp, Origin, Overlap, Rule, Schedule, T
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
 use windlass_scheduler::state::{EndState, State};
 use windlass_scheduler::time::Timestamp;
+use windlass_scheduler::unique::{Held, KeyOf, OnConflict, Unique, UniqueKey, Until};
 use windlass_scheduler::verb::Verb;
 
 /// The id of sample job `n`.
@@ -61,6 +62,7 @@ pub fn job(n: u64) -> Record {
             vec!["red".to_owned(), "größe".to_owned()],
             Some("story-1".to_owned()),
             Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+            Some(unique(KeyOf::Kind(name("mail")), Until::Done, OnConflict::Existing)),
         ),
     };
     Record::Job(JobRecord { id: job_id(n), kind: name("mail"), body: Arc::new(body), head: bare_head(n, 0) })
@@ -194,7 +196,12 @@ pub fn schedule(n: u64, rule: Rule, catch_up: CatchUp, overlap: Overlap) -> Reco
     let is_odd = !n.is_multiple_of(2);
     let own = |text: &str| is_odd.then(|| text.to_owned());
     let tags = own("red").into_iter().collect();
-    let labels = Labels::new(tags, own("story-1"), own("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
+    let labels = Labels::new(
+        tags,
+        own("story-1"),
+        own("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+        is_odd.then(|| unique(KeyOf::Engine, Until::Window { ms: 60_000 }, OnConflict::Replace { within_ms: Some(9) })),
+    );
     let body = Body { payload: Bytes::from_static(b"{\"days\":30}"), version: 2, labels };
     let backoff = Backoff::Fixed { delay_ms: 5_000 };
     Record::Schedule(Box::new(Schedule {
@@ -220,6 +227,18 @@ pub fn schedule(n: u64, rule: Rule, catch_up: CatchUp, overlap: Overlap) -> Reco
         fired: 20 + n,
         overlapped: n,
     }))
+}
+
+fn unique(of: KeyOf, until: Until, on_conflict: OnConflict) -> Unique {
+    Unique { key: Arc::new(UniqueKey { of, text: "customer/größe 7".into() }), until, on_conflict }
+}
+
+/// A key that sample job `n` has, and for which another one may wait.
+#[must_use]
+pub fn held(n: u64, of: KeyOf, until: Until, next: Option<(JobId, Until)>) -> Record {
+    let key = unique(of, until, OnConflict::KeepLast).key;
+    let taken = Timestamp(1_700_000_000_000 + n);
+    Record::Unique(Box::new(Held { key, queue: name("q"), kind: name("mail"), holder: job_id(n), taken, until, next }))
 }
 
 fn cron() -> Rule {
@@ -260,6 +279,9 @@ pub fn one_of_each() -> Vec<Record> {
         schedule(1, Rule::Every { period_ms: 60_000 }, CatchUp::Skip, Overlap::Allow),
         schedule(2, cron(), CatchUp::Latest, Overlap::Skip),
         schedule(3, cron(), CatchUp::All { max: 7 }, Overlap::Queue),
+        held(1, KeyOf::Kind(name("mail")), Until::Done, None),
+        held(2, KeyOf::Queue(name("bulk/eu-1")), Until::Window { ms: 86_400_000 }, Some((job_id(3), Until::Started))),
+        held(4, KeyOf::Engine, Until::Started, Some((job_id(5), Until::Window { ms: 1 }))),
         attempt(1, FailureKind::Error),
         attempt(2, FailureKind::Permanent),
         attempt(3, FailureKind::Panic),

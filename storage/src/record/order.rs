@@ -68,7 +68,7 @@ pub(crate) struct OrderV1<'a, T> {
 }
 
 /// A job's state on disk; it does not move with the enum.
-const STATES: [(u8, State); 8] = [
+const STATES: [(u8, State); 9] = [
     (1, State::Delayed),
     (2, State::Ready),
     (3, State::Running),
@@ -77,6 +77,7 @@ const STATES: [(u8, State); 8] = [
     (6, State::Dead),
     (7, State::Cancelled),
     (8, State::Expired),
+    (9, State::Waiting),
 ];
 
 fn texts(names: &[Name]) -> Vec<&str> {

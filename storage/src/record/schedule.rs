@@ -8,7 +8,7 @@ use windlass_scheduler::job::{Body, JobId, Labels, Name, Priority};
 use windlass_scheduler::recurrence::{CatchUp, Origin, Overlap, Rule, Schedule, Template};
 use windlass_scheduler::time::Timestamp;
 
-use super::{List, PolicyV1, Texts};
+use super::{List, PolicyV1, Texts, UniqueV1};
 
 #[derive(Encode, BorrowDecodeDerive)]
 enum RuleV1<'a> {
@@ -29,6 +29,7 @@ struct TemplateV1<'a, T> {
     tags: T,
     correlation_id: Option<&'a str>,
     trace: Option<&'a str>,
+    unique: Option<UniqueV1<'a>>,
     payload: &'a [u8],
 }
 
@@ -88,6 +89,7 @@ impl<'a> ScheduleV1<'a, &'a [String]> {
                 tags: template.body.labels.tags(),
                 correlation_id: template.body.labels.correlation_id(),
                 trace: template.body.labels.trace(),
+                unique: template.body.labels.unique().map(UniqueV1::new),
                 payload: &template.body.payload,
             },
             catch_up: match schedule.catch_up {
@@ -133,7 +135,12 @@ impl ScheduleV1<'_, Texts<'_>> {
                 body: Arc::new(Body {
                     payload: bytes::Bytes::copy_from_slice(template.payload),
                     version: template.version,
-                    labels: Labels::new(tags, own(template.correlation_id), own(template.trace)),
+                    labels: Labels::new(
+                        tags,
+                        own(template.correlation_id),
+                        own(template.trace),
+                        template.unique.as_ref().map(|unique| unique.domain(intern)),
+                    ),
                 }),
             },
             catch_up: match self.catch_up {

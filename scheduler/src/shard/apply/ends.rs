@@ -12,6 +12,7 @@ use super::attempts::recorded;
 use crate::attempt::{Failure, Output};
 use crate::bug;
 use crate::change::{EndedKey, EndedRecord, Key, Record};
+use crate::event::Turn;
 use crate::job::JobId;
 use crate::settings::Level;
 use crate::state::{EndState, State as JobState};
@@ -179,13 +180,23 @@ impl State {
         stub
     }
 
-    pub(super) fn requeued(&mut self, stub_slot: Slot, read: Retained, arrival: i64, now: Now, tape: &mut Tape) {
+    pub(super) fn requeued(
+        &mut self,
+        stub_slot: Slot,
+        read: Retained,
+        arrival: i64,
+        now: Now,
+        turn: Turn,
+        tape: &mut Tape,
+    ) {
         let Retained { ended, body } = read;
         let stub = self.unhold(stub_slot, tape);
         if bug!(RequeuedIsPurged) {
             tape.delete(self.queue(stub.queue).level(), Key::Job(stub.id));
         }
         let head = &ended.head;
+        // Its window may not be over.
+        let key = body.labels.unique().map(|unique| unique.key.clone());
         let slot = self.add_job(Live {
             id: stub.id,
             body_bytes: body.bytes() as u32,
@@ -206,6 +217,7 @@ impl State {
                 attempts_ended: head.attempts_ended,
                 attempt_recorded: stub.attempt_recorded,
                 started: ended.started.into(),
+                key,
                 ..More::NONE
             }
             .boxed(),
@@ -220,6 +232,8 @@ impl State {
         self.index.replace(stub.id, Place::Ended(stub_slot), Place::Live(slot));
         self.next_arrival = self.next_arrival.max(arrival + 1);
         self.queues[stub.queue.0 as usize].counters.requeued += 1;
+        self.turned(slot, turn, now, tape);
+        self.unlink_key(slot);
         self.place_ready(slot, now);
         tape.touch_job(self, slot);
         tape.touch_counters(stub.queue);

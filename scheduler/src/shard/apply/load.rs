@@ -42,6 +42,7 @@ impl State {
             LoadedRecord::Checkpoint(id, bytes) => self.pages.set_checkpoint(id, Some(bytes)),
             LoadedRecord::Order(order) => drop(self.orders.insert(order.id, *order)),
             LoadedRecord::Schedule(schedule) => self.loaded_schedule(*schedule),
+            LoadedRecord::Unique(held) => self.loaded_key(*held, tape),
         }
     }
 
@@ -77,6 +78,7 @@ impl State {
         let queue = self.queue_or_new(&head.queue);
         let kind = self.intern_kind(&record.kind);
         self.policies_used.extend(head.policy);
+        let key = record.body.labels.unique().map(|unique| unique.key.clone());
         let slot = self.add_job(Live {
             id: record.id,
             body_bytes: record.body.bytes() as u32,
@@ -99,6 +101,7 @@ impl State {
                 attempt_recorded: head.attempts_ended,
                 failures: head.failures,
                 lost: head.lost,
+                key,
                 ..More::NONE
             }
             .boxed(),
@@ -120,6 +123,7 @@ impl State {
 
     /// Every job takes its place, and what is missing by the counters is counted as quarantined.
     pub(super) fn all_loaded(&mut self, now: Now, tape: &mut Tape) {
+        self.link_keys(tape);
         let mut order: Vec<(i64, Slot)> = self
             .jobs
             .iter()
@@ -130,7 +134,7 @@ impl State {
         for (_, slot) in order {
             let live = &mut self.jobs[slot];
             let Some(due) = live.due.time() else {
-                self.place_ready(slot, now);
+                self.place(slot, now);
                 continue;
             };
             live.clock_ms = if live.due_by_wall {
@@ -141,7 +145,7 @@ impl State {
                 let left = if bug!(DueOrderForgotten) { left.max(0) } else { left };
                 as_key(now.mono.0).saturating_add(if bug!(DelayForgotten) { left.min(0) } else { left })
             };
-            self.place_delayed(slot);
+            self.place(slot, now);
         }
         self.share_policies(tape);
         self.forget_policies(tape);

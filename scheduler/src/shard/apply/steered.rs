@@ -25,6 +25,14 @@ pub(super) fn moment(when: Option<When>, now: Now) -> (Option<Timestamp>, bool, 
     (Some(due).filter(|due| *due > now.wall), by_wall, clock_ms)
 }
 
+/// A moment that a caller chose, by the wall clock.
+pub(super) fn by_wall(when: When, now: Now) -> Timestamp {
+    match when {
+        When::After(ms) => now.wall.plus_ms(ms),
+        When::At(at) => at,
+    }
+}
+
 impl State {
     pub(super) fn reprioritised(&mut self, slot: Slot, priority: Priority, arrival: i64, now: Now, tape: &mut Tape) {
         if self.jobs[slot].spot == Spot::Line {
@@ -64,7 +72,7 @@ impl State {
         tape.touch_job(self, slot);
     }
 
-    fn arrive(&mut self, slot: Slot, arrival: i64) {
+    pub(super) fn arrive(&mut self, slot: Slot, arrival: i64) {
         self.jobs[slot].arrival = arrival;
         self.next_arrival = self.next_arrival.max(arrival + 1);
     }

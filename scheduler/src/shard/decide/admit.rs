@@ -69,6 +69,7 @@ pub(crate) fn admit(state: &State, record: Record) -> Result<Option<Event>, Misf
         Record::Claims(claims) => LoadedRecord::Claims(claims),
         Record::Order(order) => LoadedRecord::Order(order),
         Record::Schedule(schedule) => LoadedRecord::Schedule(schedule),
+        Record::Unique(held) => LoadedRecord::Unique(held),
         // It takes no part in anything but in what is in memory.
         Record::Checkpoint(id, bytes) if page::is_volatile(state, id) => {
             LoadedRecord::Checkpoint(id, bytes.len() as u32)

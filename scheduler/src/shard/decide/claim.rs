@@ -6,7 +6,7 @@ use super::super::outbox::Mark;
 use super::super::ready::Line;
 use super::super::slab::Slot;
 use super::super::state::{Live, Queue, State};
-use super::{Decision, end_job};
+use super::{Decision, end_job, unique};
 use crate::attempt::Output;
 use crate::bug;
 use crate::change::ClaimsNo;
@@ -56,6 +56,7 @@ pub(crate) fn claim(state: &State, no: QueueNo, step: u64, now: Now, late_max: u
         }
         let token = LeaseToken { term: state.settings.term, n: state.next_token + claims.len() as u64 };
         let timeout_ms = state.timeout_ms_of(live);
+        unique::let_go(state, live, now, &mut decision);
         claims.push(Claimed { slot, token, deadline: timeout_ms.map(|ms| clock.plus_ms(ms)) });
         leases.push(Lease {
             token,

@@ -5,7 +5,7 @@ use super::super::apply::{as_key, from_key};
 use super::super::outbox::Mark;
 use super::super::slab::Slot;
 use super::super::state::{Queue, State};
-use super::{Decision, end_job, recur, retain};
+use super::{Decision, end_job, recur, retain, unique};
 use crate::attempt::Output;
 use crate::command::{QueueNo, TimerClass};
 use crate::effect::{Deadline, Effect};
@@ -44,6 +44,7 @@ pub(crate) fn due(state: &State, no: QueueNo, class: TimerClass, now: Now) -> De
         }
         TimerClass::Retention => decision.events = retain::outdated(state, no, now.wall),
         TimerClass::Schedule => recur::tick(state, queue, now, &mut decision),
+        TimerClass::Window => unique::windows_over(queue, now, &mut decision),
     }
     decision
 }
@@ -70,5 +71,6 @@ pub(crate) fn next(state: &State, queue: &Queue, class: TimerClass) -> Option<De
         TimerClass::Expiry => queue.expiry.first().map(|(at, ..)| Deadline::Wall(*at)),
         TimerClass::Retention => retain::next(state, queue),
         TimerClass::Schedule => recur::next(state, queue).map(Deadline::Wall),
+        TimerClass::Window => unique::next(queue).map(Deadline::Wall),
     }
 }

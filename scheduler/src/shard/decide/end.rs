@@ -9,7 +9,6 @@ use super::super::outbox::Mark;
 use super::super::slab::Slot;
 use super::super::state::{Live, State};
 use super::notice::tell;
-use super::submit::follow_ups;
 use super::{Decision, end_job};
 use crate::attempt::{Failure, FailureKind, Outcome, Output};
 use crate::bug;
@@ -79,8 +78,12 @@ fn follow(state: &State, parent: &Live, jobs: Vec<NewJob>, now: Now, decision: &
         let to = state.queue_no(&job.queue).map(|no| state.queue(no).level());
         level != Level::Memory && to == Some(Level::Memory) && !bug!(FollowUpsEarly)
     };
-    let (later, at_once): (Vec<_>, Vec<_>) = jobs.into_iter().partition(is_too_soon);
-    follow_ups(state, at_once, now, decision);
+    let (later, mut at_once): (Vec<_>, Vec<_>) = jobs.into_iter().partition(is_too_soon);
+    // One with its parent's id is its parent, who has just ended.
+    at_once.retain(|job| job.id != parent.id);
+    if !at_once.is_empty() {
+        decision.follow_ups = Some((at_once, now));
+    }
     if !later.is_empty() {
         decision.effects.push((Mark::to_run(level), Effect::FollowUps(later)));
     }

@@ -62,6 +62,7 @@ fn why(state: &State, live: &Live) -> Why {
     let queue = state.queue(live.queue);
     match live.spot {
         Spot::Running => Why::Running { overdue: live.run().is_some_and(|run| run.overdue) },
+        Spot::Waiting => Why::Key { holder: state.held_of(live).map_or(live.id, |held| held.holder) },
         Spot::Delayed => Why::Delayed,
         Spot::Parked if !queue.is_configured => Why::NoQueue,
         Spot::Parked => Why::NoHandler,
@@ -122,6 +123,7 @@ pub(crate) fn stats_of(state: &State, queue: &Queue, waiting_callers: usize, now
     let start_within_ms = queue.settings.start_within_ms;
     QueueStats {
         queue: queue.settings.name.clone(),
+        waiting: queue.waiting,
         delayed: queue.delayed,
         ready: queue.ready(),
         running: queue.running,

@@ -53,6 +53,7 @@ pub(crate) fn tick(state: &State, queue: &Queue, now: Now, decision: &mut Decisi
             }
             lives = true;
         }
+        look_again(&schedule, now, decision);
         schedule.cursor = if bug!(InstantTwice) { now.wall } else { schedule.cursor.max(now.wall) };
         moved(state, schedule, decision);
     }
@@ -88,16 +89,25 @@ pub(super) fn free(state: &State, id: JobId, now: Now, decision: &mut Decision) 
     decision.freed.extend(waiting.map(|name| (name.clone(), now)));
 }
 
+/// An instant that waits does so for a job that may not be there: it was known and had ended (a crash took the cursor, and not the
+/// job), or another one has its key. That is seen once its jobs have come in.
+fn look_again(schedule: &Schedule, now: Now, decision: &mut Decision) {
+    if !schedule.held.is_empty() {
+        decision.freed.push((schedule.name.clone(), now));
+    }
+}
+
 /// The first instant that waited has its job now, that the one before it has ended. Also while the shard drains, like a follow-up: what
 /// ends and what that frees are one step.
 pub(crate) fn freed(state: &State, name: &Name, now: Now) -> Decision {
     let mut decision = Decision::default();
     let Some((schedule, _)) = state.schedules.by_name.get(name) else { return decision };
-    if schedule.held.is_empty() {
+    if schedule.held.is_empty() || last_lives(state, schedule) {
         return decision;
     }
     let mut schedule = schedule.clone();
     let job = run_held(&mut schedule);
+    look_again(&schedule, now, &mut decision);
     moved(state, schedule, &mut decision);
     come_in(state, vec![job], now, &mut decision);
     decision

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::super::outbox::Mark;
 use super::super::slab::Slot;
 use super::super::state::{Live, Place, Spot, State};
-use super::{Decision, drop_job, end_job};
+use super::{Decision, drop_job, end_job, unique};
 use crate::attempt::Output;
 use crate::change::JobRecord;
 use crate::command::{QueueNo, Request};
@@ -90,7 +90,11 @@ fn steer_live(state: &State, slot: Slot, is: JobState, verb: &Verb, now: Now) ->
                 When::After(ms) => *ms > 0,
                 When::At(at) => *at > now.wall,
             };
-            if is_later { JobState::Delayed } else { in_line(state, live.queue, live) }
+            match is {
+                JobState::Waiting => is,
+                _ if is_later => JobState::Delayed,
+                _ => in_line(state, live.queue, live),
+            }
         }
         Verb::Move(to) => return move_to(state, slot, is, to, now),
         // One that runs, or stands in line, is told nothing new; the table lets nothing else through.
@@ -137,7 +141,7 @@ fn move_to(state: &State, slot: Slot, is: JobState, to: &Name, now: Now) -> Resu
     }
     check_depth(state, no)?;
     decision.events.push(Event::Moved { slot, queue: no, arrival: state.next_arrival, now });
-    let state_after = if is == JobState::Delayed { is } else { in_line(state, no, live) };
+    let state_after = if matches!(is, JobState::Delayed | JobState::Waiting) { is } else { in_line(state, no, live) };
     Ok(Steered { decision, level: from.level().max(queue.level()), state: state_after })
 }
 
@@ -161,7 +165,8 @@ fn requeue(state: &State, stub: Slot, read: Read, now: Now) -> Result<Steered, R
     check_depth(state, no)?;
     let level = state.queue(no).level();
     let can_run = state.can_run(no, state.stubs[stub].kind);
-    let decision = Decision::default().event(Event::Requeued { stub, read, arrival: state.next_arrival, now });
+    let turn = unique::comes_back(state, &read.body, no)?;
+    let decision = Decision::default().event(Event::Requeued { stub, read, arrival: state.next_arrival, now, turn });
     Ok(Steered { decision, level, state: if can_run { JobState::Ready } else { JobState::Parked } })
 }
 

@@ -9,10 +9,11 @@ use hashbrown::HashMap;
 use super::super::outbox::Mark;
 use super::super::state::{Place, State};
 use super::Decision;
+use super::unique::{Meeting, Met};
 use crate::bug;
 use crate::command::{QueueNo, Submit};
 use crate::effect::{Answer, Receipt};
-use crate::event::Event;
+use crate::event::{Event, Turn};
 use crate::job::{JobId, Name, NewJob};
 use crate::refusal::Refusal;
 use crate::retry::RetryPolicy;
@@ -29,27 +30,31 @@ pub(crate) fn submit(state: &State, submit: Submit, now: Now) -> Result<Decision
     let mut receipts = Vec::with_capacity(submit.jobs.len());
     let mut level = Level::Memory;
     let mut intake = Intake::new(state, &submit.jobs);
-    let last = submit.jobs.last().map(|job| job.id);
     for job in submit.jobs {
-        let id = job.id;
-        let (queue, fresh) = match intake.place_of(&job)? {
-            Some(queue) => (queue, false),
-            None => (intake.check(&job)?, true),
+        let (id, queue, fresh) = match intake.meet(&job, now, &mut decision.events)? {
+            Met::Same(id, queue) => (id, queue, false),
+            Met::Accepted(queue, turn) => {
+                let id = job.id;
+                let event = intake.accept(job, queue, now, turn);
+                decision.events.push(event);
+                (id, queue, true)
+            }
         };
         level = level.max(state.queue(queue).level());
         receipts.push(Receipt { id, fresh });
-        if fresh {
-            let event = intake.accept(job, queue, now);
-            decision.events.push(event);
-        }
     }
     intake.check_depths()?;
-    if let (Some(request), Some(id)) = (submit.watch, last) {
+    if let (Some(request), Some(Receipt { id, fresh })) = (submit.watch, receipts.last().copied()) {
         match state.stub(id) {
             Some((_, stub)) => {
                 let found = Answer::Found(super::look::ended(state, stub));
                 let mark = Mark::from(state.queue(stub.queue).level()).max(Mark::Written);
                 decision = decision.reply(mark, request, Ok(found));
+            }
+            // The key's window outlives it.
+            None if !fresh && state.live(id).is_none() && !receipts.iter().any(|one| one.fresh && one.id == id) => {
+                let refused = Err(Refusal::Forgotten { id });
+                decision = decision.reply(Mark::from(level), request, refused);
             }
             None => decision.events.push(Event::Watched { id, request }),
         }
@@ -68,8 +73,10 @@ pub(crate) fn follow_ups(state: &State, jobs: Vec<NewJob>, now: Now, decision: &
         if intake.check_policy(&job).is_err() {
             job.retry = None;
         }
-        if let Some(queue) = state.queue_no(&job.queue) {
-            let event = intake.accept(job, queue, now);
+        let Some(queue) = state.queue_no(&job.queue) else { continue };
+        let met = intake.keys.meet(&job, queue, now, &mut intake.arrival, &mut decision.events);
+        if let Ok(Met::Accepted(queue, turn)) = met {
+            let event = intake.accept(job, queue, now, turn);
             decision.events.push(event);
         }
     }
@@ -96,6 +103,7 @@ struct Intake<'a> {
     ids: Option<HashMap<JobId, (QueueNo, Name), FixedState>>,
     depths: Vec<(QueueNo, u64)>,
     policies: BTreeSet<RetryPolicy>,
+    keys: Meeting<'a>,
     arrival: i64,
 }
 
@@ -104,7 +112,14 @@ impl<'a> Intake<'a> {
         let is_rising = jobs.is_sorted_by(|one, next| one.id < next.id);
         let ids = || HashMap::with_capacity_and_hasher(jobs.len(), FixedState::with_seed(state.settings.seed));
         let ids = (!is_rising).then(ids);
-        Self { state, ids, depths: Vec::new(), policies: BTreeSet::new(), arrival: state.next_arrival }
+        Self {
+            state,
+            ids,
+            depths: Vec::new(),
+            policies: BTreeSet::new(),
+            keys: Meeting::new(state),
+            arrival: state.next_arrival,
+        }
     }
 
     /// The queue of the job that has this id already, if one has.
@@ -119,6 +134,15 @@ impl<'a> Intake<'a> {
             },
         };
         if *kind == job.kind { Ok(Some(queue)) } else { Err(Refusal::IdTaken { id: job.id, kind: kind.clone() }) }
+    }
+
+    /// What becomes of a job: one that has its id, or its key, may stand for it.
+    fn meet(&mut self, job: &NewJob, now: Now, events: &mut Vec<Event>) -> Result<Met, Refusal> {
+        if let Some(queue) = self.place_of(job)? {
+            return Ok(Met::Same(job.id, queue));
+        }
+        let queue = self.check(job)?;
+        self.keys.meet(job, queue, now, &mut self.arrival, events)
     }
 
     /// Whether the job may come in, as far as it alone can tell.
@@ -150,7 +174,7 @@ impl<'a> Intake<'a> {
         Ok(())
     }
 
-    fn accept(&mut self, job: NewJob, queue: QueueNo, now: Now) -> Event {
+    fn accept(&mut self, job: NewJob, queue: QueueNo, now: Now, turn: Turn) -> Event {
         if let Some(ids) = &mut self.ids {
             ids.insert(job.id, (queue, job.kind.clone()));
         }
@@ -160,7 +184,7 @@ impl<'a> Intake<'a> {
         }
         let arrival = self.arrival;
         self.arrival += 1;
-        Event::Enqueued { job, queue, arrival, now }
+        Event::Enqueued { job, queue, arrival, now, turn }
     }
 
     fn check_depths(&self) -> Result<(), Refusal> {
