@@ -131,13 +131,16 @@ impl Engine {
 
     pub(crate) async fn enqueue_and_wait<J: Job>(&self, draft: Draft) -> Result<J::Output, WaitError> {
         let job = draft.into_new_job(self.door(), &mut Names::default())?;
-        let id = job.id;
         let request = self.door().next_request();
+        let id = job.id;
         let mut guard = WatchGuard { door: self.door().clone(), request, id, is_over: false };
         let (ending, ended) = oneshot::channel();
         let jobs = vec![job];
         let turn = self.door().turn(&jobs).await?;
-        Box::pin(self.door().submit(turn, jobs, Some((request, ending)))).await?;
+        let taken = receipts(Box::pin(self.door().submit(turn, jobs, Some((request, ending)))).await?);
+        // Another job may have its key, and is the one that is waited for.
+        let id = taken.first().map_or(id, |receipt| receipt.id);
+        guard.id = id;
         let answer = ended.await;
         guard.is_over = true;
         match answer {

@@ -269,6 +269,17 @@ pub enum EnqueueError {
         /// Why.
         reason: String,
     },
+    /// The key of uniqueness is made of a field that the payload does not have, or the payload is no JSON. Nothing was stored.
+    #[error(
+        "the unique key of kind `{kind}` is made of `{field}`, which its payload does not have: name fields of a JSON payload, or \
+         give the key itself"
+    )]
+    UniqueField {
+        /// The kind.
+        kind: &'static str,
+        /// The field as it was named; empty where the whole payload was meant.
+        field: String,
+    },
     /// An option or a label is out of its range. Nothing was stored.
     #[error("{0}; nothing was stored: keep to that range")]
     Range(#[from] OutOfRange),

@@ -30,7 +30,8 @@ impl<J: Job> JobHandle<J> {
         self.id
     }
 
-    /// Whether the call that gave this handle stored a new job; otherwise a job with this id was there already.
+    /// Whether the call that gave this handle stored a new job; otherwise one with this id, or with its [unique
+    /// key](crate::Unique), was there already.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
         self.is_fresh

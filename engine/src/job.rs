@@ -22,6 +22,7 @@ use crate::engine::Engine;
 use crate::error::{EnqueueError, OutOfRange, WaitError, panic_text};
 use crate::handle::JobHandle;
 use crate::range::{self, check_when};
+use crate::unique::Unique;
 
 /// A type of work: its payload is the value itself.
 ///
@@ -102,6 +103,30 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
         Ok(payload)
     }
 
+    /// The key under which there is to be one such job at a time, where every job of this kind has one;
+    /// [`unique`](crate::Enqueue::unique) says otherwise for one of them.
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use windlass::{Job, Unique};
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Reindex { shop: u64 }
+    ///
+    /// impl Job for Reindex {
+    ///     const KIND: &'static str = "reindex";
+    ///     const QUEUE: &'static str = "bulk";
+    ///     type Output = ();
+    ///
+    ///     fn unique(&self) -> Option<Unique> {
+    ///         Some(Unique::key(format!("shop/{}", self.shop)).keep_last())
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    fn unique(&self) -> Option<Unique> {
+        None
+    }
+
     /// The kind's own rule for retries, where no policy will do: asked after every failed attempt, also one that panicked
     /// or whose time was over, with the number of failures so far (from 1) and the last one. What the handler itself said
     /// ([`JobError::retry_after`](crate::JobError::retry_after), [`JobError::permanent`](crate::JobError::permanent)) goes
@@ -132,6 +157,7 @@ pub(crate) struct Options {
     tags: Vec<String>,
     correlation_id: Option<String>,
     trace: Option<String>,
+    unique: Option<Unique>,
 }
 
 impl Options {
@@ -168,7 +194,7 @@ impl Draft {
     /// A job with no options yet. The payload is encoded here; a failure is reported when it is enqueued.
     pub fn new<J: Job>(job: &J) -> Self {
         let payload = encode(job).map_err(|reason| EnqueueError::Encode { kind: J::KIND, reason });
-        let options = Options::default();
+        let options = Options { unique: job.unique(), ..Options::default() };
         Self { payload, kind: J::KIND, version: J::VERSION, default_queue: J::QUEUE, options }
     }
 
@@ -186,20 +212,24 @@ impl Draft {
             return Err(EnqueueError::Kind { kind: self.kind, bytes_max: Name::BYTES_MAX });
         }
         let retry = options.check()?;
+        let (kind, queue) = (names.get(self.kind), names.get(options.queue.as_deref().unwrap_or(queue)));
+        let payload = self.payload?;
+        let own_delay = options.unique.as_ref().and_then(Unique::delay).map(|delay| When::After(ms(delay)));
+        let unique = options.unique.map(|unique| unique.into_core(self.kind, (kind.clone(), queue.clone()), &payload));
         Ok(NewJob {
             id,
-            queue: names.get(options.queue.as_deref().unwrap_or(queue)),
-            kind: names.get(self.kind),
+            queue,
+            kind,
             priority: options.priority,
-            due: options.due,
+            due: options.due.or(own_delay),
             expires: options.expires,
             timeout_ms: options.timeout.map(ms),
             retry,
             body: Arc::new(Body {
                 // Encoders leave room behind: a million waiting jobs would keep it.
-                payload: Bytes::from(self.payload?.into_boxed_slice()),
+                payload: Bytes::from(payload.into_boxed_slice()),
                 version: self.version,
-                labels: Labels::new(options.tags, options.correlation_id, options.trace),
+                labels: Labels::new(options.tags, options.correlation_id, options.trace, unique.transpose()?),
             }),
         })
     }
@@ -273,6 +303,19 @@ macro_rules! options {
         pub fn retry(mut self, policy: RetryPolicy) -> Self {
             self.options_mut().retry = Some(policy);
             self
+        }
+
+        /// There is to be one job at a time with this key; `None`: with as many as come, whatever the kind says.
+        pub fn unique(mut self, unique: impl Into<Option<Unique>>) -> Self {
+            self.options_mut().unique = unique.into();
+            self
+        }
+
+        /// The same key of the same kind within this time, 1 ms to 365 days, is the same job: the call gives its id, across
+        /// restarts, also where that job has ended or is forgotten. Short for
+        /// [`Unique::key(key).for_window(window)`](Unique::for_window).
+        pub fn idempotency_key(self, key: &str, window: Duration) -> Self {
+            self.unique(Unique::key(key).for_window(window))
         }
 
         /// A word to find it by; up to 16, of 256 bytes each.

@@ -104,6 +104,7 @@ mod status;
 mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod unique;
 mod witness;
 mod writer;
 
@@ -133,6 +134,7 @@ pub use schedule::{Fire, Schedule, ScheduleRule, ScheduleStatus};
 #[cfg(feature = "signal")]
 pub use signal::{SignalStop, StopSignal, StopSignals, stop_signal};
 pub use status::{AttemptEnd, JobDetail, JobPage, JobStatus};
+pub use unique::{Unique, UniqueScope};
 pub use windlass_scheduler::attempt::{Failure, FailureKind};
 pub use windlass_scheduler::change::Counters;
 pub use windlass_scheduler::effect::Receipt;

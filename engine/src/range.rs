@@ -5,6 +5,7 @@
 
 use windlass_scheduler::job::When;
 use windlass_scheduler::recurrence::Schedule;
+use windlass_scheduler::unique::UniqueKey;
 
 use crate::error::{ConfigError, OutOfRange};
 
@@ -70,6 +71,11 @@ pub(crate) const TAGS: Range = Range::count("tags", 0, 16);
 pub(crate) const TAG: Range = Range::bytes("bytes of a tag", 0, LABEL_BYTES_MAX);
 pub(crate) const CORRELATION_ID: Range = Range::bytes("bytes of the correlation id", 0, LABEL_BYTES_MAX);
 pub(crate) const TRACE_CONTEXT: Range = Range::bytes("bytes of the trace context", 0, LABEL_BYTES_MAX);
+/// It stands in keys on disk, and in memory while it is taken.
+pub(crate) const UNIQUE_KEY: Range = Range::bytes("bytes of a unique key", 1, UniqueKey::BYTES_MAX as u64);
+/// Whatever comes again after a year is another thing.
+pub(crate) const UNIQUE_WINDOW: Range =
+    Range { max: 365 * 24 * 60 * 60 * 1_000, ..Range::ms("unique window in ms", 1) };
 pub(crate) const JOB_DELAY: Range = Range::ms("delay in ms", 0);
 pub(crate) const EXPIRY: Range = Range::ms("expiry in ms", 0);
 /// To the end of the year 9999: what calendars can print.

@@ -200,10 +200,9 @@ impl fmt::Display for Refusal {
                      or a scope that they do not share"
                 )
             }
-            Self::TooManyKeys { keys_max } => write!(
-                f,
-                "{keys_max} keys, as many as may be, are taken: take shorter windows, or raise unique_keys_max"
-            ),
+            Self::TooManyKeys { keys_max } => {
+                write!(f, "{keys_max} keys, as many as may be, are taken: wait for some, or take shorter windows")
+            }
             Self::TooManyPolicies { policies_max: max } => {
                 write!(f, "{max} different retry policies were seen since the start, and no more may be: share some")
             }

@@ -9,15 +9,16 @@ use std::fmt::Write;
 use windlass_scheduler::state::{EndState, State};
 
 const MATRIX: &str = "
-             delayed   ready     running   parked    done      dead      cancelled expired
-delayed      .         x         .         x         .         .         x         x
-ready        x         .         x         .         .         .         x         x
-running      x         x         .         x         x         x         x         .
-parked       x         x         .         .         .         .         x         x
-done         .         .         .         .         .         .         .         .
-dead         .         x         .         x         .         .         .         .
-cancelled    .         x         .         x         .         .         .         .
-expired      .         x         .         x         .         .         .         .
+             waiting   delayed   ready     running   parked    done      dead      cancelled expired
+waiting      .         x         x         .         x         .         .         x         x
+delayed      .         .         x         .         x         .         .         x         x
+ready        .         x         .         x         .         .         .         x         x
+running      .         x         x         .         x         x         x         x         .
+parked       .         x         x         .         .         .         .         x         x
+done         .         .         .         .         .         .         .         .         .
+dead         .         .         x         .         x         .         .         .         .
+cancelled    .         .         x         .         x         .         .         .         .
+expired      .         .         x         .         x         .         .         .         .
 ";
 
 #[test]

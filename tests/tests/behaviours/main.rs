@@ -50,4 +50,5 @@ mod supervision;
 mod suspects;
 mod tower_layers;
 mod two_clocks;
+mod unique;
 mod wait;

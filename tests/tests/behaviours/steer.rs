@@ -225,6 +225,11 @@ async fn in_state(state: JobState) -> (windlass::Engine, JobId) {
     let engine = builder.queue(work).queue(other).start().await.unwrap();
     let enqueue = |name: &'static str| engine.enqueue(step(name));
     let job = match state {
+        JobState::Waiting => {
+            let one = || windlass::Unique::key("one").keep_last();
+            enqueue("late").delay(HOUR).unique(one()).await.unwrap();
+            enqueue("later").unique(one()).await.unwrap()
+        }
         JobState::Delayed | JobState::Cancelled => enqueue("late").delay(HOUR).await.unwrap(),
         JobState::Expired => enqueue("late").delay(HOUR).expires_at(wall(SEC)).await.unwrap(),
         JobState::Ready => {
