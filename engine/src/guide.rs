@@ -8,6 +8,7 @@
 //! | [`workloads`] | a queue for each workload, in code and in TOML; kinds, promises, priorities, concurrency |
 //! | [`retries`] | policies, a kind's own rule, what counts as a failure; dead letters |
 //! | [`recurring`] | cron and intervals, downtime, overlaps, changes of clocks; schedules at run time |
+//! | [`unique`] | one job a key; debounce, throttle, calls that may be repeated |
 //! | [`durability`] | what `Ok` is worth, unknown outcomes, why a handler may run twice, checkpoints, backups |
 //! | [`around_attempts`] | cancellation, progress, logs, middleware, layers of tower, hooks |
 //! | [`deploying`] | signals and drains, one directory with one owner, blocking handlers, two runtimes |
@@ -40,5 +41,7 @@ pub mod retries {}
     doc = "How to test jobs: shown with the feature `testing`, whose examples it is about."
 )]
 pub mod testing {}
+#[doc = include_str!("../docs/unique.md")]
+pub mod unique {}
 #[doc = include_str!("../docs/workloads.md")]
 pub mod workloads {}

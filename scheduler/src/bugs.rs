@@ -58,8 +58,8 @@ bank! {
     WriteErrorSwallowed: "a write that failed is reported as written", "I10, durability";
     OkAfterFailure: "after a failed write the writer goes on as if nothing were", "I10";
     // Keys.
-    KeyLeaked: "a job that ends keeps its key, and nobody ever has it again", "I14, one commit";
-    KeyUnwritten: "who has a key is not remembered", "I14, I1";
+    KeyLeaked: "a job that ends keeps its key, and nobody ever has it again", "I12, one commit";
+    KeyUnwritten: "who has a key is not remembered", "I12, I1";
     // Attempts and leases.
     TokenUnchecked: "an end with a token that is not current ends some other attempt", "I4";
     StaleStart: "a start that a fallen core had ordered is carried out", "I4, one live attempt a job";

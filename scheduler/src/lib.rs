@@ -36,6 +36,7 @@
 //! - I4 Lease tokens rise; one live lease a job; any other token changes nothing.
 //! - I5 Time is an argument, and it is the current time, not the deadline that fired.
 //! - I11 Enqueued + moved in = live + retained + purged + quarantined + moved out, by queue; in total the moves cancel out.
+//! - I12 A key has one job: it is taken in the commit that accepts the job, and given back in the one that ends it.
 #![no_std]
 // Counts and places are far below the widths they are cast to; each cast stands where that is plain.
 #![allow(clippy::cast_possible_truncation)]

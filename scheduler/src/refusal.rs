@@ -200,12 +200,6 @@ impl fmt::Display for Refusal {
                      or a scope that they do not share"
                 )
             }
-            Self::TooManyKeys { keys_max } => {
-                write!(f, "{keys_max} keys, as many as may be, are taken: wait for some, or take shorter windows")
-            }
-            Self::TooManyPolicies { policies_max: max } => {
-                write!(f, "{max} different retry policies were seen since the start, and no more may be: share some")
-            }
             Self::Forgotten { id } => write!(
                 f,
                 "no live or retained job has the id {id}: it never was one, or its queue's retention has let it go"
@@ -219,15 +213,9 @@ impl fmt::Display for Refusal {
                  journal: cancel it and enqueue it anew"
             ),
             Self::Changed { id } => write!(f, "job {id} moved meanwhile: look again"),
-            Self::TooManyOrders { orders_max } => {
-                write!(f, "{orders_max} orders, as many as may, are under way: wait for one, or call one off")
-            }
             Self::NoOrder { id } => write!(f, "no order has the id {id}, or it ended long ago"),
             Self::OrderEnded { id, end } => write!(f, "order {id} {}", how_ended(*end)),
             Self::NoSchedule { name } => write!(f, "there is no schedule `{name}`: define it, or list them all"),
-            Self::TooManySchedules { schedules_max: max } => {
-                write!(f, "there are {max} schedules, as many as may be: remove some")
-            }
             Self::StaleLease { id } => write!(
                 f,
                 "the lease on job {id} is not its current one: its attempt has ended, and what it says is too late"
@@ -235,7 +223,32 @@ impl fmt::Display for Refusal {
             Self::CheckpointTooLarge { id, bytes, bytes_max } => {
                 write!(f, "the checkpoint of job {id} has {bytes} bytes, {bytes_max} are allowed: keep where it got to")
             }
+            Self::TooManyKeys { .. }
+            | Self::TooManyPolicies { .. }
+            | Self::TooManyOrders { .. }
+            | Self::TooManySchedules { .. } => self.too_many(f),
             Self::Stopping => f.write_str("the engine is stopping: hand it in again when the service is back"),
+        }
+    }
+}
+
+impl Refusal {
+    /// Of something of which there are as many as may be.
+    fn too_many(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooManyKeys { keys_max } => {
+                write!(f, "{keys_max} keys, as many as may be, are taken: wait for some, or take shorter windows")
+            }
+            Self::TooManyPolicies { policies_max: max } => {
+                write!(f, "{max} different retry policies were seen since the start, and no more may be: share some")
+            }
+            Self::TooManyOrders { orders_max } => {
+                write!(f, "{orders_max} orders, as many as may, are under way: wait for one, or call one off")
+            }
+            Self::TooManySchedules { schedules_max: max } => {
+                write!(f, "there are {max} schedules, as many as may be: remove some")
+            }
+            _ => Ok(()),
         }
     }
 }

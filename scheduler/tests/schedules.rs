@@ -277,7 +277,6 @@ fn two_schedules_may_wait_for_the_same_job() {
     let mut driver = start(settings);
     for name in ["a", "b"] {
         define(&mut driver, Schedule { overlap: Overlap::Queue, ..minutely(name) });
-        // The job of the first is forgotten by then, so its id is free.
         ask(&mut driver, ScheduleCommand::RunNow { name: Name::from(name), id: id(9) }).unwrap();
         if name == "a" {
             end_all(&mut driver);

@@ -1,6 +1,6 @@
 //! Keys, where the model's random games seldom go: limits, refusals, the order within one step, and what a load finds.
 //!
-//! Guards I14 (one job a key, decided with the enqueue and given back with the end), I1 (a load leaves no key without its holder)
+//! Guards I12 (one job a key, decided with the enqueue and given back with the end), I1 (a load leaves no key without its holder)
 //! and I6 (keys have a limit).
 #![allow(clippy::unwrap_used)]
 

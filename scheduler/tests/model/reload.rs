@@ -334,9 +334,7 @@ impl World {
             };
             assert!(is_right, "this record should not stand: {record:?}\n{:?} {:?}", jobs.keys(), ended.keys());
         }
-        for (_, key) in self.keys.keys().filter(|(volatile, _)| *volatile == is_volatile) {
-            assert!(store.0.contains_key(&Key::Unique(key.clone())), "the key {key} has no record");
-        }
+        self.check_key_records(store, is_volatile);
         for id in jobs.keys().chain(ended.keys()) {
             assert!(store.0.contains_key(&Key::Job(**id)), "job {id} has no record");
             let has_checkpoint = store.0.contains_key(&Key::Checkpoint(**id));

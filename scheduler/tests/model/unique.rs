@@ -1,6 +1,6 @@
 //! Uniqueness, made on the oracle: who has each key, who waits for it, and what becomes of a job whose key is taken.
 //!
-//! Guards I14 (one job a key, decided with the enqueue and given back with the end) and I1 (keys come back as their wave left them).
+//! Guards I12 (one job a key, decided with the enqueue and given back with the end) and I1 (keys come back as their wave left them).
 //! Not part of judged games: the judge takes every job that is handed in for one that comes in.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::sample::select;
+use windlass_scheduler::change::Key;
 use windlass_scheduler::job::{JobId, Name, NewJob, When};
 use windlass_scheduler::settings::Level;
 use windlass_scheduler::state::State;
 use windlass_scheduler::time::{Now, Timestamp};
 use windlass_scheduler::unique::{Held, KeyOf, OnConflict, Unique, UniqueKey, Until};
 
+use super::common::Store;
 use super::play::{No, Play};
 use super::world::World;
 use super::{KINDS, QUEUES};
@@ -347,14 +349,20 @@ impl World {
         [of(false), of(true)]
     }
 
-    /// No two jobs that have not ended have the same key, and everyone who waits does so for a key that is taken (I14).
+    pub(crate) fn check_key_records(&self, store: &Store, is_volatile: bool) {
+        for (_, key) in self.keys.keys().filter(|(volatile, _)| *volatile == is_volatile) {
+            assert!(store.0.contains_key(&Key::Unique(key.clone())), "the key {key} has no record");
+        }
+    }
+
+    /// No two jobs that have not ended have the same key, and everyone who waits does so for a key that is taken (I12).
     pub(crate) fn check_keys(&self) {
         let mut holders = BTreeSet::new();
         for (id, job) in &self.jobs {
             let held = job.key.as_ref().map(|place| &self.keys[place]);
             let is_holder =
                 held.is_some_and(|held| held.holder == *id && held.next.is_none_or(|(next, _)| next != *id));
-            assert!(!is_holder || holders.insert(job.key.clone()), "I14: a second job has the key of {id}");
+            assert!(!is_holder || holders.insert(job.key.clone()), "I12: a second job has the key of {id}");
             let is_next = held.and_then(|held| held.next).is_some_and(|(next, _)| next == *id);
             assert_eq!(job.state == State::Waiting, is_next, "{id} is {}, its key is {held:?}", job.state);
         }
