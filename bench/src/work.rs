@@ -222,7 +222,7 @@ pub(crate) async fn all_done(engine: &Engine, seen: &Seen, jobs: u64) -> Result<
     seen.wait_for(jobs).await;
     loop {
         let stats = engine.stats().await?;
-        if stats.iter().all(|queue| queue.running + queue.ready + queue.delayed + queue.parked == 0) {
+        if stats.iter().all(|queue| queue.live() == 0) {
             return Ok(());
         }
         tokio::task::yield_now().await;

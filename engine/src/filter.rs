@@ -57,10 +57,10 @@ impl Filter {
         self
     }
 
-    /// In one of the states of jobs that wait: delayed, ready, parked.
+    /// In one of the states of jobs that wait: for a key, delayed, ready, parked.
     #[must_use]
     pub fn waiting(self) -> Self {
-        self.state(State::Delayed).state(State::Ready).state(State::Parked)
+        self.state(State::Waiting).state(State::Delayed).state(State::Ready).state(State::Parked)
     }
 
     /// With this tag.
@@ -143,8 +143,8 @@ impl Filter {
 
     /// Whether live jobs can meet it at all.
     pub(crate) fn asks_live(&self) -> bool {
-        let is_live = [State::Delayed, State::Ready, State::Running, State::Parked];
-        self.core.ended.is_open() && is_live.into_iter().any(|state| self.core.has_state(state))
+        let mut live = State::ALL.into_iter().filter(|state| !state.is_ended());
+        self.core.ended.is_open() && live.any(|state| self.core.has_state(state))
     }
 
     /// The ends that it asks for.

@@ -77,6 +77,8 @@ pub struct JobDetail {
     pub correlation_id: Option<String>,
     /// Its W3C trace context.
     pub trace_context: Option<String>,
+    /// The text of the key under which it is, or was, [unique](crate::Unique).
+    pub unique_key: Option<String>,
     /// How its attempts ended that did not succeed: the first and the last 20.
     pub attempts: Vec<AttemptEnd>,
     /// What its success left, as JSON.
@@ -92,6 +94,7 @@ impl JobDetail {
             tags: body.labels.tags().to_vec(),
             correlation_id: body.labels.correlation_id().map(str::to_owned),
             trace_context: body.labels.trace().map(str::to_owned),
+            unique_key: body.labels.unique().map(|unique| unique.key.text.to_string()),
             attempts,
             output: if let Output::Bytes(bytes) = output { Some(bytes) } else { None },
         }

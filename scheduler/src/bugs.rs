@@ -59,6 +59,7 @@ bank! {
     OkAfterFailure: "after a failed write the writer goes on as if nothing were", "I10";
     // Keys.
     KeyLeaked: "a job that ends keeps its key, and nobody ever has it again", "I12, one commit";
+    KeyUnchecked: "a job comes in whoever has its key", "I12";
     KeyUnwritten: "who has a key is not remembered", "I12, I1";
     // Attempts and leases.
     TokenUnchecked: "an end with a token that is not current ends some other attempt", "I4";

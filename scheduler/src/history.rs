@@ -15,6 +15,7 @@ use crate::job::{JobId, Name, Priority};
 use crate::settings::Level;
 use crate::state::{EndState, State};
 
+mod alone;
 mod attempts;
 mod calls;
 mod checker;
@@ -54,6 +55,13 @@ pub enum What {
         call: u64,
         /// How.
         answer: Answer,
+    },
+    /// Another job has the key of one that was asked for, and stands for it. Said before the call is answered.
+    StandsFor {
+        /// The one that was asked for, and is none.
+        id: JobId,
+        /// The other one.
+        other: JobId,
     },
     /// A handler was given a job.
     Started {
@@ -212,6 +220,17 @@ pub struct Intent {
     pub failures_max: Option<u32>,
     /// The [`fingerprint`] of its bytes.
     pub payload: u64,
+    /// The key under which it is to be alone.
+    pub alone: Option<Alone>,
+}
+
+/// A key of uniqueness: jobs that have the same one may stand for one another, and get one another's bytes and times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alone {
+    /// The [`fingerprint`] of the key, and of whose it is.
+    pub key: u64,
+    /// Whether a job has it until it has ended.
+    pub until_end: bool,
 }
 
 /// How a call was answered.

@@ -148,6 +148,14 @@ pub struct QueueStats {
     pub totals: Counters,
 }
 
+impl QueueStats {
+    /// Jobs that have not ended, in whatever state.
+    #[must_use]
+    pub const fn live(&self) -> u64 {
+        self.waiting + self.delayed + self.ready + self.running + self.parked
+    }
+}
+
 /// What a shard's memory is used for. From counters: its cost does not grow with the jobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryUse {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use windlass_scheduler::change::Counters;
 use windlass_scheduler::history::{
-    Answer, Call, Checker, Commit, Count, Dump, Event, Finish, Intent, Kept, Law, Rules, What,
+    Alone, Answer, Call, Checker, Commit, Count, Dump, Event, Finish, Intent, Kept, Law, Rules, What,
 };
 use windlass_scheduler::job::{Name, Priority};
 use windlass_scheduler::settings::Level;
@@ -43,7 +43,7 @@ fn rules(queue: &str, level: Level, slots: u32) -> Rules {
 fn intent(n: u64) -> Intent {
     let priority = Priority::default();
     let queue = Name::from("work");
-    Intent { id: id(n), queue, priority, due_ms: 0, expires_ms: None, failures_max: None, payload: n }
+    Intent { id: id(n), queue, priority, due_ms: 0, expires_ms: None, failures_max: None, payload: n, alone: None }
 }
 
 /// A live job.
@@ -256,6 +256,10 @@ fn breach_by_an_attempt(law: Law) -> Option<Tale> {
             tale.enqueue(1).enqueue(2).asked(Call::Enqueue(vec![urgent]), Answer::Ok);
             tale.run(1, 1, Finish::Ok).run(2, 1, Finish::Ok)
         }
+        Law::OneAKey => {
+            let call = Call::Enqueue(vec![alone(1), alone(2)]);
+            tale.asked(call, Answer::Ok).start(1, 1).start(2, 1)
+        }
         Law::SlotsKept => tale.enqueue(1).enqueue(2).enqueue(3).start(1, 1).start(2, 1).start(3, 1),
         Law::PausedRestsStill => tale.asked(Call::Pause(Name::from("work")), Answer::Ok).enqueue(1).pass(1).start(1, 1),
         Law::CancelSticks => tale.enqueue(1).asked(Call::Cancel(id(1)), Answer::Ok).pass(1).start(1, 1),
@@ -304,6 +308,32 @@ fn every_law_has_a_history_that_breaks_it_and_no_other() {
         let tale = breach(*law);
         assert_eq!(tale.broken(), BTreeSet::from([*law]), "{:#?}", Checker::judge(&tale.events));
     }
+}
+
+/// A job that shares a key with all others that are made so.
+fn alone(n: u64) -> Intent {
+    Intent { alone: Some(Alone { key: 7, until_end: true }), ..intent(n) }
+}
+
+#[test]
+fn a_job_for_which_another_one_stands_is_none_and_may_give_it_its_bytes() {
+    let mut tale = durable();
+    tale.asked(Call::Enqueue(vec![alone(1)]), Answer::Ok);
+    let second = tale.ask(Call::Enqueue(vec![alone(2)]));
+    tale.add(What::StandsFor { id: id(2), other: id(1) }).answer(second, Answer::Ok);
+    tale.add(What::Started { id: id(1), attempt: 1, payload: 2 }).end(1, 1, Finish::Ok);
+    tale.add(What::Killed).dump(&[over(1, EndState::Done, 1, 0)]);
+    assert_eq!(tale.broken(), BTreeSet::new(), "{:#?}", Checker::judge(&tale.events));
+    // It must not run, and none stands for it that has not its key.
+    tell(Law::NothingInvented, &|tale| {
+        tale.asked(Call::Enqueue(vec![alone(1)]), Answer::Ok);
+        let second = tale.ask(Call::Enqueue(vec![alone(2)]));
+        tale.add(What::StandsFor { id: id(2), other: id(1) }).answer(second, Answer::Ok).start(2, 1);
+    });
+    tell(Law::NothingInvented, &|tale| {
+        tale.enqueue(1).ask(Call::Enqueue(vec![alone(2)]));
+        tale.add(What::StandsFor { id: id(2), other: id(1) });
+    });
 }
 
 /// This tale breaks this law, and no other.

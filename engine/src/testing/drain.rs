@@ -195,7 +195,8 @@ impl Drain {
         loop {
             let stats = self.stats().await?;
             self.check_moves(&stats).await?;
-            let moving = [State::Delayed, State::Ready, State::Running].into_iter().fold(self.filter(), Filter::state);
+            let moving = [State::Waiting, State::Delayed, State::Ready, State::Running];
+            let moving = moving.into_iter().fold(self.filter(), Filter::state);
             let page = self.engine.jobs(moving).limit(PAGE).await?;
             if page.jobs.is_empty() && page.next.is_none() {
                 // What is parked stays where it is.
@@ -203,7 +204,7 @@ impl Drain {
                     return Err(self.stuck(&stats).await);
                 }
                 let stats = self.stats().await?;
-                if stats.delayed + stats.ready + stats.running == 0 {
+                if stats.live() == stats.parked {
                     return Ok(Drained::of(&stats));
                 }
             }
@@ -238,7 +239,7 @@ impl Drain {
 
     /// Refuses to wait for what will not come.
     async fn check_moves(&self, stats: &QueueStats) -> Result<(), DrainError> {
-        let waits = stats.ready + stats.delayed > 0;
+        let waits = stats.ready + stats.delayed + stats.waiting > 0;
         if stats.paused && waits && stats.running == 0 { Err(self.stuck(stats).await) } else { Ok(()) }
     }
 
@@ -305,7 +306,7 @@ impl Drained {
             expired: totals.expired_total,
             attempts: totals.attempts,
             failures: totals.failures,
-            left: stats.delayed,
+            left: stats.delayed + stats.waiting,
         }
     }
 }

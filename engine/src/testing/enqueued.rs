@@ -55,6 +55,8 @@ pub struct EnqueuedJob {
     pub tags: Vec<String>,
     /// Its correlation id.
     pub correlation_id: Option<String>,
+    /// The text of the key under which it is [unique](crate::Unique).
+    pub unique_key: Option<String>,
     /// Its payload.
     pub payload: Bytes,
     /// The payload's schema version.
@@ -79,6 +81,7 @@ impl From<&NewJob> for EnqueuedJob {
             attempts: 0,
             tags: job.body.labels.tags().to_vec(),
             correlation_id: job.body.labels.correlation_id().map(str::to_owned),
+            unique_key: job.body.labels.unique().map(|unique| unique.key.text.to_string()),
             payload: job.body.payload.clone(),
             version: job.body.version,
         }
@@ -100,6 +103,7 @@ impl From<JobDetail> for EnqueuedJob {
             attempts: status.attempts,
             tags: job.tags,
             correlation_id: job.correlation_id,
+            unique_key: job.unique_key,
             payload: job.payload,
             version: job.version,
         }

@@ -21,7 +21,7 @@ impl Checker {
         if matches!(story.promise, Promise::Never | Promise::Over) && !story.is_shared() {
             self.broken(Law::NothingInvented, Some(id), format!("{id} runs; it was refused, or had not been stored"));
         }
-        if !story.has_payload(payload) {
+        if !self.has_payload(&story, payload) {
             self.broken(Law::SamePayload, Some(id), format!("{id} was given other bytes than were handed in"));
         }
         if let Some((other, _)) = story.running {
@@ -31,6 +31,7 @@ impl Checker {
             self.judge_number(&story, attempt);
             self.judge_time(&story, attempt);
         }
+        self.judge_alone(&story);
         self.judge_queue(&story);
         self.note_start(&story, attempt);
     }
@@ -70,13 +71,15 @@ impl Checker {
 
     fn judge_time(&mut self, story: &Story, attempt: u32) {
         let (id, now_ms) = (story.intent.id, self.now_ms);
-        if now_ms < story.due_ms && !story.is_steered {
+        // Another one with its key may have given it its times.
+        let has_times = story.intent.alone.is_none();
+        if now_ms < story.due_ms && !story.is_steered && has_times {
             let found = format!("attempt {attempt} starts {} ms early", story.due_ms - now_ms);
             self.broken(Law::NotEarly, Some(id), found);
         }
         // A retry of a job that once started in time is not a start.
         let is_first = story.known == 0 && !story.is_steered;
-        let is_judged = is_first && story.accepted_no.is_some();
+        let is_judged = is_first && story.accepted_no.is_some() && has_times;
         let start_ms_max = self.rules(&story.queue).and_then(|rules| rules.start_ms_max).filter(|_| is_judged);
         // A time is counted from the acceptance, and who waits for room is accepted later.
         let waited_ms = story.accepted_ms.saturating_sub(story.called_ms);
@@ -110,7 +113,7 @@ impl Checker {
             let found = format!("it starts in `{}`, which was paused at {paused_ms} ms", rules.queue);
             self.broken(Law::PausedRestsStill, Some(id), found);
         }
-        if rules.is_in_order {
+        if rules.is_in_order && story.intent.alone.is_none() {
             self.judge_order(story, rules.slots);
         }
     }
@@ -155,6 +158,7 @@ impl Checker {
         self.with(id, |story| {
             story.promise = Promise::Seen;
             story.running = Some((attempt, now_ms));
+            story.ran_through_a_break = false;
             story.fills_slot = fills_slot;
             story.lost = None;
             // The end that was told last may have died on its way to the store.
@@ -239,7 +243,9 @@ impl Checker {
         let is_explained = match end {
             EndState::Done => last == Some(Finish::Ok),
             EndState::Cancelled => story.cancel_asked || last == Some(Finish::CalledOff),
-            EndState::Expired => story.intent.expires_ms.is_some_and(|at_ms| self.now_ms >= at_ms),
+            EndState::Expired => {
+                story.intent.alone.is_some() || story.intent.expires_ms.is_some_and(|at_ms| self.now_ms >= at_ms)
+            }
             EndState::Dead => {
                 let has_failed = !story.failed.is_empty() || !story.perhaps_failed.is_empty();
                 is_condemned || has_failed && !matches!(last, Some(Finish::Ok | Finish::Snoozed { .. }))

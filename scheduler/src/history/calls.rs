@@ -98,6 +98,7 @@ impl Checker {
 
     fn handed_in(&mut self, call: u64, jobs: &[Intent], parent: Option<(JobId, u32)>) {
         for job in jobs {
+            self.note_key(job);
             let no = self.event_no;
             let story = Story::new(job.clone(), parent, call, (no, self.now_ms));
             let is_known = self.stories.contains_key(&job.id);
@@ -212,6 +213,9 @@ impl Checker {
         for job in jobs {
             let (no, now_ms) = (self.event_no, self.now_ms);
             let Some(story) = self.stories.get_mut(&job.id) else { continue };
+            if story.is_merged && story.group == call {
+                continue;
+            }
             match (answer, story.promise) {
                 (Answer::Ok, _) if story.accepted_no.is_some() => {}
                 (Answer::Ok, Promise::Seen) => {

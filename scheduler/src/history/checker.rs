@@ -4,6 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::alone::KeySeen;
 use super::story::{Story, survives};
 use super::{Call, Commit, Count, Event, Law, Rules, Violation, What};
 use crate::job::{JobId, Name, Priority};
@@ -59,6 +60,7 @@ pub struct Checker {
     /// The jobs of calls with more than one.
     pub(super) groups: BTreeMap<u64, Vec<JobId>>,
     pub(super) running: BTreeMap<JobId, u32>,
+    pub(super) keys: BTreeMap<u64, KeySeen>,
     /// How often a job may have come in of a name that there was before.
     pub(super) times_more: u64,
     pub(super) now_ms: u64,
@@ -142,6 +144,7 @@ impl Checker {
             What::Queue(rules) => self.queues.entry(rules.queue.clone()).or_default().rules = Some(rules.clone()),
             What::Called { call, what } => self.called(*call, what),
             What::Answered { call, answer } => self.answered(*call, *answer),
+            What::StandsFor { id, other } => self.stands_for(*id, *other),
             What::Started { id, attempt, payload } => self.started(*id, *attempt, *payload),
             What::Ended { id, attempt, how } => self.ended(*id, *attempt, *how),
             What::Committed(commit) => self.commit(*commit),
@@ -149,6 +152,11 @@ impl Checker {
             What::StoreBroke => {
                 self.broken_no.get_or_insert(self.event_no);
                 self.follows_again();
+                for id in self.running.keys() {
+                    if let Some(story) = self.stories.get_mut(id) {
+                        story.ran_through_a_break = true;
+                    }
+                }
             }
             What::StoreOpened { term, recovered } => self.opened(*term, *recovered),
             What::Began => self.began(),

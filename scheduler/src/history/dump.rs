@@ -58,7 +58,7 @@ impl Checker {
             let found = format!("{id} is in the store; it was refused, or had been missing");
             self.broken(Law::NothingInvented, Some(id), found);
         }
-        if kept.payload.is_some_and(|payload| !story.has_payload(payload)) {
+        if kept.payload.is_some_and(|payload| !self.has_payload(&story, payload)) {
             self.broken(Law::SamePayload, Some(id), format!("the store keeps other bytes of {id} than were handed in"));
         }
         if kept.queue != story.queue && !story.is_steered && !story.is_shared() {
@@ -223,7 +223,10 @@ impl Checker {
             }
             let mine = ids.iter().filter_map(|id| Some((*id, self.stories.get(id)?)));
             let mine = mine.filter(|(_, story)| {
-                story.group == call && !story.is_shared() && self.level(&story.queue) != Level::Memory
+                story.group == call
+                    && !story.is_shared()
+                    && story.intent.alone.is_none()
+                    && self.level(&story.queue) != Level::Memory
             });
             let (there, missing): (Vec<_>, Vec<_>) = mine
                 .map(|(id, story)| (id, here.contains_key(&id) || story.promise == Promise::Seen))
@@ -244,8 +247,10 @@ impl Checker {
         let children: Vec<(JobId, (JobId, u32))> = open.filter_map(|(id, story)| Some((*id, story.parent?))).collect();
         for (id, (parent, attempt)) in children {
             let Some(child) = self.stories.get(&id) else { continue };
-            let may_be_gone =
-                self.level(&child.queue) == Level::Memory || child.gone_as(self.rules(&child.queue)).is_some();
+            // Where its key was taken, nobody tells.
+            let may_be_gone = self.level(&child.queue) == Level::Memory
+                || child.intent.alone.is_some()
+                || child.gone_as(self.rules(&child.queue)).is_some();
             let Some(story) = self.stories.get(&parent).filter(|_| !may_be_gone) else { continue };
             let is_done = story.end.is_some_and(|known| known.end == EndState::Done) && story.known == attempt;
             // What only memory knew died with its process, whole.
@@ -257,6 +262,9 @@ impl Checker {
             } else if here.get(&parent).is_some_and(|kept| kept.ended.is_none()) {
                 // Its attempt died or failed. Another one may have the same number, after a loss of power.
                 self.with(id, |story| story.promise = Promise::Never);
+            } else if !here.contains_key(&parent) && !here.contains_key(&id) {
+                // Both are gone, and an instant's job may come again with the same number.
+                self.with(id, |story| story.promise = Promise::Over);
             }
         }
         let present = here.keys().filter_map(|id| Some((*id, self.stories.get(id)?.parent?.0)));

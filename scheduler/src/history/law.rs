@@ -48,6 +48,7 @@ laws! {
     NotEarly = "No attempt starts before its job is due, nor a retry before its delay is over.",
     NotLate = "No attempt starts after its job has expired.",
     InOrder = "The most urgent ready job goes first, and of these the oldest.",
+    OneAKey = "Of the jobs that have one key until they end, one runs at a time.",
     SlotsKept = "No queue runs more attempts than it has slots.",
     PausedRestsStill = "A paused queue starts nothing.",
     CancelSticks = "A job that was cancelled never starts, and one that was running ends as done or cancelled.",

@@ -82,6 +82,10 @@ pub(super) struct Story {
     /// When a cancel was answered with Ok, and whether an attempt ran then.
     pub(super) cancelled: Option<(u64, bool)>,
     pub(super) discard_asked: bool,
+    /// Another job stands for it.
+    pub(super) is_merged: bool,
+    /// The store broke while an attempt of it ran.
+    pub(super) ran_through_a_break: bool,
     /// Other bytes that it was given since.
     pub(super) edits: Vec<u64>,
     /// Its attempt extended its time, or left a checkpoint.
@@ -130,6 +134,8 @@ impl Story {
             cancel_asked: false,
             cancelled: None,
             discard_asked: false,
+            is_merged: false,
+            ran_through_a_break: false,
             edits: Vec::new(),
             has_used_lease: false,
             losses: 0,
@@ -172,7 +178,7 @@ impl Story {
                     || self.failed.len() + self.perhaps_failed.len() >= self.failures_max(rules) as usize
             }
             EndState::Cancelled => self.cancel_asked || last == Some(Finish::CalledOff),
-            EndState::Expired => self.intent.expires_ms.is_some(),
+            EndState::Expired => self.intent.expires_ms.is_some() || self.intent.alone.is_some(),
         }
     }
 
@@ -197,6 +203,7 @@ impl Story {
         self.known == 0
             && self.intent.due_ms == 0
             && self.intent.expires_ms.is_none()
+            && self.intent.alone.is_none()
             && !self.cancel_asked
             && !self.discard_asked
             && !self.is_steered

@@ -106,6 +106,7 @@ impl Told {
             expires_ms: job.expires.map(|_| 0),
             failures_max: job.retry.as_ref().or(of_kind).map(|policy| policy.attempts_max),
             payload: fingerprint(&job.body.payload),
+            alone: None,
         }
     }
 

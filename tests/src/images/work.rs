@@ -106,7 +106,7 @@ async fn idle(engine: &Engine, app: &App) {
     let mut ends = app.ends.subscribe();
     loop {
         let stats = engine.stats().await.expect("stats are told");
-        if stats.iter().all(|queue| queue.delayed + queue.ready + queue.running + queue.parked == 0) {
+        if stats.iter().all(|queue| queue.live() == 0) {
             return;
         }
         // The last end is told before it is acknowledged, so one has to look again after it.

@@ -331,12 +331,12 @@ async fn wait<J: windlass::Job<Output = u64>>(handle: JobHandle<J>, no: No) {
 async fn live(engine: &Engine) -> u64 {
     let stats = engine.stats().await.expect("stats are told");
     for queue in &stats {
-        let live = queue.delayed + queue.ready + queue.running + queue.parked;
+        let live = queue.live();
         let retained = queue.done + queue.dead + queue.cancelled + queue.expired;
         let totals = &queue.totals;
         Line::Stats([totals.enqueued, live, retained, totals.purged, totals.quarantined]).tell();
     }
-    stats.iter().map(|queue| queue.delayed + queue.ready + queue.running + queue.parked).sum()
+    stats.iter().map(|queue| queue.live()).sum()
 }
 
 /// The life that ends with a kill.

@@ -28,6 +28,8 @@ pub(super) struct Settings {
     pub(super) operator_every: u64,
     /// Verbs on many jobs are among them.
     pub(super) has_orders: bool,
+    /// Different keys of uniqueness; 0: no job has one.
+    pub(super) keys: u64,
     /// One job in so many blocks a thread of its own. Such threads race, so that seeds with them need not repeat exactly.
     pub(super) press_every: Option<u64>,
     memory_bytes_max: u64,
@@ -159,6 +161,7 @@ impl Settings {
             memory_bytes_max: if chance.below(2) == 0 { 16 << 20 } else { 1 << 30 },
             kind_slots: (chance.below(4) == 0).then(|| 1 + u32::try_from(chance.below(3)).unwrap_or(0)),
             schedules: (0..chance.pick(3)).map(|_| tick(chance, &names)).collect(),
+            keys: if chance.below(2) == 0 { 1 + chance.below(4) } else { 0 },
             names,
         }
     }

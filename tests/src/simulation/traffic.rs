@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use windlass::testing::Life;
-use windlass::{Draft, Filter, JobId, JobState, Priority, Verb};
+use windlass::{Draft, Filter, JobId, JobState, Priority, Unique, UniqueScope, Verb};
 
 use super::handler::{Act, Press};
 use super::settings::Settings;
@@ -72,10 +72,28 @@ impl<'a> Town<'a> {
         if life.below(10) == 0 {
             draft = draft.expires_in(Duration::from_millis(1) + self.time(life, Duration::from_secs(60)));
         }
+        if self.settings.keys > 0 && life.below(3) == 0 {
+            draft = draft.unique(self.unique(life));
+        }
         if life.below(10) == 0 {
             draft = draft.tag("a").correlation_id("b");
         }
         draft
+    }
+
+    fn unique(&self, life: &Life) -> Unique {
+        let scope = [UniqueScope::Kind, UniqueScope::Queue, UniqueScope::Engine][pick(life, 3)];
+        let unique = Unique::key(format!("{}", life.below(self.settings.keys))).scope(scope);
+        let window = Duration::from_millis(1) + self.time(life, Duration::from_secs(60));
+        match life.below(8) {
+            0 => unique.until_started(),
+            1 => unique.for_window(window),
+            2 => unique.for_window(window).keep_last(),
+            3 => unique.keep_last(),
+            4 => unique.replace(),
+            5 => unique.debounce(window).at_most(window * 3),
+            _ => unique,
+        }
     }
 
     async fn hand_in(&self, life: &Life) {

@@ -106,7 +106,7 @@ async fn the_numbers_of_a_queue_add_up_after_every_sort_of_end() {
     assert_eq!((stats.delayed, stats.ready, stats.running, stats.parked), (1, 1, 1, 0));
     assert_eq!((stats.done, stats.dead, stats.cancelled, stats.expired), (1, 1, 1, 0));
     assert_eq!((stats.totals.enqueued, stats.totals.attempts, stats.totals.purged), (6, 4, 0));
-    let live = stats.delayed + stats.ready + stats.running + stats.parked;
+    let live = stats.live();
     let retained = stats.done + stats.dead + stats.cancelled + stats.expired;
     assert_eq!(stats.totals.enqueued, live + retained + stats.totals.purged + stats.totals.quarantined);
     tokio::time::advance(SEC * 2).await;

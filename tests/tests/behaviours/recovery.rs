@@ -168,7 +168,7 @@ fn the_numbers_add_up_after_every_life() {
             engine.enqueue(step("other")).and_wait().await.unwrap();
             engine.stats().await.unwrap().remove(0)
         });
-        let live = stats.delayed + stats.ready + stats.running + stats.parked;
+        let live = stats.live();
         let retained = stats.done + stats.dead + stats.cancelled + stats.expired;
         assert_eq!(stats.totals.enqueued, 2 * (round + 1));
         assert_eq!(stats.totals.enqueued, live + retained + stats.totals.purged + stats.totals.quarantined);

@@ -198,6 +198,7 @@ async fn a_key_is_made_of_the_fields_that_are_named() {
     let by_name = || Unique::fields(["name"]);
     let first = engine.enqueue(step("a")).unique(by_name()).delay(HOUR).await.unwrap();
     assert_eq!(engine.enqueue(step("a")).unique(by_name()).await.unwrap().id(), first.id());
+    assert_eq!(engine.inspect(first.id()).await.unwrap().unique_key.as_deref(), Some("name=\"a\""));
     assert!(engine.enqueue(step("b")).unique(by_name()).await.unwrap().is_fresh());
     assert!(engine.enqueue(step("a")).unique(Unique::payload()).await.unwrap().is_fresh(), "another key");
     let refused = engine.enqueue(step("a")).unique(Unique::fields(["/no/where"])).await.unwrap_err();

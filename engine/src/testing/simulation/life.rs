@@ -188,11 +188,10 @@ pub(super) fn settle<A: Send + Sync + 'static>(
                 }
                 continue;
             }
-            let live = |queue: &crate::QueueStats| queue.delayed + queue.ready + queue.running + queue.parked;
             // An order that is carried out may bring jobs back.
             let orders = engine.orders().await.unwrap_or_default();
             let is_over =
-                orders.iter().all(|order| order.ended.is_some()) && stats.iter().all(|queue| live(queue) == 0);
+                orders.iter().all(|order| order.ended.is_some()) && stats.iter().all(|queue| queue.live() == 0);
             if is_over || Instant::now() >= end {
                 break;
             }
@@ -215,7 +214,7 @@ async fn count(engine: &Engine, recorder: &Recorder) {
     }
     if let Ok(stats) = engine.stats().await {
         let counts = stats.into_iter().map(|queue| Count {
-            live: queue.delayed + queue.ready + queue.running + queue.parked,
+            live: queue.live(),
             ended: [queue.done, queue.dead, queue.cancelled, queue.expired],
             queue: queue.queue,
         });

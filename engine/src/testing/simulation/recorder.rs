@@ -3,7 +3,7 @@
 //! Owns the tale of all lives. It is told of calls by the door, of attempts by a middleware, of commits by the journal. Each life
 //! has a recorder of its own: what still comes from an earlier one, out of destructors and threads, is not heard any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,12 +11,13 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use uuid::Uuid;
 use windlass_scheduler::effect::{Answer as CoreAnswer, Found};
-use windlass_scheduler::history::{Answer, Call, Event, Intent, What, fingerprint};
+use windlass_scheduler::history::{Alone, Answer, Call, Event, Intent, What, fingerprint};
 use windlass_scheduler::job::{JobId, Name, NewJob, Priority, When};
 use windlass_scheduler::lease::{Lease, LeaseToken};
 use windlass_scheduler::order::OrderCommand;
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::state::{EndState, State};
+use windlass_scheduler::unique::{Unique, Until};
 use windlass_scheduler::verb::Verb;
 
 use super::chance::Chance;
@@ -43,6 +44,8 @@ pub(crate) struct Tale {
     pub(crate) faults: Faults,
     /// The priority of jobs that state none, by queue.
     pub(crate) priorities: BTreeMap<Name, Priority>,
+    /// The queues at level `Memory`.
+    pub(crate) volatile: BTreeSet<Name>,
     /// Which life may be heard; none after its death.
     life: Option<u64>,
     calls: u64,
@@ -71,6 +74,7 @@ impl Tale {
             chance: Chance::new(seed),
             faults,
             priorities: BTreeMap::new(),
+            volatile: BTreeSet::new(),
             life: None,
             calls: 0,
             running: BTreeMap::new(),
@@ -111,6 +115,15 @@ impl Tale {
         }
     }
 
+    /// `Memory` queues have keys of their own.
+    fn alone(&self, queue: &Name, unique: &Unique) -> Alone {
+        let of_memory = self.volatile.contains(queue);
+        Alone {
+            key: fingerprint(format!("{of_memory} {}", unique.key).as_bytes()),
+            until_end: unique.until == Until::Done,
+        }
+    }
+
     fn intent(&mut self, job: &NewJob) -> Intent {
         let (kind, queue, payload) = (job.kind.clone(), job.queue.clone(), job.body.payload.clone());
         let facts = Facts { kind, queue, payload, version: job.body.version, end: None };
@@ -124,6 +137,7 @@ impl Tale {
             expires_ms: job.expires.map(|when| self.moment(when)),
             failures_max: job.retry.as_ref().map(|policy| policy.attempts_max),
             payload: fingerprint(&job.body.payload),
+            alone: job.body.labels.unique().map(|unique| self.alone(&job.queue, unique)),
         }
     }
 }
@@ -186,12 +200,28 @@ impl Recorder {
     }
 
     pub(crate) fn enqueued(&self, call: u64, outcome: Result<&CoreAnswer, &EnqueueError>) {
+        self.others(call, outcome);
         let answer = match outcome {
             Ok(_) => Answer::Ok,
             Err(EnqueueError::Interrupted { .. }) => Answer::Unknown,
             Err(_) => Answer::Refused,
         };
         self.say(What::Answered { call, answer });
+    }
+
+    /// Of which jobs the caller is told that others stand for them.
+    fn others(&self, call: u64, outcome: Result<&CoreAnswer, &EnqueueError>) {
+        let (Ok(CoreAnswer::Enqueued(receipts)), Some(mut tale)) = (outcome, self.tale()) else { return };
+        let is_mine = |event: &&Event| matches!(&event.what, What::Called { call: no, .. } if *no == call);
+        let Some(Event { what: What::Called { what: Call::Enqueue(jobs), .. }, .. }) =
+            tale.events.iter().rev().find(is_mine)
+        else {
+            return;
+        };
+        let pairs: Vec<_> = jobs.iter().map(|job| job.id).zip(receipts.iter().map(|one| one.id)).collect();
+        for (id, other) in pairs.into_iter().filter(|(id, other)| id != other) {
+            tale.say(What::StandsFor { id, other });
+        }
     }
 
     pub(crate) fn asks(&self, question: &Question) -> u64 {

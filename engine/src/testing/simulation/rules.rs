@@ -68,6 +68,9 @@ pub(super) fn tell<A: Send + Sync + 'static>(builder: &EngineBuilder<A>, recorde
             is_in_order: !has_own_slots && !has_threads,
         };
         tale.priorities.insert(rules.queue.clone(), settings.priority);
+        if rules.level == Level::Memory {
+            tale.volatile.insert(rules.queue.clone());
+        }
         tale.say(What::Queue(rules));
     }
 }

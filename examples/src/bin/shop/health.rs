@@ -47,6 +47,7 @@ fn queue_json(queue: &QueueStats) -> Value {
     json!({
         "queue": queue.queue.as_str(),
         "ready": queue.ready,
+        "waiting": queue.waiting,
         "delayed": queue.delayed,
         "running": queue.running,
         "done": queue.done,

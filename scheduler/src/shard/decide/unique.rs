@@ -110,7 +110,7 @@ impl<'a> Meeting<'a> {
         if let Some((key, standing)) = self.met[store].get_key_value(key) {
             return Some((key.clone(), standing.clone()));
         }
-        let held = self.state.keys[store].by_key.get(key)?;
+        let held = self.state.keys[store].by_key.get(key).filter(|_| !bug!(KeyUnchecked))?;
         let standing = Standing {
             kind: held.kind.clone(),
             queue: self.state.queue_no(&held.queue)?,
