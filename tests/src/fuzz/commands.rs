@@ -20,6 +20,7 @@ use windlass_scheduler::recurrence::{CatchUp, Origin, Overlap, Rule, Schedule, S
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
 use windlass_scheduler::settings::{Keep, KindSettings, Level, QueueSettings, Retention, ShardSettings, WhenFull};
 use windlass_scheduler::time::{Mono, Now, Timestamp};
+use windlass_scheduler::unique::{KeyOf, OnConflict, Unique, UniqueKey, Until};
 use windlass_scheduler::verb::{Known, Retained, Verb};
 
 use super::driver::{Driver, Store};
@@ -141,10 +142,12 @@ impl Play<'_> {
             attempts_max: 1 + u32::from(play.input.below(3)),
             jitter_percent: 0,
         };
+        let (queue, kind) = (self.queue().1, Name::from(KINDS[kind]));
+        let unique = self.maybe(4, |play| play.unique(&kind, &queue));
         NewJob {
             id: self.id(),
-            queue: self.queue().1,
-            kind: Name::from(KINDS[kind]),
+            queue,
+            kind,
             priority: self.maybe(2, |play| Priority(play.input.byte())),
             due: self.maybe(4, Self::when),
             expires: self.maybe(4, Self::when),
@@ -152,10 +155,30 @@ impl Play<'_> {
             retry: self.maybe(4, retry),
             body: Arc::new(Body {
                 payload: self.payload(),
-                labels: Labels::tagged(vec!["a".into()]),
+                labels: Labels::new(vec!["a".into()], None, None, unique),
                 ..Body::default()
             }),
         }
+    }
+
+    fn unique(&mut self, kind: &Name, queue: &Name) -> Unique {
+        let of = match self.input.below(3) {
+            0 => KeyOf::Kind(kind.clone()),
+            1 => KeyOf::Queue(queue.clone()),
+            _ => KeyOf::Engine,
+        };
+        let until = match self.input.below(4) {
+            0 => Until::Started,
+            1 => Until::Window { ms: 1 + u64::from(self.input.byte()) },
+            2 => Until::Window { ms: self.input.number().max(1) },
+            _ => Until::Done,
+        };
+        let on_conflict = match self.input.below(3) {
+            0 => OnConflict::Existing,
+            1 => OnConflict::Replace { within_ms: self.maybe(2, |play| play.input.number()) },
+            _ => OnConflict::KeepLast,
+        };
+        Unique { key: Arc::new(UniqueKey { of, text: "k".into() }), until, on_conflict }
     }
 
     fn payload(&mut self) -> Bytes {
@@ -391,6 +414,8 @@ impl Play<'_> {
 
     /// I1: with every live attempt adopted, the state after all events is the one that their records load to.
     fn law(&mut self) {
+        // A load looks at the clock, too.
+        self.driver.handle(Command::Rearm);
         self.driver.settle();
         let copy = self.driver.copy();
         copy.audit().unwrap_or_else(|wrong| panic!("loaded: {wrong}"));
