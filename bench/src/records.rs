@@ -104,6 +104,7 @@ fn head(n: u64) -> Head {
         due: None,
         due_by_wall: false,
         expires: None,
+        deadline: None,
         timeout_ms: None,
         policy: None,
         attempts_ended: 0,

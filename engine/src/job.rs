@@ -152,6 +152,7 @@ pub(crate) struct Options {
     priority: Option<Priority>,
     due: Option<When>,
     expires: Option<When>,
+    deadline: Option<When>,
     timeout: Option<Duration>,
     retry: Option<RetryPolicy>,
     tags: Vec<String>,
@@ -168,7 +169,8 @@ impl Options {
         for (label, range) in [(&self.correlation_id, range::CORRELATION_ID), (&self.trace, range::TRACE_CONTEXT)] {
             label.as_ref().map_or(Ok(()), |label| range.check(label.len() as u64))?;
         }
-        for (when, later) in [(self.due, range::JOB_DELAY), (self.expires, range::EXPIRY)] {
+        let whens = [(self.due, range::JOB_DELAY), (self.expires, range::EXPIRY), (self.deadline, range::DEADLINE)];
+        for (when, later) in whens {
             when.map_or(Ok(()), |when| check_when(&later, when))?;
         }
         self.timeout.map_or(Ok(()), |timeout| range::TIMEOUT.check(ms(timeout)))?;
@@ -223,6 +225,7 @@ impl Draft {
             priority: options.priority,
             due: options.due.or(own_delay),
             expires: options.expires,
+            deadline: options.deadline,
             timeout_ms: options.timeout.map(ms),
             retry,
             body: Arc::new(Body {
@@ -281,15 +284,29 @@ macro_rules! options {
             self
         }
 
-        /// If it has not been started by then, it expires and never runs; up to 36,500 days.
+        /// From then on no attempt of it is started, the first or a retry: it expires instead. Up to 36,500 days.
         pub fn expires_in(mut self, time: Duration) -> Self {
             self.options_mut().expires = Some(When::After(ms(time)));
             self
         }
 
-        /// If it has not been started by this time of the wall clock, it expires and never runs.
+        /// From this time of the wall clock on no attempt of it is started, the first or a retry: it expires instead.
         pub fn expires_at(mut self, time: SystemTime) -> Self {
             self.options_mut().expires = Some(at(time));
+            self
+        }
+
+        /// All its attempts and what lies between them may take so long from its acceptance, up to 36,500 days. Then it is over:
+        /// nothing of it is started any more (it expires), an attempt that runs is asked to end, and a failure that could be
+        /// retried only later is its last (it is dead). What succeeds all the same is done.
+        pub fn deadline_in(mut self, time: Duration) -> Self {
+            self.options_mut().deadline = Some(When::After(ms(time)));
+            self
+        }
+
+        /// As [`deadline_in`](Self::deadline_in), at this time of the wall clock.
+        pub fn deadline_at(mut self, time: SystemTime) -> Self {
+            self.options_mut().deadline = Some(at(time));
             self
         }
 

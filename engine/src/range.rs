@@ -78,6 +78,7 @@ pub(crate) const UNIQUE_WINDOW: Range =
     Range { max: 365 * 24 * 60 * 60 * 1_000, ..Range::ms("unique window in ms", 1) };
 pub(crate) const JOB_DELAY: Range = Range::ms("delay in ms", 0);
 pub(crate) const EXPIRY: Range = Range::ms("expiry in ms", 0);
+pub(crate) const DEADLINE: Range = Range::ms("deadline in ms", 0);
 /// To the end of the year 9999: what calendars can print.
 pub(crate) const TIME: Range = Range { max: 253_402_300_799_999, ..Range::ms("time in ms since 1970", 0) };
 pub(crate) const EXTENSION: Range = Range::ms("extension in ms", 1);

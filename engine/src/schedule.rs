@@ -206,16 +206,17 @@ fn template(schedule: &str, draft: Draft, queue: &str) -> Result<Template, Sched
     let nobody = JobId(uuid::Uuid::nil());
     let job = draft.into_job(nobody, queue, &mut Names::default());
     let job = job.map_err(|error| ScheduleError::Job { schedule: schedule.to_owned(), error: Arc::new(error) })?;
-    let NewJob { queue, kind, priority, due, expires, timeout_ms, retry, body, id: _ } = job;
+    let NewJob { queue, kind, priority, due, expires, deadline, timeout_ms, retry, body, id: _ } = job;
     if due.is_some() {
         return Err(misplaced("delay or time"));
     }
-    let expires_ms = match expires {
-        None => None,
-        Some(When::After(ms)) => Some(ms),
-        Some(When::At(_)) => return Err(misplaced("time of expiry")),
+    let after = |when, option| match when {
+        None => Ok(None),
+        Some(When::After(ms)) => Ok(Some(ms)),
+        Some(When::At(_)) => Err(misplaced(option)),
     };
-    Ok(Template { queue, kind, priority, expires_ms, timeout_ms, retry, body })
+    let (expires_ms, deadline_ms) = (after(expires, "time of expiry")?, after(deadline, "time of its deadline")?);
+    Ok(Template { queue, kind, priority, expires_ms, deadline_ms, timeout_ms, retry, body })
 }
 
 /// One time at which a schedule fires.

@@ -39,6 +39,8 @@ pub struct JobStatus {
     pub due: Option<SystemTime>,
     /// From when on it is no longer started.
     pub expires: Option<SystemTime>,
+    /// From when on no attempt of it goes on.
+    pub deadline: Option<SystemTime>,
     /// When it ended.
     pub ended: Option<SystemTime>,
     /// Why it is dead, or how its last attempt ended before it was cancelled.
@@ -134,6 +136,7 @@ impl JobStatus {
             created: time(view.created),
             due: view.due.map(time),
             expires: view.expires.map(time),
+            deadline: view.deadline.map(time),
             ended: None,
             failure: None,
             progress,
@@ -155,6 +158,7 @@ impl JobStatus {
             created: time(record.head.created),
             due: None,
             expires: record.head.expires.map(time),
+            deadline: record.head.deadline.map(time),
             ended: Some(time(record.at)),
             failure: record.failure,
             progress: None,

@@ -130,6 +130,8 @@ pub struct Head {
     pub due_by_wall: bool,
     /// From when on it is no longer started.
     pub expires: Option<Timestamp>,
+    /// From when on no attempt goes on; `expires` is no later.
+    pub deadline: Option<Timestamp>,
     /// How long one attempt may run in milliseconds; `None`: the queue's to say.
     pub timeout_ms: Option<u64>,
     /// Its own retry policy; `None`: the queue's.

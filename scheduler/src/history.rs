@@ -216,6 +216,8 @@ pub struct Intent {
     pub due_ms: u64,
     /// Not started from then on.
     pub expires_ms: Option<u64>,
+    /// Whether it has a deadline over all attempts: it may be dead before its failures are too many.
+    pub has_deadline: bool,
     /// Its own bound on failures.
     pub failures_max: Option<u32>,
     /// The [`fingerprint`] of its bytes.

@@ -239,6 +239,8 @@ pub struct NewJob {
     pub due: Option<When>,
     /// Not started from then on: it expires instead.
     pub expires: Option<When>,
+    /// Over from then on, all attempts and their delays together.
+    pub deadline: Option<When>,
     /// How long one attempt may run, in milliseconds.
     pub timeout_ms: Option<u64>,
     /// Its own retry policy.

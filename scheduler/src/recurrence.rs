@@ -120,6 +120,8 @@ pub struct Template {
     pub priority: Option<Priority>,
     /// Not started from so many milliseconds after they were enqueued: they expire instead.
     pub expires_ms: Option<u64>,
+    /// How long after its instant no attempt of it goes on, in milliseconds.
+    pub deadline_ms: Option<u64>,
     /// How long one attempt may run, in milliseconds.
     pub timeout_ms: Option<u64>,
     /// Their own retry policy.
@@ -229,7 +231,7 @@ impl Schedule {
     /// A job of its template.
     #[must_use]
     pub fn job(&self, id: JobId, due: Option<When>) -> NewJob {
-        let Template { queue, kind, priority, expires_ms, timeout_ms, retry, body } = &self.template;
+        let Template { queue, kind, priority, expires_ms, deadline_ms, timeout_ms, retry, body } = &self.template;
         NewJob {
             id,
             queue: queue.clone(),
@@ -237,6 +239,7 @@ impl Schedule {
             priority: *priority,
             due,
             expires: expires_ms.map(When::After),
+            deadline: deadline_ms.map(When::After),
             timeout_ms: *timeout_ms,
             retry: retry.clone(),
             body: body.clone(),

@@ -11,6 +11,7 @@ mod door;
 mod ended;
 mod index;
 mod keys;
+mod live;
 mod maybe;
 mod orders;
 mod outbox;

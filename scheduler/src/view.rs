@@ -32,6 +32,8 @@ pub struct JobView {
     pub due: Option<Timestamp>,
     /// From when on it is no longer started.
     pub expires: Option<Timestamp>,
+    /// From when on no attempt of it goes on.
+    pub deadline: Option<Timestamp>,
     /// Someone cancelled it while it ran.
     pub cancel_requested: bool,
     /// Why it is not running, or that it is.

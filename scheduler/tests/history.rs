@@ -43,7 +43,17 @@ fn rules(queue: &str, level: Level, slots: u32) -> Rules {
 fn intent(n: u64) -> Intent {
     let priority = Priority::default();
     let queue = Name::from("work");
-    Intent { id: id(n), queue, priority, due_ms: 0, expires_ms: None, failures_max: None, payload: n, alone: None }
+    Intent {
+        id: id(n),
+        queue,
+        priority,
+        due_ms: 0,
+        expires_ms: None,
+        has_deadline: false,
+        failures_max: None,
+        payload: n,
+        alone: None,
+    }
 }
 
 /// A live job.

@@ -44,6 +44,7 @@ fn job(n: u64, policy: Option<u64>) -> NewJob {
         priority: None,
         due: None,
         expires: None,
+        deadline: None,
         timeout_ms: None,
         retry: policy.map(|delay_ms| RetryPolicy { backoff: Backoff::Fixed { delay_ms }, ..RetryPolicy::default() }),
         body: Arc::new(Body::default()),

@@ -41,6 +41,7 @@ fn job(n: u64, tag: &str) -> NewJob {
         priority: None,
         due: None,
         expires: None,
+        deadline: None,
         timeout_ms: None,
         retry: None,
         body: Arc::new(Body { labels: Labels::tagged(vec![tag.to_owned()]), ..Body::default() }),

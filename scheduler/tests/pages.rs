@@ -51,6 +51,7 @@ fn job(n: u64, queue: &str, byte: u8, bytes: usize) -> NewJob {
         priority: None,
         due: None,
         expires: None,
+        deadline: None,
         timeout_ms: None,
         retry: None,
         body: Arc::new(Body {

@@ -69,6 +69,7 @@ fn minutely(name: &str) -> Schedule {
             kind: Name::from("work"),
             priority: None,
             expires_ms: None,
+            deadline_ms: None,
             timeout_ms: None,
             retry: None,
             body: Arc::new(Body::default()),
@@ -266,8 +267,7 @@ fn what_waits_for_a_job_goes_on_when_that_ended_while_nobody_was_there() {
     driver.seal();
     driver.finish_writes();
     restart(&mut driver, 1);
-    let jobs: BTreeSet<_> = started(&driver).into_iter().collect();
-    assert_eq!(jobs, minutes(&schedule, [0, 1]).into_iter().collect());
+    assert_eq!(BTreeSet::from_iter(started(&driver)), BTreeSet::from_iter(minutes(&schedule, [0, 1])));
 }
 
 #[test]

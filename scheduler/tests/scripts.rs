@@ -252,6 +252,7 @@ impl Script {
             priority: words.option("priority").map(Priority),
             due: when("after", "at"),
             expires: when("expires", "expires_at"),
+            deadline: when("deadline", "deadline_at"),
             timeout_ms: words.option("timeout"),
             retry: words.options.get("retry").map(|text| retry(text)),
             body: Arc::new(Body { payload: vec![0; words.option("bytes").unwrap_or(8)].into(), ..Body::default() }),

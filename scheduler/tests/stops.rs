@@ -32,6 +32,7 @@ fn driver() -> Driver {
         priority: None,
         due: None,
         expires: None,
+        deadline: None,
         timeout_ms: None,
         retry: None,
         body: Arc::new(Body::default()),

@@ -35,6 +35,7 @@ fn shard(level: Level) -> Shard {
         due: None,
         due_by_wall: false,
         expires: None,
+        deadline: None,
         timeout_ms: None,
         policy: None,
         attempts_ended: 0,

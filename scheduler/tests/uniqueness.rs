@@ -52,6 +52,7 @@ fn job(n: u64, queue: &str, until: Until, on_conflict: OnConflict) -> NewJob {
         priority: None,
         due: None,
         expires: None,
+        deadline: None,
         timeout_ms: None,
         retry: None,
         body: Arc::new(Body { labels: Labels::new(Vec::new(), None, None, Some(unique)), ..Body::default() }),

@@ -95,9 +95,9 @@ impl State {
     fn enqueued(&mut self, job: NewJob, queue: QueueNo, arrival: i64, now: Now, turn: Turn, tape: &mut Tape) {
         self.disown_claims(job.id, tape);
         let kind = self.intern_kind(&job.kind);
-        let policy = job.retry.map(|policy| self.intern_policy(policy, tape));
         let (due, due_by_wall, clock_ms) = steered::moment(job.due, now);
-        let expires = job.expires.map(|when| steered::by_wall(when, now));
+        let (expires, deadline) = steered::ends(&job, now);
+        let policy = job.retry.map(|policy| self.intern_policy(policy, tape));
         let settings = &self.queue(queue).settings;
         let slot = self.add_job(Live {
             id: job.id,
@@ -112,7 +112,14 @@ impl State {
             due: due.into(),
             due_by_wall,
             clock_ms,
-            more: More { expires: expires.into(), timeout_ms: job.timeout_ms.into(), policy, ..More::NONE }.boxed(),
+            more: More {
+                expires: expires.into(),
+                deadline: deadline.into(),
+                timeout_ms: job.timeout_ms.into(),
+                policy,
+                ..More::NONE
+            }
+            .boxed(),
             cancel_requested: false,
             prev: NONE,
             next: NONE,

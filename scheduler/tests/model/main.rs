@@ -143,6 +143,7 @@ struct Spec {
     priority: Option<u8>,
     due: Option<(bool, u64)>,
     expires: Option<(bool, u64)>,
+    deadline: Option<(bool, u64)>,
     timeout_ms: Option<u64>,
     retry: Option<u64>,
     is_big: bool,
@@ -187,6 +188,7 @@ impl Spec {
             priority: self.priority.map(Priority),
             due: self.due.map(when),
             expires: self.expires.map(when),
+            deadline: self.deadline.map(when),
             timeout_ms: self.timeout_ms,
             retry: self.retry.map(|delay_ms| RetryPolicy {
                 backoff: Backoff::Fixed { delay_ms },
@@ -237,14 +239,27 @@ fn spec() -> impl Strategy<Value = Spec> {
     let options = (
         prop::option::of(select(vec![0_u8, 128, 255])),
         when(),
-        when(),
+        (when(), when()),
         prop::option::weighted(0.2, 1..100_u64),
         prop::option::weighted(0.2, 0..60_u64),
         (prop::bool::weighted(0.02), any::<bool>(), prop::option::weighted(0.25, key_spec())),
     );
-    (place, options).prop_map(|((queue, n, kind), (priority, due, expires, timeout_ms, retry, (is_big, tag, key)))| {
-        Spec { queue, n, kind, priority, due, expires, timeout_ms, retry, is_big, tag, key }
-    })
+    (place, options).prop_map(
+        |((queue, n, kind), (priority, due, (expires, deadline), timeout_ms, retry, (is_big, tag, key)))| Spec {
+            queue,
+            n,
+            kind,
+            priority,
+            due,
+            expires,
+            deadline,
+            timeout_ms,
+            retry,
+            is_big,
+            tag,
+            key,
+        },
+    )
 }
 
 fn how() -> impl Strategy<Value = How> {

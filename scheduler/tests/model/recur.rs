@@ -71,6 +71,7 @@ fn schedule(n: u8, plan: &Plan) -> Option<Schedule> {
             kind: Name::from(KINDS[kind]),
             priority: (n == 1).then_some(Priority(0)),
             expires_ms: None,
+            deadline_ms: None,
             timeout_ms: None,
             retry: None,
             body: Arc::new(Body { payload: Bytes::from(vec![n; 5]), labels, ..Body::default() }),

@@ -134,7 +134,7 @@ impl World {
                     job.clock = now.mono.0 as i64 + job.due.unwrap() as i64 - now.wall.0 as i64;
                 }
                 State::Running if adopted.contains(id) => {
-                    let timeout_ms = timeout_ms(&self.settings, job);
+                    let timeout_ms = timeout_ms(&self.settings, job, now);
                     (job.deadline, job.overdue) = (timeout_ms.map(|ms| now.mono.0 + ms), false);
                     job.was_suspect = job.lost >= 2;
                 }
@@ -247,7 +247,8 @@ impl World {
         assert_eq!(head.policy.is_some(), job.policy.is_some(), "policy of {id}");
         let due = (head.due.map(|due| due.0), head.due.is_some() && head.due_by_wall);
         assert_eq!(due, (job.due, job.due.is_some() && job.by_wall), "due of {id}");
-        assert_eq!(head.expires.map(|expires| expires.0), job.expires, "expiry of {id}");
+        let ends = (head.expires.map(|expires| expires.0), head.deadline.map(|deadline| deadline.0));
+        assert_eq!(ends, (job.expires, job.ends_by), "expiry and deadline of {id}");
         let counts = (head.attempts_ended, head.failures, head.lost, head.cancel_requested);
         assert_eq!(counts, (job.attempts_ended, job.failures, job.lost, job.cancel), "counts of {id}");
         assert_eq!(token.is_some(), job.state == State::Running, "I4: the lease of {id}, which is {}", job.state);

@@ -17,7 +17,7 @@ use windlass_scheduler::unique::{Held, KeyOf, OnConflict, Unique, UniqueKey, Unt
 
 use super::common::Store;
 use super::play::{No, Play};
-use super::world::World;
+use super::world::{World, ends as ends_of};
 use super::{KINDS, QUEUES};
 
 /// A key, and whether it is one of memory alone.
@@ -213,10 +213,7 @@ impl World {
         job.payload.clone_from(&new.body.payload);
         job.tag.clone_from(&new.body.labels.tags()[0]);
         job.unique = new.body.labels.unique().cloned();
-        job.expires = new.expires.map(|expires| match expires {
-            When::After(ms) => now.wall.0 + ms,
-            When::At(at) => at.0,
-        });
+        (job.expires, job.ends_by) = ends_of(new, now);
         job.priority = priority;
         if keeps_place {
             return Ok(());

@@ -63,7 +63,8 @@ impl Play {
             return self.expect_no(request, ("StaleLease", None));
         }
         if job.deadline.is_some() {
-            job.deadline = Some(self.driver.now.mono.0 + by_ms);
+            let left = job.ends_by.map(|at| at.saturating_sub(self.driver.now.wall.0));
+            job.deadline = Some(self.driver.now.mono.0 + left.map_or(by_ms, |left| left.min(by_ms)));
         }
         self.expect(request, What::Ok, 0);
     }

@@ -35,6 +35,8 @@ pub(crate) struct Job {
     /// When it is due, by the clock that it goes by.
     pub(crate) clock: i64,
     pub(crate) expires: Option<u64>,
+    /// By the wall clock, all attempts together.
+    pub(crate) ends_by: Option<u64>,
     pub(crate) timeout_ms: Option<u64>,
     pub(crate) policy: Option<RetryPolicy>,
     pub(crate) attempts_ended: u32,
@@ -110,9 +112,20 @@ fn kind<'a>(settings: &'a ShardSettings, name: &Name) -> Option<&'a KindSettings
 }
 
 /// The job's own word, then its kind's, then its queue's.
-pub(crate) fn timeout_ms(settings: &ShardSettings, job: &Job) -> Option<u64> {
+pub(crate) fn timeout_ms(settings: &ShardSettings, job: &Job, now: Now) -> Option<u64> {
     let of_kind = || kind(settings, &job.kind).and_then(|kind| kind.timeout_ms);
-    job.timeout_ms.or_else(of_kind).or(settings.queues[job.queue].timeout_ms)
+    let left = job.ends_by.map(|ends_by| ends_by.saturating_sub(now.wall.0));
+    job.timeout_ms.or_else(of_kind).or(settings.queues[job.queue].timeout_ms).into_iter().chain(left).min()
+}
+
+/// From when on it is not started, and from when on it does not run.
+pub(crate) fn ends(new: &NewJob, now: Now) -> (Option<u64>, Option<u64>) {
+    let by_wall = |when: When| match when {
+        When::After(ms) => now.wall.0 + ms,
+        When::At(at) => at.0,
+    };
+    let (expires, deadline) = (new.expires.map(by_wall), new.deadline.map(by_wall));
+    (expires.map_or(deadline, |expires| Some(deadline.map_or(expires, |deadline| deadline.min(expires)))), deadline)
 }
 
 impl World {
@@ -166,10 +179,7 @@ impl World {
             None => (None, 0, false),
         };
         let due = due.filter(|due| *due > now.wall.0);
-        let expires = new.expires.map(|expires| match expires {
-            When::After(ms) => now.wall.0 + ms,
-            When::At(at) => at.0,
-        });
+        let (expires, ends_by) = ends(new, now);
         let job = Job {
             queue,
             kind: new.kind.clone(),
@@ -181,6 +191,7 @@ impl World {
             by_wall,
             clock,
             expires,
+            ends_by,
             timeout_ms: new.timeout_ms,
             policy: new.retry.clone(),
             attempts_ended: 0,
@@ -233,7 +244,7 @@ impl World {
         while !self.draining && !self.paused.contains(&queue) && self.running(queue) < self.slots[queue] {
             let Some(id) = self.next(queue) else { break };
             did = true;
-            let timeout_ms = timeout_ms(&self.settings, &self.jobs[&id]);
+            let timeout_ms = timeout_ms(&self.settings, &self.jobs[&id], now);
             let job = self.jobs.get_mut(&id).unwrap();
             if job.expires.is_some_and(|expires| expires <= now.wall.0) {
                 self.close(id, EndState::Expired, Output::None, None, now);
@@ -336,7 +347,17 @@ impl World {
     pub(crate) fn requeue(&mut self, id: JobId, payload: Bytes) {
         let Ended { job, queue, .. } = self.ended.remove(&id).unwrap();
         let turn = self.turn();
-        let back = Job { turn, payload, expires: None, failures: 0, lost: 0, cancel: false, was_suspect: false, ..job };
+        let back = Job {
+            turn,
+            payload,
+            expires: None,
+            ends_by: None,
+            failures: 0,
+            lost: 0,
+            cancel: false,
+            was_suspect: false,
+            ..job
+        };
         self.jobs.insert(id, back);
         self.link_key(id);
         self.counters[queue].requeued += 1;
@@ -392,7 +413,9 @@ impl World {
                 let policy = job.policy.as_ref().or(of_kind).unwrap_or(&self.settings.queues[queue].retry);
                 let delay = policy.delay_ms(failures, id).map(|ms| if let Retry::After(ms) = retry { ms } else { ms });
                 self.counters[queue].failures += 1;
-                match delay.filter(|_| retry != Retry::Never) {
+                let left = self.jobs[&id].ends_by.map(|ends_by| ends_by.saturating_sub(now.wall.0));
+                let is_in_time = |ms: &u64| retry != Retry::Never && left.is_none_or(|left| *ms < left);
+                match delay.filter(is_in_time) {
                     Some(ms) => {
                         self.counters[queue].retries += 1;
                         self.delay(id, ms, now);

@@ -183,11 +183,12 @@ prop_compose! {
         (queue, priority, arrival, created) in (name(), any::<u8>(), any::<i64>(), time()),
         (due, due_by_wall, expires) in (proptest::option::of(time()), any::<bool>(), proptest::option::of(time())),
         (timeout_ms, policy) in (any::<Option<u64>>(), any::<Option<u16>>()),
+        deadline in proptest::option::of(time()),
         (attempts_ended, failures, lost, cancel_requested) in any::<(u32, u32, u32, bool)>(),
     ) -> Head {
         let (priority, policy) = (Priority(priority), policy.map(PolicyNo));
         Head {
-            queue, priority, arrival, created, due, due_by_wall, expires, timeout_ms, policy, attempts_ended, failures,
+            queue, priority, arrival, created, due, due_by_wall, expires, deadline, timeout_ms, policy, attempts_ended, failures,
             lost, cancel_requested,
         }
     }

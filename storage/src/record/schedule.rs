@@ -23,6 +23,7 @@ struct TemplateV1<'a, T> {
     kind: &'a str,
     priority: Option<u8>,
     expires_ms: Option<u64>,
+    deadline_ms: Option<u64>,
     timeout_ms: Option<u64>,
     retry: Option<PolicyV1>,
     version: u32,
@@ -83,6 +84,7 @@ impl<'a> ScheduleV1<'a, &'a [String]> {
                 kind: template.kind.as_str(),
                 priority: template.priority.map(|priority| priority.0),
                 expires_ms: template.expires_ms,
+                deadline_ms: template.deadline_ms,
                 timeout_ms: template.timeout_ms,
                 retry: template.retry.as_ref().map(PolicyV1::new),
                 version: template.body.version,
@@ -130,6 +132,7 @@ impl ScheduleV1<'_, Texts<'_>> {
                 kind: intern(template.kind),
                 priority: template.priority.map(Priority),
                 expires_ms: template.expires_ms,
+                deadline_ms: template.deadline_ms,
                 timeout_ms: template.timeout_ms,
                 retry: template.retry.map(PolicyV1::domain),
                 body: Arc::new(Body {

@@ -151,6 +151,7 @@ impl Play<'_> {
             priority: self.maybe(2, |play| Priority(play.input.byte())),
             due: self.maybe(4, Self::when),
             expires: self.maybe(4, Self::when),
+            deadline: self.maybe(4, Self::when),
             timeout_ms: self.maybe(4, |play| play.input.byte().into()),
             retry: self.maybe(4, retry),
             body: Arc::new(Body {
@@ -319,6 +320,7 @@ impl Play<'_> {
                 kind: Name::from(KINDS[usize::from(self.input.below(3))]),
                 priority: None,
                 expires_ms: self.input.one_in(4).then_some(30),
+                deadline_ms: self.input.one_in(4).then_some(60),
                 timeout_ms: None,
                 retry: None,
                 body: Arc::new(Body { payload: self.payload(), ..Body::default() }),

@@ -59,8 +59,10 @@ fn intent(no: No) -> Intent {
         priority: Priority::NORMAL,
         due_ms: 0,
         expires_ms: None,
+        has_deadline: false,
         failures_max: (no.script() == Script::Doomed).then_some(DOOMED_ATTEMPTS),
         payload: no.output(),
+        alone: None,
     }
 }
 

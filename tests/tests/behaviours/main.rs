@@ -14,6 +14,7 @@ mod config_mistakes;
 mod config_round_trip;
 mod config_together;
 mod dead_letters;
+mod deadline;
 mod delay;
 mod drain;
 mod every_step;

@@ -234,7 +234,7 @@ impl State {
 
     pub(super) fn adopted(&mut self, slot: Slot, token: LeaseToken, no: ClaimsNo, now: Now) {
         self.unplace(slot);
-        let timeout = self.timeout_ms_of(&self.jobs[slot]);
+        let timeout = self.timeout_ms_of(&self.jobs[slot], now);
         self.start(slot, token, no, timeout.map(|ms| now.mono.plus_ms(ms)), now);
         let live = &mut self.jobs[slot];
         // It may have left one before the core that knew of it fell.

@@ -94,6 +94,7 @@ impl State {
             clock_ms: 0,
             more: More {
                 expires: head.expires.into(),
+                deadline: head.deadline.into(),
                 timeout_ms: head.timeout_ms.into(),
                 policy: head.policy,
                 attempts_ended: head.attempts_ended,

@@ -11,7 +11,7 @@ use super::super::slab::Slot;
 use super::super::state::{Spot, State};
 use super::super::tape::Tape;
 use super::as_key;
-use super::steered::{by_wall, moment};
+use super::steered::{ends, moment};
 use crate::bug;
 use crate::change::{Key, Record};
 use crate::event::Turn;
@@ -126,9 +126,9 @@ impl State {
 
     /// Another job's payload, labels and times become those of one that has not begun.
     pub(super) fn replaced(&mut self, slot: Slot, job: NewJob, arrival: i64, now: Now, tape: &mut Tape) {
+        let (expires, deadline) = ends(&job, now);
         self.replace_body(slot, job.body);
         let (due, due_by_wall, clock_ms) = moment(job.due, now);
-        let expires = job.expires.map(|when| by_wall(when, now));
         let live = &self.jobs[slot];
         let priority = job.priority.unwrap_or(live.priority);
         let keeps_place = live.spot == Spot::Line && due.is_none() && live.priority == priority;
@@ -139,7 +139,7 @@ impl State {
         }
         let live = &mut self.jobs[slot];
         let more = self.pages.more_of(live);
-        more.expires = expires.into();
+        (more.expires, more.deadline) = (expires.into(), deadline.into());
         live.priority = priority;
         if keeps_place {
             self.watch_expiry(slot);

@@ -55,7 +55,7 @@ pub(crate) fn claim(state: &State, no: QueueNo, step: u64, now: Now, late_max: u
             continue;
         }
         let token = LeaseToken { term: state.settings.term, n: state.next_token + claims.len() as u64 };
-        let timeout_ms = state.timeout_ms_of(live);
+        let timeout_ms = state.timeout_ms_of(live, now);
         unique::let_go(state, live, now, &mut decision);
         claims.push(Claimed { slot, token, deadline: timeout_ms.map(|ms| clock.plus_ms(ms)) });
         leases.push(Lease {

@@ -99,6 +99,9 @@ fn failed(
     decision: &mut Decision,
 ) {
     let delay_ms = if let Verdict::Retried { delay_ms } = verdict { Some(delay_ms) } else { None };
+    // No attempt would start any more: nobody has to wait for that to be told.
+    let is_in_time = |delay_ms: &u64| state.jobs[slot].left_ms(now).is_none_or(|left_ms| *delay_ms < left_ms);
+    let delay_ms = delay_ms.filter(is_in_time);
     let what = delay_ms.map_or(NoticeOf::Dead, |delay_ms| NoticeOf::Retry { delay_ms });
     tell(state, slot, what, &failure, true, body, decision);
     close(slot, Some(failure.clone()), now, true, decision);
@@ -151,6 +154,7 @@ pub(crate) fn extend(
     let mut decision = Decision::default();
     // A lease without an end needs none.
     if run.is_some_and(|run| run.deadline.is_some()) {
+        let by_ms = state.jobs[slot].left_ms(now).map_or(by_ms, |left_ms| by_ms.min(left_ms));
         decision.events.push(Event::Extended { slot, deadline: now.mono.plus_ms(by_ms) });
     }
     Ok(decision.reply(Mark::Sealed, request, Ok(Answer::Ok)))

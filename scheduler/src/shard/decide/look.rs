@@ -53,6 +53,7 @@ pub(crate) fn view(state: &State, live: &Live) -> JobView {
         created: live.created,
         due: live.due.time(),
         expires: live.more().expires.time(),
+        deadline: live.more().deadline.time(),
         cancel_requested: live.cancel_requested,
         why: why(state, live),
     }

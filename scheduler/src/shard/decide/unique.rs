@@ -171,6 +171,7 @@ impl<'a> Meeting<'a> {
                 };
                 let priority = new.priority.or(job.priority);
                 (job.body, job.due, job.expires, job.priority) = (new.body, new.due, new.expires, priority);
+                job.deadline = new.deadline;
             }
             (Who::Known(_), None) => {}
         }
