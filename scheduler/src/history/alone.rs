@@ -51,15 +51,19 @@ impl Checker {
 
     /// Of those that have a key until they end, one runs. (A broken store may have forgotten one whose code runs on.)
     pub(super) fn judge_alone(&mut self, story: &Story) {
-        let id = story.intent.id;
+        let (id, key) = (story.intent.id, story.intent.alone.map(|alone| alone.key));
         let is_judged = |story: &Story| story.intent.alone.is_some_and(|alone| alone.until_end) && !story.is_shared();
         let Some(seen) = story.intent.alone.filter(|_| is_judged(story)).and_then(|alone| self.keys.get(&alone.key))
         else {
             return;
         };
+        // One that came anew under a known id may have another key.
+        let has_key = |other: &Story| other.intent.alone.map(|alone| alone.key) == key;
         let mut others = seen.jobs.iter().filter(|other| **other != id && self.running.contains_key(other));
-        let beside = others
-            .find(|other| self.stories.get(other).is_some_and(|other| is_judged(other) && !other.ran_through_a_break));
+        let beside = others.find(|other| {
+            let other = self.stories.get(other);
+            other.is_some_and(|other| has_key(other) && is_judged(other) && !other.ran_through_a_break)
+        });
         if let Some(other) = beside {
             let found = format!("{id} starts beside {other}, which has the same key until its end");
             self.broken(Law::OneAKey, Some(id), found);

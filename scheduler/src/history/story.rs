@@ -175,7 +175,8 @@ impl Story {
             EndState::Dead => {
                 last == Some(Finish::Permanent)
                     || self.losses >= LOSSES_MAX
-                    || self.intent.has_deadline && !(self.failed.is_empty() && self.perhaps_failed.is_empty())
+                    || (self.intent.has_deadline || self.intent.alone.is_some())
+                        && !(self.failed.is_empty() && self.perhaps_failed.is_empty())
                     || self.failed.len() + self.perhaps_failed.len() >= self.failures_max(rules) as usize
             }
             EndState::Cancelled => self.cancel_asked || last == Some(Finish::CalledOff),

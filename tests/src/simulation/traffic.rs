@@ -72,6 +72,9 @@ impl<'a> Town<'a> {
         if life.below(10) == 0 {
             draft = draft.expires_in(Duration::from_millis(1) + self.time(life, Duration::from_secs(60)));
         }
+        if life.below(10) == 0 {
+            draft = draft.deadline_in(Duration::from_millis(1) + self.time(life, Duration::from_secs(120)));
+        }
         if self.settings.keys > 0 && life.below(3) == 0 {
             draft = draft.unique(self.unique(life));
         }
