@@ -39,6 +39,7 @@ mod soak;
 #[cfg(feature = "rocksdb")]
 pub mod suite;
 #[cfg(feature = "rocksdb")]
+mod unique;
 mod urgent;
 #[cfg(feature = "rocksdb")]
 mod work;

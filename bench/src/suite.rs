@@ -6,14 +6,16 @@ use std::time::Instant;
 
 use crate::ceilings::Ceilings;
 use crate::figure::{Figure, table};
-use crate::{Failure, backlog, claims, delays, enqueue, latency, life, memory, recovery, schedules, soak, urgent};
+use crate::{
+    Failure, backlog, claims, delays, enqueue, latency, life, memory, recovery, schedules, soak, unique, urgent,
+};
 
 /// The groups, in order.
 pub const GROUPS: [&str; 9] =
     ["enqueue", "life", "latency", "memory", "delays", "recovery", "urgent", "claims", "ceilings"];
 
 /// The workloads by their numbers, for those who know them so: `ONLY=w2` is `ONLY=life`.
-const NUMBERS: [(&str, &str); 10] = [
+const NUMBERS: [(&str, &str); 11] = [
     ("w1", "enqueue"),
     ("w2", "life"),
     ("w3", "latency"),
@@ -24,10 +26,11 @@ const NUMBERS: [(&str, &str); 10] = [
     ("w8", "soak"),
     ("w9", "claims"),
     ("w10", "schedules"),
+    ("w11", "unique"),
 ];
 
 /// Groups that run only where they are asked for by name.
-pub const ASKED_FOR: [&str; 3] = ["backlog", "soak", "schedules"];
+pub const ASKED_FOR: [&str; 4] = ["backlog", "soak", "schedules", "unique"];
 
 /// What to run, and where.
 #[derive(Clone, Debug)]
@@ -97,6 +100,7 @@ pub fn run(options: &Options) -> Result<bool, Failure> {
             "backlog" => figures.extend(backlog::measure(dir)?),
             "soak" => figures.extend(soak::measure(dir)?),
             "schedules" => figures.extend(schedules::measure(dir)?),
+            "unique" => figures.extend(unique::measure(dir)?),
             _ => ceilings.measure_all()?,
         }
         eprintln!("{group}: {:.0} s", started.elapsed().as_secs_f64());

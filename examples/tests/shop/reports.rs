@@ -27,6 +27,25 @@ async fn a_report_counts_the_sign_ups_of_each_day() {
 }
 
 #[tokio::test]
+async fn whoever_asks_for_a_report_while_one_waits_gets_that_one() {
+    let mut stage = Stage::new().await;
+    // With one at a time, a crowd finds one that waits, or has just begun.
+    let mut jobs = std::collections::BTreeSet::new();
+    let (client, url) = (reqwest::Client::new(), stage.url("/reports"));
+    let calls: tokio::task::JoinSet<_> = (0..40).map(|_| client.post(&url).send()).collect();
+    for answer in calls.join_all().await {
+        let answer = answer.unwrap();
+        assert_eq!(answer.status(), StatusCode::ACCEPTED);
+        jobs.insert(text(&answer.json().await.unwrap(), "job_id"));
+    }
+    assert!(jobs.len() < 40, "forty callers, {} reports", jobs.len());
+    for job in &jobs {
+        stage.job_in(job, "done").await;
+    }
+    stage.stop().await;
+}
+
+#[tokio::test]
 async fn a_queue_tells_what_it_promises() {
     let mut stage = Stage::new().await;
     let queue = stage.queue_until("critical-email", |_| true).await;

@@ -58,7 +58,7 @@ impl Stage {
         assert!(status.success(), "{status}\n{}", std::fs::read_to_string(self.launch.log()).unwrap_or_default());
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.process.as_ref().unwrap().address())
     }
 

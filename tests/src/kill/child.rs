@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use windlass::storage::RocksOptions;
 use windlass::{
     Context, Draft, Durability, Engine, EnqueueError, HOUR, JobError, JobHandle, KeepDone, MIN, Priority, QueueConfig,
-    Refusal, Retention, RetryPolicy, RocksJournal, WaitError,
+    QueueStats, Refusal, Retention, RetryPolicy, RocksJournal, WaitError,
 };
 use windlass_scheduler::history::{Rules, fingerprint};
 
@@ -336,7 +336,7 @@ async fn live(engine: &Engine) -> u64 {
         let totals = &queue.totals;
         Line::Stats([totals.enqueued, live, retained, totals.purged, totals.quarantined]).tell();
     }
-    stats.iter().map(|queue| queue.live()).sum()
+    stats.iter().map(QueueStats::live).sum()
 }
 
 /// The life that ends with a kill.

@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used)]
 
 mod alone;
+mod appointments;
 mod images;
 mod kills;
 mod matrix;
@@ -23,6 +24,8 @@ fn child() {
     // What the harness has printed so far is no whole line.
     println!();
     match orders.role.as_str() {
+        "appointments" => child::on_a_runtime(appointments::keep_appointments(&orders)),
+        "last-appointments" => child::on_a_runtime(appointments::keep_the_last(&orders)),
         "second" => child::on_a_runtime(alone::come_second(&orders)),
         "syncs" | "syncs-removed" => child::on_a_runtime(syncs::enqueue_one_by_one(&orders)),
         "crowd" => child::on_a_runtime(suspects::run_crowd(&orders)),

@@ -38,6 +38,7 @@ pub(crate) async fn start(args: &Args, app: Arc<App>) -> Result<Engine, Box<dyn 
         .blocking_handler(reports::sign_ups_per_day)
         .handler(webhooks::deliver_webhook)
         .blocking_handler(thumbnails::make_thumbnails)
+        .schedule(reports::nightly())
         .start()
         .await?;
     tracing::debug!("the engine goes by\n{}", engine.config().to_toml());

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use windlass::{Context, Job, JobError};
+use windlass::{Context, Job, JobError, MIN, Schedule, Unique};
 
 use crate::app::{App, Shop};
 use crate::problem::Problem;
@@ -23,6 +23,11 @@ impl Job for SignUpsPerDay {
     const QUEUE: &'static str = REPORTS;
     /// The report's file.
     type Output = String;
+
+    /// One that waits is enough, however many ask: it will see what the database has when it starts.
+    fn unique(&self) -> Option<Unique> {
+        Some(Unique::key("all").until_started())
+    }
 }
 
 /// Blocks: asks, counts, writes. Running twice writes the same file twice, each time whole.
@@ -49,7 +54,12 @@ fn file_of(job_id: &str) -> String {
     format!("{job_id}.csv")
 }
 
-/// `POST /reports`: the file will be in the folder `reports` once the job is done.
+/// One every night, some minutes after three where the shop is.
+pub(crate) fn nightly() -> Schedule {
+    Schedule::cron("nightly-report", "0 3 * * *", &SignUpsPerDay {}).zone("Europe/Berlin").jitter(MIN * 10)
+}
+
+/// `POST /reports`: the file will be in the folder `reports` once the job is done. Whoever asks while one waits gets that one.
 pub(crate) async fn accept(State(shop): State<Shop>) -> Result<(StatusCode, Json<Value>), Problem> {
     let id = shop.engine.enqueue(SignUpsPerDay {}).await?.id().to_string();
     Ok((StatusCode::ACCEPTED, Json(json!({ "file": file_of(&id), "job_id": id }))))
