@@ -17,6 +17,7 @@ use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::settings::{Level, QueueSettings, ShardSettings};
 use windlass_scheduler::time::{Mono, Now, Timestamp};
 use windlass_scheduler::unique::{KeyOf, OnConflict, Unique, UniqueKey, Until};
+use windlass_scheduler::verb::{Retained, Verb};
 use windlass_scheduler::view::Why;
 
 use self::common::{Driver, id};
@@ -145,6 +146,34 @@ fn so_many_keys_are_taken_and_no_more() {
         driver.due(queue, class);
     }
     submit(&mut driver, vec![with_key(5, Until::Done)]).unwrap();
+}
+
+#[test]
+fn a_job_that_comes_back_needs_room_for_its_key() {
+    let mut driver = start(ShardSettings { unique_keys_max: 1, ..settings() });
+    submit(&mut driver, vec![job(1, "mail", Until::Done, EXISTING)]).unwrap();
+    let token = *driver.live.keys().next().unwrap();
+    driver.end(token, Outcome::Cancelled { reason: "enough".into() });
+    driver.settle();
+    let mut other = job(2, "mail", Until::Done, EXISTING);
+    let key = Arc::new(UniqueKey { of: KeyOf::Engine, text: "another".into() });
+    let unique = Unique { key, until: Until::Done, on_conflict: EXISTING };
+    other.body = Arc::new(Body { labels: Labels::new(Vec::new(), None, None, Some(unique)), ..Body::default() });
+    submit(&mut driver, vec![other]).unwrap();
+    let (ended, body) = (driver.journal.ended(id(1)).unwrap().clone(), driver.journal.job(id(1)).unwrap().body.clone());
+    let read = Some(Box::new(Retained { ended, body }));
+    let requeue = |driver: &mut Driver| {
+        driver.handle(Command::Steer { request: Request(7), id: id(1), verb: Verb::Requeue, read: read.clone() });
+        driver.settle();
+        driver.effects.drain(..).find_map(|effect| match effect {
+            Effect::Reply { request: Request(7), answer } => Some(answer),
+            _ => None,
+        })
+    };
+    assert_eq!(requeue(&mut driver), Some(Err(Refusal::TooManyKeys { keys_max: 1 })));
+    end_first(&mut driver, Vec::new());
+    assert!(requeue(&mut driver).unwrap().is_ok());
+    assert_eq!(started(&driver), [1, 2, 1].map(id));
 }
 
 #[test]

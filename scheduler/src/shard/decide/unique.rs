@@ -121,10 +121,7 @@ impl<'a> Meeting<'a> {
     }
 
     fn take(&mut self, store: usize, unique: &Unique, kind: Name, me: Who) -> Result<Met, Refusal> {
-        let keys_max = self.state.settings.unique_keys_max;
-        if self.state.keys.iter().map(|keys| keys.by_key.len()).sum::<usize>() + self.fresh >= keys_max {
-            return Err(Refusal::TooManyKeys { keys_max });
-        }
+        check_room(self.state, self.fresh)?;
         self.fresh += 1;
         let Who::New { queue, .. } = me else { unreachable!("whoever takes a key is new") };
         self.met[store].insert(unique.key.clone(), Standing { kind, queue, holder: me, next: None });
@@ -177,6 +174,13 @@ impl<'a> Meeting<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether one more key than these may be taken.
+fn check_room(state: &State, fresh: usize) -> Result<(), Refusal> {
+    let keys_max = state.settings.unique_keys_max;
+    let taken: usize = state.keys.iter().map(|keys| keys.by_key.len()).sum();
+    if taken + fresh < keys_max { Ok(()) } else { Err(Refusal::TooManyKeys { keys_max }) }
 }
 
 fn not_after(due: When, last: Timestamp, now: Timestamp) -> When {
@@ -247,6 +251,6 @@ pub(crate) fn comes_back(state: &State, body: &Body, queue: QueueNo) -> Result<T
     let Some(Unique { key, until, .. }) = unique else { return Ok(Turn::Free) };
     match state.keys[Keys::store(state.queue(queue).level())].by_key.get(key) {
         Some(held) => Err(Refusal::KeyTaken { key: (**key).clone(), id: held.holder, kind: held.kind.clone() }),
-        None => Ok(Turn::Holds(key.clone(), *until)),
+        None => check_room(state, 0).map(|()| Turn::Holds(key.clone(), *until)),
     }
 }
