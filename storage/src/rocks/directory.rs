@@ -26,8 +26,19 @@ const LOST_AND_FOUND: &str = "lost+found";
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
-    /// Holds the lock.
-    _marker: File,
+    _marker: Locked,
+}
+
+/// A file whose lock we hold. It goes with this value, and not with the last copy of the descriptor: a process that another thread
+/// forks has one until its exec, and whoever opens the journal anew meanwhile would find it in use.
+#[derive(Debug)]
+pub(super) struct Locked(File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Closing it unlocks it, too, if not at once.
+        let _ = self.0.unlock();
+    }
 }
 
 impl Directory {
@@ -52,7 +63,7 @@ impl Directory {
             return Err(OpenError::NotAJournal { path: path.to_owned(), found: found.clone() });
         }
 
-        let mut marker = OpenOptions::new()
+        let marker = OpenOptions::new()
             .read(true)
             .write(true)
             .create(!marked)
@@ -64,11 +75,12 @@ impl Directory {
             Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: path.to_owned() }),
             Err(TryLockError::Error(error)) => return Err(io("locking the file WINDLASS")(error)),
         }
-        let text = text_of(&mut marker).map_err(io("reading the file WINDLASS"))?;
+        let mut marker = Locked(marker);
+        let text = text_of(&mut marker.0).map_err(io("reading the file WINDLASS"))?;
         let current = format!("{MARKER_WORDS}{FORMAT}\n");
         // A creation that was cut short left a part of the marker and nothing else.
         if others.is_empty() && text.len() < current.len() && current.starts_with(&text) {
-            write_marker(path, &mut marker, &current).map_err(io("writing the file WINDLASS"))?;
+            write_marker(path, &mut marker.0, &current).map_err(io("writing the file WINDLASS"))?;
         } else {
             check_format(path, &text)?;
         }
@@ -102,9 +114,9 @@ pub(super) fn mark(path: &Path) -> io::Result<()> {
 }
 
 /// Holds the journal against whoever would open it, and lets others read it too. Touches nothing.
-pub(super) fn hold_to_read(path: &Path) -> Result<File, OpenError> {
+pub(super) fn hold_to_read(path: &Path) -> Result<Locked, OpenError> {
     let io = |doing: &'static str| move |error: io::Error| OpenError::from_io(path, doing, &error);
-    let mut marker = match File::open(path.join(MARKER)) {
+    let marker = match File::open(path.join(MARKER)) {
         Ok(marker) => marker,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let entry = fs::read_dir(path).map_err(io("listing the directory"))?.flatten().next();
@@ -118,7 +130,8 @@ pub(super) fn hold_to_read(path: &Path) -> Result<File, OpenError> {
         Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: path.to_owned() }),
         Err(TryLockError::Error(error)) => return Err(io("locking the file WINDLASS")(error)),
     }
-    let text = text_of(&mut marker).map_err(io("reading the file WINDLASS"))?;
+    let mut marker = Locked(marker);
+    let text = text_of(&mut marker.0).map_err(io("reading the file WINDLASS"))?;
     check_format(path, &text)?;
     Ok(marker)
 }
@@ -213,6 +226,22 @@ mod tests {
         assert!(matches!(Directory::claim(directory.path()), Err(OpenError::InUse { .. })));
         drop(owner);
         Directory::claim(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn a_descriptor_that_a_forked_process_has_keeps_nobody_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let mine = Directory::claim(directory.path()).unwrap();
+        let Directory { _marker: marker, .. } = &mine;
+        let copy = marker.0.try_clone().unwrap();
+        assert!(matches!(Directory::claim(directory.path()), Err(OpenError::InUse { .. })));
+        drop(mine);
+        Directory::claim(directory.path()).unwrap();
+        let reads = hold_to_read(directory.path()).unwrap();
+        let another = reads.0.try_clone().unwrap();
+        drop(reads);
+        Directory::claim(directory.path()).unwrap();
+        drop((copy, another));
     }
 
     #[test]
