@@ -21,6 +21,7 @@
 pub(crate) mod file;
 mod kind;
 mod queue;
+mod rate;
 mod retention;
 mod retry;
 mod whole;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 pub use kind::KindConfig;
 pub use queue::QueueConfig;
+pub use rate::RateLimit;
 pub use retention::Retention;
 pub(crate) use retry::check_of_job;
 pub use retry::{RetryDecision, RetryPolicy};

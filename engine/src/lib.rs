@@ -113,7 +113,8 @@ pub use builder::EngineBuilder;
 pub use checkpoint::CheckpointError;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{
-    ConfigPlace, EngineConfig, HOUR, KindConfig, MIN, QueueConfig, Retention, RetryDecision, RetryPolicy, SEC,
+    ConfigPlace, EngineConfig, HOUR, KindConfig, MIN, QueueConfig, RateLimit, Retention, RetryDecision, RetryPolicy,
+    SEC,
 };
 pub use context::Context;
 pub use engine::Engine;

@@ -53,6 +53,10 @@ pub(crate) const ABORT_AFTER: Range = Range::ms("abort_after in ms", 0);
 pub(crate) const DISK_FREE: Range = Range::bytes("disk_free_bytes_min", 0, BYTES_MAX);
 /// With less there is no room for the journal's own tables; more is more than a machine has.
 pub(crate) const MEMORY: Range = Range::bytes("memory_bytes_max", 16 << 20, 1 << 46);
+/// More starts than a process comes to.
+pub(crate) const RATE_JOBS: Range = Range::count("rate_limit.jobs", 1, 10_000_000);
+pub(crate) const RATE_PERIOD: Range = Range::ms("rate_limit.per in ms", 1);
+pub(crate) const RATE_BURST: Range = Range::count("rate_limit.burst", 1, 10_000_000);
 pub(crate) const DELAY: Range = Range::ms("retry delay in ms", 0);
 /// A rule that needs more of them is a function: `Job::retry`.
 pub(crate) const DELAYS: Range = Range::count("retry delays", 0, 1_000);

@@ -41,12 +41,14 @@ pub enum TimerClass {
     Schedule,
     /// Ends of the windows of keys: the wall clock.
     Window,
+    /// The next start that a queue's rate allows: the monotonic clock.
+    Rate,
 }
 
 impl TimerClass {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Delay, Self::At, Self::Lease, Self::Expiry, Self::Retention, Self::Schedule, Self::Window];
+    pub const ALL: [Self; 8] =
+        [Self::Delay, Self::At, Self::Lease, Self::Expiry, Self::Retention, Self::Schedule, Self::Window, Self::Rate];
 }
 
 /// One call of a caller: some jobs, all or none.

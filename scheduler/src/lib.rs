@@ -56,6 +56,7 @@ pub mod history;
 pub mod job;
 pub mod lease;
 pub mod order;
+pub mod rate;
 pub mod recurrence;
 pub mod refusal;
 pub mod retry;

@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::job::{Name, Priority};
+use crate::rate::Rate;
 use crate::recurrence::{NoCalendar, Schedule, SharedCalendar};
 use crate::retry::RetryPolicy;
 use crate::state::EndState;
@@ -99,6 +100,8 @@ pub struct QueueSettings {
     pub name: Name,
     /// Attempts that may run at once.
     pub slots: u32,
+    /// Starts in a time, retries among them; `None`: as many as there are slots for.
+    pub rate: Option<Rate>,
     /// The priority of jobs that state none.
     pub priority: Priority,
     /// The retry policy of jobs that have none of their own, looked up at each failure.
@@ -128,6 +131,7 @@ impl QueueSettings {
         Self {
             name,
             slots: 16,
+            rate: None,
             priority: Priority::NORMAL,
             retry: RetryPolicy::default(),
             timeout_ms: None,

@@ -154,13 +154,13 @@ impl Shard {
             Command::Resume { request, queue } => self.answer(request, watch::pause(state, request, &queue, false)),
             Command::Watch { request, id } => self.answer(request, watch::watch(&self.state, request, id)),
             Command::Unwatch { request, id } => self.take(Decision::default().event(Event::Unwatched { id, request })),
-            Command::Look { request, id } => match look::look(&self.state, request, id) {
+            Command::Look { request, id } => match look::look(&self.state, request, id, now) {
                 Ok(decision) => self.take(decision),
                 // It may show what is not yet durable.
                 Err(refusal) => self.reply(request, Mark::Sealed, Err(refusal)),
             },
             Command::List { request, filter, from, limit, scan_max } => {
-                let (mark, page) = look::list(state, &filter, from, limit, scan_max);
+                let (mark, page) = look::list(state, &filter, from, (limit, scan_max), now);
                 self.reply(request, mark, Ok(Answer::Page(page)));
             }
             Command::Order { request, command } => self.order(request, command, now),
@@ -349,7 +349,7 @@ impl Shard {
         loop {
             let mut handed_out = false;
             for no in 0..self.state.queues.len() {
-                while claim::is_hungry(&self.state, &self.state.queues[no]) {
+                while claim::is_hungry(&self.state, &self.state.queues[no], now) {
                     if late_left == 0 {
                         return bytes;
                     }

@@ -95,6 +95,15 @@ pub enum Why {
         /// How many may.
         slots: u32,
     },
+    /// Its queue has started as many as its rate allows: the next one of it goes after a time.
+    Rate {
+        /// Starts in one period.
+        jobs: u32,
+        /// The period in milliseconds.
+        period_ms: u64,
+        /// Until the next start, in milliseconds.
+        next_ms: u64,
+    },
     /// All slots are taken, or more urgent or earlier jobs go first.
     InLine {
         /// Jobs of its queue that run.

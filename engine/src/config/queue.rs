@@ -7,6 +7,7 @@ use std::time::Duration;
 use windlass_scheduler::job::{Name, Priority};
 use windlass_scheduler::settings::{Level, QueueSettings, WhenFull};
 
+use super::rate::{self, RateLimit};
 use super::retention::{self, Retention};
 use super::retry::{self, RetryPolicy};
 use super::{SEC, ms};
@@ -33,6 +34,13 @@ impl QueueConfig {
     #[must_use]
     pub const fn concurrency(mut self, attempts: u32) -> Self {
         self.settings.slots = attempts;
+        self
+    }
+
+    /// How many attempts may be started in a time, over and above [`concurrency`](Self::concurrency). Unset: as many as there are.
+    #[must_use]
+    pub const fn rate_limit(mut self, limit: RateLimit) -> Self {
+        self.settings.rate = Some(limit.core);
         self
     }
 
@@ -139,6 +147,7 @@ impl QueueConfig {
             (range::ABORT_AFTER, ms(self.abort_after)),
         ];
         in_range("queue", &self.name, &values)?;
+        in_range("queue", &self.name, &rate::values(settings.rate))?;
         in_range("queue", &self.name, &retention::values(&settings.retention))?;
         retry::check("queue", &self.name, &settings.retry)
     }

@@ -23,6 +23,7 @@ use crate::command::{QueueNo, Request};
 use crate::job::{JobId, Name};
 use crate::lease::LeaseToken;
 use crate::order::{Order, OrderId};
+use crate::rate::Bucket;
 use crate::recurrence::Schedule;
 use crate::retry::RetryPolicy;
 use crate::settings::{Level, QueueSettings, ShardSettings};
@@ -78,6 +79,8 @@ pub(crate) struct Queue {
     pub(crate) is_configured: bool,
     pub(crate) slots: u32,
     pub(crate) paused: bool,
+    /// What is left of its rate.
+    pub(crate) bucket: Option<Bucket>,
     /// What is ready, in lanes that have limits of their own: see [`lane`].
     pub(crate) lanes: Vec<Line>,
     pub(crate) delay: Timers,
@@ -331,6 +334,7 @@ impl Queue {
             is_configured,
             slots: 0,
             paused: false,
+            bucket: settings.rate.map(|rate| Bucket::empty(rate, Mono(0))),
             lanes: (0..2 * (limited_kinds + 1)).map(|_| Line::new()).collect(),
             delay: BTreeSet::new(),
             at: BTreeSet::new(),

@@ -10,6 +10,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod play;
+mod rate;
 mod recur;
 mod reload;
 mod settings;
@@ -404,7 +405,7 @@ fn make(play: &mut Play, one: &Move) {
 fn until_next(play: &Play) -> u64 {
     let now = play.driver.now;
     let left = play.driver.armed.iter().filter_map(|((_, class), at)| match (class, at) {
-        (TimerClass::Delay, Deadline::Mono(at)) => Some(at.since_ms(now.mono)),
+        (TimerClass::Delay | TimerClass::Rate, Deadline::Mono(at)) => Some(at.since_ms(now.mono)),
         (TimerClass::At | TimerClass::Window, Deadline::Wall(at)) => Some(at.since_ms(now.wall)),
         _ => None,
     });

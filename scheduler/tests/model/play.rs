@@ -68,7 +68,8 @@ pub(crate) struct Play {
 
 impl Play {
     pub(crate) fn new(settings: ShardSettings, now: Now, is_judged: bool) -> Self {
-        let world = World::new(settings.clone());
+        let mut world = World::new(settings.clone());
+        world.tokens = vec![(0, now.mono.0); world.tokens.len()];
         let driver = Driver::new(settings, now);
         let mut play = Self {
             names: Names::new(is_judged),

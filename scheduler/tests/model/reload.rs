@@ -126,6 +126,7 @@ impl World {
     /// What a load makes of it. `claims` are those that stand, in their order, and `adopted` the jobs whose code still
     /// runs.
     pub(crate) fn reload(&mut self, claims: &[Claim], first_term: u64, adopted: &BTreeSet<JobId>, now: Now) {
+        self.tokens = vec![(0, now.mono.0); self.tokens.len()];
         self.next_turn = self.jobs.values().map(|job| job.turn + 1).max().unwrap_or(1).max(1);
         let mut lost = Vec::new();
         for (id, job) in &mut self.jobs {
@@ -278,6 +279,7 @@ impl World {
                 ),
                 (TimerClass::Retention, oldest.min().map(|at| Deadline::Wall(Timestamp(at)))),
                 (TimerClass::Schedule, self.next_tick(queue).map(|at| Deadline::Wall(Timestamp(at)))),
+                (TimerClass::Rate, self.next_by_rate(queue).map(|at| Deadline::Mono(Mono(at)))),
                 (TimerClass::Window, self.next_window(queue).map(|at| Deadline::Wall(Timestamp(at)))),
             ];
             for (class, at) in expected {

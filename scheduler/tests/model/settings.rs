@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 use windlass_scheduler::job::Name;
+use windlass_scheduler::rate::Rate;
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
 use windlass_scheduler::settings::{
     Keep, KeepDone, KindSettings, Level, QueueSettings, Retention, ShardSettings, WhenFull,
@@ -35,6 +36,7 @@ pub(crate) fn settings(memory_bytes_max: u64) -> ShardSettings {
     let mut tiny = queue(QUEUES[1], Level::Process);
     tiny.retention.keep_done = KeepDone::WithOutput;
     (tiny.depth_max, tiny.when_full) = (2, WhenFull::Wait { waiters_max: 2 });
+    tiny.rate = Some(Rate { jobs: 3, period_ms: 40, burst: 2 });
     let mut safe = queue(QUEUES[2], Level::Durable);
     (safe.slots, safe.depth_max) = (3, 5);
     safe.retention.dropped.count_max = 1;

@@ -121,6 +121,7 @@ impl Play {
             TimerClass::Retention => self.world.trim(queue, now),
             TimerClass::Schedule => self.world.tick(queue, now),
             TimerClass::Window => self.world.end_windows(queue, now),
+            TimerClass::Rate => {}
             TimerClass::Lease => {
                 for job in self.world.jobs.values_mut().filter(|job| job.queue == queue) {
                     if job.deadline.is_some_and(|deadline| deadline <= now.mono.0) {

@@ -79,6 +79,8 @@ pub(crate) struct World {
     pub(crate) counters: Vec<Counters>,
     pub(crate) paused: BTreeSet<usize>,
     pub(crate) slots: Vec<u32>,
+    /// What is left of the rate of each queue, in parts of its period, and since when.
+    pub(crate) tokens: Vec<(u64, u64)>,
     pub(crate) suspects_max: u32,
     pub(crate) draining: bool,
     pub(crate) orders: BTreeMap<OrderId, Order>,
@@ -133,6 +135,7 @@ impl World {
         Self {
             counters: settings.queues.iter().map(|queue| Counters::new(queue.name.clone())).collect(),
             slots: settings.queues.iter().map(|queue| queue.slots).collect(),
+            tokens: vec![(0, 0); settings.queues.len()],
             jobs: BTreeMap::new(),
             ended: BTreeMap::new(),
             paused: BTreeSet::new(),
@@ -228,7 +231,7 @@ impl World {
     }
 
     /// The next job of this queue that may start, whatever its expiry.
-    fn next(&self, queue: usize) -> Option<JobId> {
+    pub(crate) fn next(&self, queue: usize) -> Option<JobId> {
         let suspects_running = self.jobs.values().filter(|job| job.state == State::Running && job.was_suspect).count();
         let may_run = |job: &Job| {
             let is_free = job.lost < 2 || (suspects_running as u32) < self.suspects_max;
@@ -242,6 +245,9 @@ impl World {
     pub(crate) fn claim(&mut self, queue: usize, now: Now) -> bool {
         let mut did = false;
         while !self.draining && !self.paused.contains(&queue) && self.running(queue) < self.slots[queue] {
+            if self.refill(queue, now).is_some_and(|(tokens, period_ms)| tokens < period_ms) {
+                break;
+            }
             let Some(id) = self.next(queue) else { break };
             did = true;
             let timeout_ms = timeout_ms(&self.settings, &self.jobs[&id], now);
@@ -256,6 +262,9 @@ impl World {
             job.overdue = false;
             job.deadline = timeout_ms.map(|ms| now.mono.0 + ms);
             self.counters[queue].attempts += 1;
+            if let Some((tokens, period_ms)) = self.refill(queue, now) {
+                self.tokens[queue].0 = tokens - period_ms;
+            }
             let key = self.jobs[&id].key.clone();
             self.let_go(key);
         }

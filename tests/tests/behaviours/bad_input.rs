@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use windlass::{
     ConfigError, ControlError, Draft, Engine, EnqueueError, Filter, Job, JobState, KindConfig, MemoryJournal,
-    OutOfRange, Priority, QueueConfig, Retention, RetryPolicy, SEC, StartError, Verb, When,
+    OutOfRange, Priority, QueueConfig, RateLimit, Retention, RetryPolicy, SEC, StartError, Verb, When,
 };
 use windlass_tests::script::{Play, Script, Step, step};
 use windlass_tests::world::{World, builder, start, work};
@@ -310,6 +310,7 @@ fn settings() -> Vec<(QueueConfig, QueueConfig, &'static str)> {
         work().retention(retention.done(age, count, bytes).dead(age, count, bytes).dropped(age, count, bytes))
     };
     let retry = |policy| work().retry(policy);
+    let rate = |jobs, per, burst| work().rate_limit(RateLimit::new(jobs, per).burst(burst));
     let list = |n: usize| retry(RetryPolicy::list(&vec![SEC; n]));
     vec![
         (work().concurrency(1), work().concurrency(0), "concurrency is 0, allowed are 1 to 100000"),
@@ -338,6 +339,9 @@ fn settings() -> Vec<(QueueConfig, QueueConfig, &'static str)> {
             work().attempt_timeout(LONGEST + MS),
             "attempt_timeout in ms is 3153600000001",
         ),
+        (rate(1, MS, 1), rate(0, MS, 1), "rate_limit.jobs is 0, allowed are 1 to 10000000"),
+        (rate(10_000_000, MS, 1), rate(1, Duration::ZERO, 1), "rate_limit.per in ms is 0, allowed are 1 to"),
+        (rate(1, LONGEST, 10_000_000), rate(1, MS, 0), "rate_limit.burst is 0, allowed are 1 to 10000000"),
         (work().start_within(LONGEST), work().start_within(LONGEST + MS), "start_within in ms is 3153600000001"),
         (work().abort_after(LONGEST), work().abort_after(LONGEST + MS), "abort_after in ms is 3153600000001"),
         (kept(LONGEST, COUNT_MAX, 1 << 60), kept(LONGEST + MS, 0, 0), "retention.done.age in ms is 3153600000001"),

@@ -39,7 +39,7 @@ fn a_field_that_there_is_not_is_refused_at_every_level() {
     assert_eq!(
         error.to_string(),
         "line 4 of the text: there is no field `queues.critical-email.concurency`: correct the name, or take it out; \
-         allowed are concurrency, priority, start_within, attempt_timeout, abort_after, durability, depth_max, \
+         allowed are concurrency, rate_limit, priority, start_within, attempt_timeout, abort_after, durability, depth_max, \
          wait_when_full, payload_bytes_max, result_bytes_max, retry, retention"
     );
     assert_eq!(error.field, "queues.critical-email.concurency");
@@ -150,6 +150,10 @@ fn every_number_has_its_range_and_the_refusal_names_it() {
         "concurrency = -1",
         "concurrency = 100_001",
         "concurrency = 0xffff_ffff_ffff_ffff",
+        "rate_limit = { jobs = 0, per = \"1s\" }",
+        "rate_limit = { jobs = 10_000_001, per = \"1s\" }",
+        "rate_limit = { jobs = 1, per = \"0s\" }",
+        "rate_limit = { jobs = 1, per = \"1s\", burst = 0 }",
         "priority = -1",
         "priority = 256",
         "depth_max = 0",

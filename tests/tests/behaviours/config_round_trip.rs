@@ -6,7 +6,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use windlass::{
-    Durability, Engine, EngineConfig, KeepDone, KindConfig, MemoryJournal, Priority, QueueConfig, Retention,
+    Durability, Engine, EngineConfig, KeepDone, KindConfig, MemoryJournal, Priority, QueueConfig, RateLimit, Retention,
     RetryPolicy,
 };
 
@@ -51,7 +51,8 @@ fn retention() -> impl Strategy<Value = Retention> {
 
 type Numbers = (u32, u8, u64, Option<usize>, usize, usize);
 type Times = (Option<Duration>, Option<Duration>, Duration);
-type Parts = (Numbers, Times, Durability, RetryPolicy, Retention);
+type Limits = (Times, Option<(u32, Duration, u32)>);
+type Parts = (Numbers, Limits, Durability, RetryPolicy, Retention);
 
 fn queue() -> impl Strategy<Value = Parts> {
     let usize_of = |n: u64| usize::try_from(n).unwrap();
@@ -64,11 +65,12 @@ fn queue() -> impl Strategy<Value = Parts> {
         number(0, 16 << 20).prop_map(usize_of),
     );
     let times = (option::of(duration(1)), option::of(duration(1)), duration(0));
+    let rate = option::of((1..=10_000_000_u32, duration(1), 1..=10_000_000_u32));
     let level = prop_oneof![Just(Durability::Memory), Just(Durability::Process), Just(Durability::Durable)];
-    (numbers, times, level, retry(), retention())
+    (numbers, (times, rate), level, retry(), retention())
 }
 
-fn queue_of(name: &str, (numbers, times, level, retry, retention): &Parts) -> QueueConfig {
+fn queue_of(name: &str, (numbers, (times, rate), level, retry, retention): &Parts) -> QueueConfig {
     let queue = QueueConfig::new(name)
         .concurrency(numbers.0)
         .priority(Priority(numbers.1))
@@ -79,6 +81,8 @@ fn queue_of(name: &str, (numbers, times, level, retry, retention): &Parts) -> Qu
         .durability(*level)
         .retry(retry.clone())
         .retention(*retention);
+    let rate = rate.map(|(jobs, per, burst)| RateLimit::new(jobs, per).burst(burst));
+    let queue = rate.into_iter().fold(queue, QueueConfig::rate_limit);
     let queue = numbers.3.into_iter().fold(queue, QueueConfig::wait_when_full);
     let queue = times.0.into_iter().fold(queue, QueueConfig::attempt_timeout);
     times.1.into_iter().fold(queue, QueueConfig::start_within)

@@ -38,6 +38,7 @@ mod pause;
 mod priority;
 mod progress;
 mod promise;
+mod rates;
 mod rebuild;
 mod recovery;
 mod retention;

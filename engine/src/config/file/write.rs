@@ -117,6 +117,13 @@ fn wide(wide: &Wide) -> Table {
 fn queue(queue: &QueueConfig) -> Table {
     let (mut table, settings) = (Table::default(), &queue.settings);
     table.number("concurrency", u64::from(settings.slots));
+    if let Some(rate) = settings.rate {
+        let mut limit = Table::default();
+        limit.number("jobs", u64::from(rate.jobs));
+        limit.duration("per", rate.period_ms);
+        limit.number("burst", u64::from(rate.burst));
+        table.put("rate_limit", Written::Table(limit));
+    }
     match word_of(&PRIORITIES, &settings.priority) {
         Some(word) => table.word("priority", word),
         None => table.number("priority", u64::from(settings.priority.0)),

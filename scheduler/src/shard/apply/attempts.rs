@@ -41,6 +41,9 @@ impl State {
         }
         let queue_state = &mut self.queues[queue.0 as usize];
         queue_state.counters.attempts += claims.len() as u64;
+        if let Some(bucket) = queue_state.bucket.as_mut().filter(|_| !bug!(RateIgnored)) {
+            bucket.take(claims.len() as u64, now.mono);
+        }
         let level = queue_state.level();
         tape.touch_counters(queue);
         self.remember_claims(Claims { no, at: now.wall, entries }, level, tape);

@@ -12,6 +12,7 @@ use crate::change::{Change, Counters, EndedRecord, JobRecord, Key, Record, Setti
 use crate::command::QueueNo;
 use crate::event::LoadedRecord;
 use crate::job::Name;
+use crate::rate::Bucket;
 use crate::settings::QueueSettings;
 use crate::state::EndState;
 use crate::time::Now;
@@ -125,6 +126,10 @@ impl State {
     /// Every job takes its place, and what is missing by the counters is counted as quarantined.
     pub(super) fn all_loaded(&mut self, now: Now, tape: &mut Tape) {
         self.link_keys(tape);
+        // What was started before, nobody has counted.
+        for queue in &mut self.queues {
+            queue.bucket = queue.settings.rate.map(|rate| Bucket::empty(rate, now.mono));
+        }
         let mut order: Vec<(i64, Slot)> = self
             .jobs
             .iter()

@@ -23,7 +23,12 @@ use crate::time::{Mono, Now};
 const ROOM_MAX: usize = 4_096;
 
 /// Whether claiming from this queue would do anything.
-pub(crate) fn is_hungry(state: &State, queue: &Queue) -> bool {
+pub(crate) fn is_hungry(state: &State, queue: &Queue, now: Now) -> bool {
+    queue.bucket.is_none_or(|bucket| bucket.free(now.mono) > 0) && has_appetite(state, queue)
+}
+
+/// Whether it would if its rate allowed it.
+pub(crate) fn has_appetite(state: &State, queue: &Queue) -> bool {
     let may_run = queue.is_configured && !queue.paused && !state.draining && queue.running < u64::from(queue.slots);
     may_run && queue.lanes.iter().enumerate().any(|(no, lane)| lane.len() > 0 && state.is_lane_open(no))
 }
@@ -33,10 +38,11 @@ pub(crate) fn is_hungry(state: &State, queue: &Queue) -> bool {
 pub(crate) fn claim(state: &State, no: QueueNo, step: u64, now: Now, late_max: usize) -> (Decision, usize) {
     let queue = state.queue(no);
     let (mut decision, mut late) = (Decision::default(), 0);
-    if !is_hungry(state, queue) {
+    if !is_hungry(state, queue, now) {
         return (decision, late);
     }
     let free = u64::from(queue.slots).saturating_sub(queue.running);
+    let free = queue.bucket.map_or(free, |bucket| free.min(bucket.free(now.mono)));
     let clock = if bug!(LeaseByWall) { Mono(now.wall.0) } else { now.mono };
     let most = usize::try_from(free.min(queue.ready())).unwrap_or(usize::MAX).min(ROOM_MAX);
     let mut names = Names::default();

@@ -5,6 +5,7 @@ use super::super::apply::{as_key, from_key};
 use super::super::outbox::Mark;
 use super::super::slab::Slot;
 use super::super::state::{Queue, State};
+use super::claim::has_appetite;
 use super::{Decision, end_job, recur, retain, unique};
 use crate::attempt::Output;
 use crate::command::{QueueNo, TimerClass};
@@ -45,6 +46,8 @@ pub(crate) fn due(state: &State, no: QueueNo, class: TimerClass, now: Now) -> De
         TimerClass::Retention => decision.events = retain::outdated(state, no, now.wall),
         TimerClass::Schedule => recur::tick(state, queue, now, &mut decision),
         TimerClass::Window => unique::windows_over(queue, now, &mut decision),
+        // The wave that this step is of hands out.
+        TimerClass::Rate => {}
     }
     decision
 }
@@ -72,5 +75,9 @@ pub(crate) fn next(state: &State, queue: &Queue, class: TimerClass) -> Option<De
         TimerClass::Retention => retain::next(state, queue),
         TimerClass::Schedule => recur::next(state, queue).map(Deadline::Wall),
         TimerClass::Window => unique::next(queue).map(Deadline::Wall),
+        TimerClass::Rate => {
+            let bucket = queue.bucket.filter(|_| has_appetite(state, queue));
+            bucket.map(|bucket| Deadline::Mono(bucket.next()))
+        }
     }
 }

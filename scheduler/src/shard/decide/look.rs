@@ -18,10 +18,10 @@ use crate::time::Now;
 use crate::view::{IsMeant, JobView, Page, QueueStats, Why};
 
 /// Tells what is known of a job: from memory, or where its record stands.
-pub(crate) fn look(state: &State, request: Request, id: JobId) -> Result<Decision, Refusal> {
+pub(crate) fn look(state: &State, request: Request, id: JobId, now: Now) -> Result<Decision, Refusal> {
     match state.place_of(id) {
         Some(Place::Live(slot)) => {
-            let found = Found::Live(view(state, &state.jobs[slot]));
+            let found = Found::Live(view(state, &state.jobs[slot], now));
             Ok(Decision::default().reply(Mark::Sealed, request, Ok(Answer::Found(found))))
         }
         Some(Place::Ended(slot)) => {
@@ -40,7 +40,7 @@ pub(crate) fn ended(state: &State, stub: &Stub) -> Found {
     Found::Ended(EndedKey { queue, state: stub.state, end_no: stub.end_no })
 }
 
-pub(crate) fn view(state: &State, live: &Live) -> JobView {
+pub(crate) fn view(state: &State, live: &Live, now: Now) -> JobView {
     JobView {
         id: live.id,
         queue: state.queue(live.queue).settings.name.clone(),
@@ -55,11 +55,11 @@ pub(crate) fn view(state: &State, live: &Live) -> JobView {
         expires: live.more().expires.time(),
         deadline: live.more().deadline.time(),
         cancel_requested: live.cancel_requested,
-        why: why(state, live),
+        why: why(state, live, now),
     }
 }
 
-fn why(state: &State, live: &Live) -> Why {
+fn why(state: &State, live: &Live, now: Now) -> Why {
     let queue = state.queue(live.queue);
     match live.spot {
         Spot::Running => Why::Running { overdue: live.run().is_some_and(|run| run.overdue) },
@@ -75,14 +75,30 @@ fn why(state: &State, live: &Live) -> Why {
         Spot::Line | Spot::Loading => {
             let full = state.kinds[live.kind as usize].limit.filter(|limit| limit.running >= limit.slots);
             let in_line = Why::InLine { running: queue.running, slots: queue.slots };
-            full.map_or(in_line, |limit| Why::KindInUse { running: limit.running, slots: limit.slots })
+            let slow =
+                queue.bucket.filter(|bucket| bucket.free(now.mono) == 0 && queue.running < u64::from(queue.slots));
+            match (full, slow) {
+                (Some(limit), _) => Why::KindInUse { running: limit.running, slots: limit.slots },
+                (None, Some(bucket)) => Why::Rate {
+                    jobs: bucket.rate.jobs,
+                    period_ms: bucket.rate.period_ms,
+                    next_ms: bucket.next().since_ms(now.mono),
+                },
+                (None, None) => in_line,
+            }
         }
     }
 }
 
 /// Live jobs that a filter means, from a place on, and what the answer waits for. What is not in memory is not looked at:
 /// an error, and labels of a body that is on disk only.
-pub(crate) fn list(state: &State, filter: &Filter, from: u32, limit: usize, scan_max: usize) -> (Mark, Page) {
+pub(crate) fn list(
+    state: &State,
+    filter: &Filter,
+    from: u32,
+    (limit, scan_max): (usize, usize),
+    now: Now,
+) -> (Mark, Page) {
     let mut page = Page { jobs: Vec::new(), term: state.settings.term, next: None };
     for (slot, live) in state.jobs.places_from(from) {
         if page.jobs.len() >= limit || (slot - from) as usize >= scan_max {
@@ -90,7 +106,7 @@ pub(crate) fn list(state: &State, filter: &Filter, from: u32, limit: usize, scan
             break;
         }
         if let Some((live, is_meant)) = live.and_then(|live| Some((live, is_meant(state, filter, live)?))) {
-            page.jobs.push((view(state, live), is_meant));
+            page.jobs.push((view(state, live, now), is_meant));
         }
     }
     let has_to_read = page.jobs.iter().any(|(_, is_meant)| *is_meant == IsMeant::ByLabels);
