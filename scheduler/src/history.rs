@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use crate::attempt::{Outcome, Retry};
 use crate::change::Counters;
 use crate::job::{JobId, Name, Priority};
+use crate::rate::Rate;
 use crate::settings::Level;
 use crate::state::{EndState, State};
 
@@ -126,6 +127,8 @@ pub struct Rules {
     pub level: Level,
     /// Attempts that may run at once.
     pub slots: u32,
+    /// Starts in a time, if there is a limit.
+    pub rate: Option<Rate>,
     /// Failures after which a job is dead.
     pub failures_max: u32,
     /// No retry comes earlier than so long after its failure, in milliseconds.

@@ -10,6 +10,7 @@ use windlass_scheduler::history::{
     Alone, Answer, Call, Checker, Commit, Count, Dump, Event, Finish, Intent, Kept, Law, Rules, What,
 };
 use windlass_scheduler::job::{Name, Priority};
+use windlass_scheduler::rate::Rate;
 use windlass_scheduler::settings::Level;
 use windlass_scheduler::state::{EndState, State};
 
@@ -30,6 +31,7 @@ fn rules(queue: &str, level: Level, slots: u32) -> Rules {
         queue: Name::from(queue),
         level,
         slots,
+        rate: None,
         failures_max: 3,
         retry_ms_min: 100,
         attempt_ms_max: Some(1_000),
@@ -269,6 +271,11 @@ fn breach_by_an_attempt(law: Law) -> Option<Tale> {
         Law::OneAKey => {
             let call = Call::Enqueue(vec![alone(1), alone(2)]);
             tale.asked(call, Answer::Ok).start(1, 1).start(2, 1)
+        }
+        Law::RateKept => {
+            let rate = Some(Rate { jobs: 1, period_ms: 100, burst: 1 });
+            tale.add(What::Queue(Rules { rate, ..rules("work", Level::Durable, 2) }));
+            tale.enqueue(1).run(1, 1, Finish::Ok).pass(99).enqueue(2).run(2, 1, Finish::Ok)
         }
         Law::SlotsKept => tale.enqueue(1).enqueue(2).enqueue(3).start(1, 1).start(2, 1).start(3, 1),
         Law::PausedRestsStill => tale.asked(Call::Pause(Name::from("work")), Answer::Ok).enqueue(1).pass(1).start(1, 1),

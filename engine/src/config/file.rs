@@ -19,6 +19,7 @@
 //!
 //!     [queues.critical-email]
 //!     concurrency = 16                # attempts at once
+//!     rate_limit = { jobs = 50, per = "1s", burst = 10 }   # starts, retries too
 //!     priority = "urgent"             # or "high", "normal", "low", or 0 to 255
 //!     start_within = "30s"            # a promise: later, and the queue counts as late
 //!     attempt_timeout = "2m 30s"

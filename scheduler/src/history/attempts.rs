@@ -5,9 +5,12 @@ use alloc::string::String;
 
 use super::line::Line;
 use super::story::{LastEnd, Promise, Story};
-use super::{Checker, Finish, Law};
+use super::{Checker, Finish, Law, Rules};
 use crate::job::JobId;
 use crate::state::EndState;
+
+/// Starts that a rate is judged by: the last ones.
+const STARTS_MAX: usize = 300;
 
 impl Checker {
     pub(super) fn started(&mut self, id: JobId, attempt: u32, payload: u64) {
@@ -109,12 +112,34 @@ impl Checker {
             let found = format!("{running} attempts run in `{}`, which has {} slots", rules.queue, rules.slots);
             self.broken(Law::SlotsKept, Some(id), found);
         }
+        self.judge_rate(id, &rules);
         if let Some(paused_ms) = paused_ms.filter(|at| now_ms > *at) {
             let found = format!("it starts in `{}`, which was paused at {paused_ms} ms", rules.queue);
             self.broken(Law::PausedRestsStill, Some(id), found);
         }
         if rules.is_in_order && story.intent.alone.is_none() {
             self.judge_order(story, rules.slots);
+        }
+    }
+
+    /// However far one looks back. What was handed out in time may start a little later, beside what comes then.
+    fn judge_rate(&mut self, id: JobId, rules: &Rules) {
+        let (Some(rate), Some(late_ms)) = (rules.rate, rules.start_ms_max) else { return };
+        let now_ms = self.now_ms;
+        let Some(queue) = self.queues.get_mut(&rules.queue) else { return };
+        queue.starts.push_back(now_ms);
+        if queue.starts.len() > STARTS_MAX {
+            queue.starts.pop_front();
+        }
+        let most = |since_ms: u64| {
+            let time = u128::from(now_ms - since_ms + late_ms) * u128::from(rate.jobs) / u128::from(rate.period_ms);
+            u128::from(rate.burst) + time
+        };
+        let mut back = (1_u128..).zip(queue.starts.iter().rev());
+        if let Some((starts, since_ms)) = back.find(|(starts, since_ms)| *starts > most(**since_ms)) {
+            let (time_ms, most) = (now_ms - since_ms, most(*since_ms));
+            let found = format!("{starts} attempts start in `{}` in {time_ms} ms, {most} may", rules.queue);
+            self.broken(Law::RateKept, Some(id), found);
         }
     }
 

@@ -1,6 +1,6 @@
 //! The judge: hears one event after the other.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -41,6 +41,8 @@ pub struct Seen {
 pub(super) struct QueueSeen {
     pub(super) rules: Option<Rules>,
     pub(super) running: u32,
+    /// When its last attempts started.
+    pub(super) starts: VecDeque<u64>,
     /// When a pause was answered, and no resume was asked for since.
     pub(super) paused_ms: Option<u64>,
     /// The event of the last call that resumed it.

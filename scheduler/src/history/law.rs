@@ -50,6 +50,7 @@ laws! {
     InOrder = "The most urgent ready job goes first, and of these the oldest.",
     OneAKey = "Of the jobs that have one key until they end, one runs at a time.",
     SlotsKept = "No queue runs more attempts than it has slots.",
+    RateKept = "In no time more attempts of a queue start than its rate allows.",
     PausedRestsStill = "A paused queue starts nothing.",
     CancelSticks = "A job that was cancelled never starts, and one that was running ends as done or cancelled.",
     SamePayload = "A handler gets, and the store keeps, the bytes that were handed in.",

@@ -18,7 +18,8 @@ use windlass_scheduler::time::{Mono, Now, Timestamp};
 
 use super::common::{Driver, Store};
 use super::play::Play;
-use super::world::{Ended, Job, World, timeout_ms};
+use super::settings::timeout_ms;
+use super::world::{Ended, Job, World};
 
 /// What dies before a new shard is loaded.
 #[derive(Clone, Copy, PartialEq)]

@@ -10,6 +10,7 @@ use windlass_scheduler::settings::{
 };
 use windlass_scheduler::time::{Mono, Now, Timestamp};
 
+use super::world::Job;
 use super::{KINDS, QUEUES};
 
 fn queue(name: &str, level: Level) -> QueueSettings {
@@ -50,4 +51,16 @@ pub(crate) fn settings(memory_bytes_max: u64) -> ShardSettings {
 
 pub(crate) fn start() -> Now {
     Now { mono: Mono(50), wall: Timestamp(1_000_000) }
+}
+
+/// What the settings say of a kind that they know.
+pub(crate) fn kind<'a>(settings: &'a ShardSettings, name: &Name) -> Option<&'a KindSettings> {
+    settings.kinds.iter().find(|kind| kind.name == *name)
+}
+
+/// The job's own word, then its kind's, then its queue's.
+pub(crate) fn timeout_ms(settings: &ShardSettings, job: &Job, now: Now) -> Option<u64> {
+    let of_kind = || kind(settings, &job.kind).and_then(|kind| kind.timeout_ms);
+    let left = job.ends_by.map(|ends_by| ends_by.saturating_sub(now.wall.0));
+    job.timeout_ms.or_else(of_kind).or(settings.queues[job.queue].timeout_ms).into_iter().chain(left).min()
 }

@@ -88,6 +88,7 @@ impl Told {
             failures_max: queue.retry.attempts_max,
             retry_ms_min: 0,
             attempt_ms_max: None,
+            rate: None,
             start_ms_max: None,
             window_ms_max: None,
             keeps: [false; 4],

@@ -12,11 +12,12 @@ use windlass_scheduler::job::{JobId, Name, NewJob, When};
 use windlass_scheduler::order::{Order, OrderId};
 use windlass_scheduler::recurrence::Schedule;
 use windlass_scheduler::retry::RetryPolicy;
-use windlass_scheduler::settings::{KeepDone, KindSettings, Level, ShardSettings};
+use windlass_scheduler::settings::{KeepDone, Level, ShardSettings};
 use windlass_scheduler::state::{EndState, State};
 use windlass_scheduler::time::Now;
 use windlass_scheduler::unique::{Held, Unique};
 
+use super::settings::{kind, timeout_ms};
 use super::unique::Place;
 
 /// A live job.
@@ -106,18 +107,6 @@ impl Job {
         assert!(self.state.may_become(state), "{:?} -> {state:?} is no move", self.state);
         self.state = state;
     }
-}
-
-/// What the settings say of a kind that they know.
-fn kind<'a>(settings: &'a ShardSettings, name: &Name) -> Option<&'a KindSettings> {
-    settings.kinds.iter().find(|kind| kind.name == *name)
-}
-
-/// The job's own word, then its kind's, then its queue's.
-pub(crate) fn timeout_ms(settings: &ShardSettings, job: &Job, now: Now) -> Option<u64> {
-    let of_kind = || kind(settings, &job.kind).and_then(|kind| kind.timeout_ms);
-    let left = job.ends_by.map(|ends_by| ends_by.saturating_sub(now.wall.0));
-    job.timeout_ms.or_else(of_kind).or(settings.queues[job.queue].timeout_ms).into_iter().chain(left).min()
 }
 
 /// From when on it is not started, and from when on it does not run.

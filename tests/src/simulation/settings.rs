@@ -5,7 +5,7 @@ use std::time::Duration;
 use windlass::testing::Faults;
 use windlass::{
     CatchUp, Draft, Durability, EngineBuilder, HOUR, KeepDone, KindConfig, MIN, Overlap, Priority, QueueConfig,
-    Retention, RetryPolicy, SEC, Schedule,
+    RateLimit, Retention, RetryPolicy, SEC, Schedule,
 };
 
 use super::handler::{Act, Press, act, press};
@@ -96,6 +96,10 @@ fn queue(chance: &mut Chance, name: &str) -> QueueConfig {
     }
     if chance.below(2) == 0 {
         queue = queue.attempt_timeout(ms(chance, 20_000));
+    }
+    if chance.below(4) == 0 {
+        let few = |chance: &mut Chance| u32::try_from(1 + chance.below(8)).unwrap_or(1);
+        queue = queue.rate_limit(RateLimit::new(few(chance), ms(chance, 4_000)).burst(few(chance)));
     }
     queue
 }

@@ -58,6 +58,7 @@ pub(super) fn tell<A: Send + Sync + 'static>(builder: &EngineBuilder<A>, recorde
             queue: Name::from(queue.name()),
             level: settings.level,
             slots: settings.slots,
+            rate: settings.rate,
             failures_max: if has_own_policies { u32::MAX } else { settings.retry.attempts_max },
             retry_ms_min: if has_own_policies { 0 } else { shortest_ms(&settings.retry) },
             attempt_ms_max: timeout_ms.map(|timeout_ms| timeout_ms + ms(queue.abort_after) + adopted_ms + TICK_MS),
