@@ -106,6 +106,27 @@ fn the_jobs_of_one_call_meet_one_another() {
 }
 
 #[test]
+fn a_job_that_is_replaced_within_its_call_stands_where_it_would_have_come_with_another() {
+    let mut driver = start(settings());
+    submit(&mut driver, vec![plain(9, "mail")]).unwrap();
+    let replace =
+        |n: u64, due| NewJob { due, ..job(n, "mail", Until::Started, OnConflict::Replace { within_ms: None }) };
+    // It was delayed, and joins the line behind the one between.
+    submit(&mut driver, vec![replace(1, Some(When::After(50))), plain(2, "mail"), replace(3, None)]).unwrap();
+    for _ in 0..3 {
+        end_first(&mut driver, Vec::new());
+    }
+    assert_eq!(started(&driver), [9, 2, 1].map(id));
+    // It was in line, and keeps its place.
+    submit(&mut driver, vec![plain(8, "mail")]).unwrap();
+    submit(&mut driver, vec![replace(4, None), plain(5, "mail"), replace(6, None)]).unwrap();
+    for _ in 0..2 {
+        end_first(&mut driver, Vec::new());
+    }
+    assert_eq!(started(&driver), [9, 2, 1, 8, 4, 5].map(id));
+}
+
+#[test]
 fn a_call_that_is_refused_takes_no_key() {
     let mut driver = start(settings());
     let unknown = NewJob { queue: Name::from("nobody"), ..plain(2, "mail") };

@@ -163,16 +163,34 @@ impl<'a> Meeting<'a> {
                 *arrival += 1;
             }
             (Who::New { event, .. }, None) => {
-                let Some(Event::Enqueued { job, .. }) = events.get_mut(event) else {
+                let Some(Event::Enqueued { job, arrival: place, turn, .. }) = events.get_mut(event) else {
                     unreachable!("the event of a job is its own")
                 };
+                let usual = settings.priority;
+                let was_in_line = matches!(turn, Turn::Holds(..))
+                    && !is_later(job.due, now)
+                    && self.state.kind_names.get(&job.kind).is_some_and(|kind| self.state.can_run(queue, *kind));
                 let priority = new.priority.or(job.priority);
+                let is_as_urgent = priority.unwrap_or(usual) == job.priority.unwrap_or(usual);
+                // As one that came with an earlier call: whoever is not in line, or not at that place, joins it anew.
+                if !(was_in_line && is_as_urgent && !is_later(new.due, now)) {
+                    *place = core::mem::replace(arrival, *arrival + 1);
+                }
                 (job.body, job.due, job.expires, job.priority) = (new.body, new.due, new.expires, priority);
                 job.deadline = new.deadline;
             }
             (Who::Known(_), None) => {}
         }
         Ok(())
+    }
+}
+
+/// Whether this is a moment to come.
+fn is_later(due: Option<When>, now: Now) -> bool {
+    match due {
+        None => false,
+        Some(When::After(ms)) => ms > 0,
+        Some(When::At(at)) => at > now.wall,
     }
 }
 
