@@ -5,19 +5,17 @@
 
 mod common;
 
-use std::sync::Arc;
-
 use windlass_scheduler::change::{Change, Key, Record};
 use windlass_scheduler::command::{Command, QueueNo, Request, Submit};
 use windlass_scheduler::effect::{Answer, Effect};
-use windlass_scheduler::job::{Body, Name, NewJob, When};
+use windlass_scheduler::job::{Name, NewJob, When};
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
 use windlass_scheduler::settings::{QueueSettings, ShardSettings};
 use windlass_scheduler::time::{Mono, Now, Timestamp};
 use windlass_scheduler::verb::Verb;
 
-use self::common::{Driver, id};
+use self::common::{Driver, bare, id};
 
 fn driver() -> Driver {
     driver_keeping(10_000)
@@ -38,16 +36,8 @@ fn cancel(n: u64) -> Command {
 
 fn job(n: u64, policy: Option<u64>) -> NewJob {
     NewJob {
-        id: id(n),
-        queue: Name::from("mail"),
-        kind: Name::from("work"),
-        priority: None,
-        due: None,
-        expires: None,
-        deadline: None,
-        timeout_ms: None,
         retry: policy.map(|delay_ms| RetryPolicy { backoff: Backoff::Fixed { delay_ms }, ..RetryPolicy::default() }),
-        body: Arc::new(Body::default()),
+        ..bare(n, "mail")
     }
 }
 

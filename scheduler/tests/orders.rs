@@ -21,7 +21,7 @@ use windlass_scheduler::time::{Mono, Now, Timestamp};
 use windlass_scheduler::verb::Verb;
 use windlass_scheduler::view::Page;
 
-use self::common::{Driver, id};
+use self::common::{Driver, bare, id};
 
 fn driver(depth_max: u64) -> Driver {
     let queue = |name: &str| {
@@ -35,16 +35,8 @@ fn driver(depth_max: u64) -> Driver {
 
 fn job(n: u64, tag: &str) -> NewJob {
     NewJob {
-        id: id(n),
-        queue: Name::from("mail"),
-        kind: Name::from("work"),
-        priority: None,
-        due: None,
-        expires: None,
-        deadline: None,
-        timeout_ms: None,
-        retry: None,
         body: Arc::new(Body { labels: Labels::tagged(vec![tag.to_owned()]), ..Body::default() }),
+        ..bare(n, "mail")
     }
 }
 

@@ -24,7 +24,7 @@ use windlass_scheduler::time::{Mono, Now, Timestamp};
 use windlass_scheduler::verb::{Known, Verb};
 use windlass_scheduler::view::{IsMeant, MemoryUse};
 
-use self::common::{Driver, id};
+use self::common::{Driver, bare, id};
 
 const BODY_BYTES: usize = 10_000;
 
@@ -45,20 +45,12 @@ fn driver(bodies: u64) -> Driver {
 
 fn job(n: u64, queue: &str, byte: u8, bytes: usize) -> NewJob {
     NewJob {
-        id: id(n),
-        queue: Name::from(queue),
-        kind: Name::from("work"),
-        priority: None,
-        due: None,
-        expires: None,
-        deadline: None,
-        timeout_ms: None,
-        retry: None,
         body: Arc::new(Body {
             payload: Bytes::from(vec![byte; bytes]),
             labels: Labels::tagged(vec![byte.to_string()]),
             ..Body::default()
         }),
+        ..bare(n, queue)
     }
 }
 

@@ -5,17 +5,15 @@
 
 mod common;
 
-use std::sync::Arc;
-
 use windlass_scheduler::command::{Command, QueueNo, Request, Submit, TimerClass};
 use windlass_scheduler::effect::Effect;
-use windlass_scheduler::job::{Body, Name, NewJob};
+use windlass_scheduler::job::Name;
 use windlass_scheduler::lease::StopReason;
 use windlass_scheduler::settings::{QueueSettings, ShardSettings};
 use windlass_scheduler::time::{Mono, Now, Timestamp};
 use windlass_scheduler::verb::Verb;
 
-use self::common::{Driver, id};
+use self::common::{Driver, bare, id};
 
 const QUEUE: QueueNo = QueueNo(0);
 
@@ -25,18 +23,7 @@ fn driver() -> Driver {
     let settings = ShardSettings::new(1, 7, vec![queue], vec!["work".into()]);
     let mut driver = Driver::new(settings, Now { mono: Mono(0), wall: Timestamp(1_000_000) });
     driver.handle(Command::Slots { queue: QUEUE, slots: 1 });
-    let job = NewJob {
-        id: id(1),
-        queue: Name::from("mail"),
-        kind: Name::from("work"),
-        priority: None,
-        due: None,
-        expires: None,
-        deadline: None,
-        timeout_ms: None,
-        retry: None,
-        body: Arc::new(Body::default()),
-    };
+    let job = bare(1, "mail");
     driver.handle(Command::Submit(Submit { request: Request(1), watch: None, jobs: vec![job] }));
     driver.seal();
     driver

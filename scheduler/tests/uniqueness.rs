@@ -20,7 +20,7 @@ use windlass_scheduler::unique::{KeyOf, OnConflict, Unique, UniqueKey, Until};
 use windlass_scheduler::verb::{Retained, Verb};
 use windlass_scheduler::view::Why;
 
-use self::common::{Driver, id};
+use self::common::{Driver, bare, id};
 
 const EXISTING: OnConflict = OnConflict::Existing;
 
@@ -47,21 +47,9 @@ fn key(of: KeyOf) -> Arc<UniqueKey> {
 fn job(n: u64, queue: &str, until: Until, on_conflict: OnConflict) -> NewJob {
     let unique = Unique { key: key(KeyOf::Engine), until, on_conflict };
     NewJob {
-        id: id(n),
-        queue: Name::from(queue),
-        kind: Name::from("work"),
-        priority: None,
-        due: None,
-        expires: None,
-        deadline: None,
-        timeout_ms: None,
-        retry: None,
         body: Arc::new(Body { labels: Labels::new(Vec::new(), None, None, Some(unique)), ..Body::default() }),
+        ..bare(n, queue)
     }
-}
-
-fn plain(n: u64, queue: &str) -> NewJob {
-    NewJob { body: Arc::new(Body::default()), ..job(n, queue, Until::Done, EXISTING) }
 }
 
 fn submit(driver: &mut Driver, jobs: Vec<NewJob>) -> Result<Vec<(JobId, bool)>, Refusal> {
@@ -95,7 +83,7 @@ fn the_jobs_of_one_call_meet_one_another() {
         job(2, "mail", Until::Done, EXISTING),
         job(3, "mail", Until::Done, OnConflict::KeepLast),
         job(4, "mail", Until::Done, OnConflict::KeepLast),
-        plain(5, "mail"),
+        bare(5, "mail"),
     ];
     let receipts = submit(&mut driver, jobs).unwrap();
     assert_eq!(receipts, [(id(1), true), (id(1), false), (id(3), true), (id(3), false), (id(5), true)]);
@@ -108,18 +96,18 @@ fn the_jobs_of_one_call_meet_one_another() {
 #[test]
 fn a_job_that_is_replaced_within_its_call_stands_where_it_would_have_come_with_another() {
     let mut driver = start(settings());
-    submit(&mut driver, vec![plain(9, "mail")]).unwrap();
+    submit(&mut driver, vec![bare(9, "mail")]).unwrap();
     let replace =
         |n: u64, due| NewJob { due, ..job(n, "mail", Until::Started, OnConflict::Replace { within_ms: None }) };
     // It was delayed, and joins the line behind the one between.
-    submit(&mut driver, vec![replace(1, Some(When::After(50))), plain(2, "mail"), replace(3, None)]).unwrap();
+    submit(&mut driver, vec![replace(1, Some(When::After(50))), bare(2, "mail"), replace(3, None)]).unwrap();
     for _ in 0..3 {
         end_first(&mut driver, Vec::new());
     }
     assert_eq!(started(&driver), [9, 2, 1].map(id));
     // It was in line, and keeps its place.
-    submit(&mut driver, vec![plain(8, "mail")]).unwrap();
-    submit(&mut driver, vec![replace(4, None), plain(5, "mail"), replace(6, None)]).unwrap();
+    submit(&mut driver, vec![bare(8, "mail")]).unwrap();
+    submit(&mut driver, vec![replace(4, None), bare(5, "mail"), replace(6, None)]).unwrap();
     for _ in 0..2 {
         end_first(&mut driver, Vec::new());
     }
@@ -129,7 +117,7 @@ fn a_job_that_is_replaced_within_its_call_stands_where_it_would_have_come_with_a
 #[test]
 fn a_call_that_is_refused_takes_no_key() {
     let mut driver = start(settings());
-    let unknown = NewJob { queue: Name::from("nobody"), ..plain(2, "mail") };
+    let unknown = NewJob { queue: Name::from("nobody"), ..bare(2, "mail") };
     submit(&mut driver, vec![job(1, "mail", Until::Done, EXISTING), unknown]).unwrap_err();
     assert_eq!(submit(&mut driver, vec![job(3, "mail", Until::Done, EXISTING)]), Ok(vec![(id(3), true)]));
 }
@@ -150,7 +138,7 @@ fn so_many_keys_are_taken_and_no_more() {
         let key = Arc::new(UniqueKey { of: KeyOf::Engine, text: format!("{n}").into() });
         let unique = Unique { key, until, on_conflict: EXISTING };
         let labels = Labels::new(Vec::new(), None, None, Some(unique));
-        NewJob { body: Arc::new(Body { labels, ..Body::default() }), ..plain(n, "mail") }
+        NewJob { body: Arc::new(Body { labels, ..Body::default() }), ..bare(n, "mail") }
     };
     let refused = Err(Refusal::TooManyKeys { keys_max: 2 });
     let window = Until::Window { ms: 1_000 };
@@ -212,7 +200,7 @@ fn a_job_that_follows_its_own_success_finds_the_key_free() {
 #[test]
 fn whoever_gets_a_key_in_a_queue_that_was_looked_at_before_starts_in_the_same_wave() {
     let mut driver = start(settings());
-    submit(&mut driver, vec![plain(1, "bulk")]).unwrap();
+    submit(&mut driver, vec![bare(1, "bulk")]).unwrap();
     submit(&mut driver, vec![job(2, "bulk", Until::Started, EXISTING)]).unwrap();
     submit(&mut driver, vec![job(3, "mail", Until::Done, OnConflict::KeepLast)]).unwrap();
     assert_eq!(started(&driver), [id(1)]);
@@ -270,13 +258,13 @@ fn a_window_that_a_wrong_clock_began_does_not_stand_for_years() {
 #[test]
 fn a_replaced_job_keeps_its_place_and_is_due_in_the_end() {
     let mut driver = start(settings());
-    submit(&mut driver, vec![plain(1, "mail")]).unwrap();
+    submit(&mut driver, vec![bare(1, "mail")]).unwrap();
     let replace = |n: u64, within_ms, due, priority: Option<Priority>| NewJob {
         due,
         priority,
         ..job(n, "mail", Until::Started, OnConflict::Replace { within_ms })
     };
-    submit(&mut driver, vec![replace(2, None, None, None), plain(3, "mail")]).unwrap();
+    submit(&mut driver, vec![replace(2, None, None, None), bare(3, "mail")]).unwrap();
     let same = Ok(vec![(id(2), false)]);
     assert_eq!(submit(&mut driver, vec![replace(4, None, None, None)]), same);
     end_first(&mut driver, Vec::new());

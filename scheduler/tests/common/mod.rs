@@ -10,13 +10,14 @@
 #![allow(clippy::cast_possible_truncation)]
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use uuid::Uuid;
 use windlass_scheduler::attempt::Outcome;
 use windlass_scheduler::change::{Change, Claim, EndedRecord, JobRecord, Key, Record};
 use windlass_scheduler::command::{Command, QueueNo, TimerClass};
 use windlass_scheduler::effect::{Deadline, Effect, Wave};
-use windlass_scheduler::job::{JobId, NewJob};
+use windlass_scheduler::job::{JobId, Name, NewJob};
 use windlass_scheduler::lease::{Lease, LeaseToken, StopReason};
 use windlass_scheduler::settings::{Level, ShardSettings};
 use windlass_scheduler::shard::{Misfit, Shard};
@@ -25,6 +26,22 @@ use windlass_scheduler::time::{Mono, Now, Timestamp};
 /// A job's id from a small number.
 pub(crate) fn id(n: u64) -> JobId {
     JobId(Uuid::from_u128(u128::from(n)))
+}
+
+/// A job of kind `work` with nothing to it.
+pub(crate) fn bare(n: u64, queue: &str) -> NewJob {
+    NewJob {
+        id: id(n),
+        queue: Name::from(queue),
+        kind: Name::from("work"),
+        priority: None,
+        due: None,
+        expires: None,
+        deadline: None,
+        timeout_ms: None,
+        retry: None,
+        body: Arc::default(),
+    }
 }
 
 /// The records that stand, and nothing else: what a journal is, said in five lines.
