@@ -72,17 +72,23 @@ pub(crate) struct HeadV1<'a> {
     cancel_requested: bool,
 }
 
-/// `T` is `&[String]` when writing and [`Texts`] when reading.
+/// Of a job, and of a schedule's template. `T` is `&[String]` when writing and [`Texts`] when reading.
 #[derive(Encode, BorrowDecodeDerive)]
-pub(crate) struct JobV1<'a, T> {
-    kind: &'a str,
-    head: HeadV1<'a>,
+pub(crate) struct BodyV1<'a, T> {
     version: u32,
     tags: T,
     correlation_id: Option<&'a str>,
     trace: Option<&'a str>,
     unique: Option<UniqueV1<'a>>,
     payload: &'a [u8],
+}
+
+/// `T` as of its body.
+#[derive(Encode, BorrowDecodeDerive)]
+pub(crate) struct JobV1<'a, T> {
+    kind: &'a str,
+    head: HeadV1<'a>,
+    body: BodyV1<'a, T>,
 }
 
 #[derive(Encode, BorrowDecodeDerive)]
@@ -242,24 +248,22 @@ impl<'a> HeadV1<'a> {
     }
 }
 
-impl<'a> JobV1<'a, &'a [String]> {
-    pub(crate) fn new(job: &'a JobRecord) -> Self {
+impl<'a> BodyV1<'a, &'a [String]> {
+    pub(crate) fn new(body: &'a Body) -> Self {
         Self {
-            kind: job.kind.as_str(),
-            head: HeadV1::new(&job.head),
-            version: job.body.version,
-            tags: job.body.labels.tags(),
-            correlation_id: job.body.labels.correlation_id(),
-            trace: job.body.labels.trace(),
-            unique: job.body.labels.unique().map(UniqueV1::new),
-            payload: &job.body.payload,
+            version: body.version,
+            tags: body.labels.tags(),
+            correlation_id: body.labels.correlation_id(),
+            trace: body.labels.trace(),
+            unique: body.labels.unique().map(UniqueV1::new),
+            payload: &body.payload,
         }
     }
 }
 
-impl JobV1<'_, Texts<'_>> {
-    pub(crate) fn domain(&self, id: JobId, intern: &mut dyn FnMut(&str) -> Name) -> JobRecord {
-        let body = Body {
+impl BodyV1<'_, Texts<'_>> {
+    pub(crate) fn domain(&self, intern: &mut dyn FnMut(&str) -> Name) -> Body {
+        Body {
             payload: bytes::Bytes::copy_from_slice(self.payload),
             version: self.version,
             labels: Labels::new(
@@ -268,8 +272,20 @@ impl JobV1<'_, Texts<'_>> {
                 self.trace.map(str::to_owned),
                 self.unique.as_ref().map(|unique| unique.domain(intern)),
             ),
-        };
-        JobRecord { id, kind: intern(self.kind), body: body.into(), head: self.head.domain(intern) }
+        }
+    }
+}
+
+impl<'a> JobV1<'a, &'a [String]> {
+    pub(crate) fn new(job: &'a JobRecord) -> Self {
+        Self { kind: job.kind.as_str(), head: HeadV1::new(&job.head), body: BodyV1::new(&job.body) }
+    }
+}
+
+impl JobV1<'_, Texts<'_>> {
+    pub(crate) fn domain(&self, id: JobId, intern: &mut dyn FnMut(&str) -> Name) -> JobRecord {
+        let body = self.body.domain(intern).into();
+        JobRecord { id, kind: intern(self.kind), body, head: self.head.domain(intern) }
     }
 }
 

@@ -1,14 +1,12 @@
 //! The body of a schedule's record.
 
-use std::sync::Arc;
-
 use bincode::{BorrowDecode as BorrowDecodeDerive, Encode};
 use uuid::Uuid;
-use windlass_scheduler::job::{Body, JobId, Labels, Name, Priority};
+use windlass_scheduler::job::{JobId, Name, Priority};
 use windlass_scheduler::recurrence::{CatchUp, Origin, Overlap, Rule, Schedule, Template};
 use windlass_scheduler::time::Timestamp;
 
-use super::{List, PolicyV1, Texts, UniqueV1};
+use super::{BodyV1, List, PolicyV1, Texts};
 
 #[derive(Encode, BorrowDecodeDerive)]
 enum RuleV1<'a> {
@@ -26,12 +24,7 @@ struct TemplateV1<'a, T> {
     deadline_ms: Option<u64>,
     timeout_ms: Option<u64>,
     retry: Option<PolicyV1>,
-    version: u32,
-    tags: T,
-    correlation_id: Option<&'a str>,
-    trace: Option<&'a str>,
-    unique: Option<UniqueV1<'a>>,
-    payload: &'a [u8],
+    body: BodyV1<'a, T>,
 }
 
 #[derive(Encode, BorrowDecodeDerive)]
@@ -87,12 +80,7 @@ impl<'a> ScheduleV1<'a, &'a [String]> {
                 deadline_ms: template.deadline_ms,
                 timeout_ms: template.timeout_ms,
                 retry: template.retry.as_ref().map(PolicyV1::new),
-                version: template.body.version,
-                tags: template.body.labels.tags(),
-                correlation_id: template.body.labels.correlation_id(),
-                trace: template.body.labels.trace(),
-                unique: template.body.labels.unique().map(UniqueV1::new),
-                payload: &template.body.payload,
+                body: BodyV1::new(&template.body),
             },
             catch_up: match schedule.catch_up {
                 CatchUp::Skip => CatchUpV1::Skip,
@@ -119,8 +107,6 @@ impl<'a> ScheduleV1<'a, &'a [String]> {
 impl ScheduleV1<'_, Texts<'_>> {
     pub(crate) fn domain(self, name: Name, intern: &mut dyn FnMut(&str) -> Name) -> Schedule {
         let template = self.template;
-        let tags = template.tags.0.iter().map(|&tag| tag.to_owned()).collect();
-        let own = |text: Option<&str>| text.map(str::to_owned);
         Schedule {
             name,
             rule: match self.rule {
@@ -135,16 +121,7 @@ impl ScheduleV1<'_, Texts<'_>> {
                 deadline_ms: template.deadline_ms,
                 timeout_ms: template.timeout_ms,
                 retry: template.retry.map(PolicyV1::domain),
-                body: Arc::new(Body {
-                    payload: bytes::Bytes::copy_from_slice(template.payload),
-                    version: template.version,
-                    labels: Labels::new(
-                        tags,
-                        own(template.correlation_id),
-                        own(template.trace),
-                        template.unique.as_ref().map(|unique| unique.domain(intern)),
-                    ),
-                }),
+                body: template.body.domain(intern).into(),
             },
             catch_up: match self.catch_up {
                 CatchUpV1::Skip => CatchUp::Skip,
