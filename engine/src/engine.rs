@@ -131,8 +131,8 @@ impl Engine {
 
     pub(crate) async fn enqueue_and_wait<J: Job>(&self, draft: Draft) -> Result<J::Output, WaitError> {
         let job = draft.into_new_job(self.door(), &mut Names::default())?;
-        let request = self.door().next_request();
         let id = job.id;
+        let request = self.door().next_request();
         let mut guard = WatchGuard { door: self.door().clone(), request, id, is_over: false };
         let (ending, ended) = oneshot::channel();
         let jobs = vec![job];

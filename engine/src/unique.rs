@@ -134,6 +134,16 @@ impl Unique {
         self.delay
     }
 
+    fn check_times(&self) -> Result<(), OutOfRange> {
+        if let Until::Window { ms } = self.until {
+            range::UNIQUE_WINDOW.check(ms)?;
+        }
+        if let OnConflict::Replace { within_ms: Some(ms) } = self.on_conflict {
+            range::JOB_DELAY.check(ms)?;
+        }
+        self.delay.map_or(Ok(()), |delay| range::JOB_DELAY.check(ms(delay)))
+    }
+
     /// As the core knows it, for a job of this kind with this payload that goes to this queue.
     pub(crate) fn into_core(
         self,
@@ -141,13 +151,13 @@ impl Unique {
         names: (Name, Name),
         payload: &[u8],
     ) -> Result<CoreUnique, EnqueueError> {
+        self.check_times()?;
         let text = match self.text {
             Text::Given(text) => text,
             Text::Payload => shortened(canonical(&json(kind, payload, "")?)),
             Text::Fields(fields) => shortened(of_fields(kind, &json(kind, payload, "")?, &fields)?),
         };
         range::UNIQUE_KEY.check(text.len() as u64)?;
-        check_until(self.until)?;
         let of = match self.scope {
             UniqueScope::Kind => KeyOf::Kind(names.0),
             UniqueScope::Queue => KeyOf::Queue(names.1),
@@ -156,10 +166,6 @@ impl Unique {
         let key = UniqueKey { of, text: text.into_boxed_str() };
         Ok(CoreUnique { key: key.into(), until: self.until, on_conflict: self.on_conflict })
     }
-}
-
-fn check_until(until: Until) -> Result<(), OutOfRange> {
-    if let Until::Window { ms } = until { range::UNIQUE_WINDOW.check(ms) } else { Ok(()) }
 }
 
 fn json(kind: &'static str, payload: &[u8], field: &str) -> Result<Value, EnqueueError> {

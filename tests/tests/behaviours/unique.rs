@@ -215,6 +215,8 @@ async fn keys_and_windows_out_of_their_range_are_refused_with_the_numbers() {
         (Unique::key("x".repeat(257)), (257, 1, 256)),
         (one().for_window(Duration::ZERO), (0, 1, 31_536_000_000)),
         (one().for_window(day * 366), (31_622_400_000, 1, 31_536_000_000)),
+        (one().debounce(day * 36_501), (3_153_686_400_000, 0, 3_153_600_000_000)),
+        (one().replace().at_most(day * 36_501), (3_153_686_400_000, 0, 3_153_600_000_000)),
     ];
     for (unique, (is, least, most)) in refused {
         let error = engine.enqueue(step("a")).unique(unique).await.unwrap_err();
