@@ -20,7 +20,7 @@ use crate::actors::worker::WorkerParts;
 use crate::attempt::Ends;
 use crate::calendar::Patterns;
 use crate::clock::{Clock, Clocks, SystemClock, is_paused, timestamp};
-use crate::config::{EngineConfig, KindConfig, Plan, QueueConfig};
+use crate::config::{EngineConfig, KindConfig, Plan, QueueConfig, SharedLimit};
 use crate::context::Context;
 use crate::door::Door;
 use crate::engine::{Engine, Inner};
@@ -102,6 +102,13 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
     #[must_use]
     pub fn queue(mut self, queue: QueueConfig) -> Self {
         self.code.queues.push(queue);
+        self
+    }
+
+    /// A limit that queues share.
+    #[must_use]
+    pub fn shared_limit(mut self, limit: SharedLimit) -> Self {
+        self.code.limits.push(limit);
         self
     }
 
@@ -329,6 +336,7 @@ fn shard_settings(plan: &Plan, notices: Notices, witness: &Witness) -> ShardSett
     let seed = witness.as_ref().map_or_else(any, |witness| witness.seed());
     let mut settings = ShardSettings::new(0, seed, queues, plan.handled.clone());
     settings.unknown_kinds = plan.config.wide.allow_unknown_kinds.unwrap_or_default();
+    settings.shared = plan.config.limits.iter().map(|limit| limit.core.clone()).collect();
     settings.notices = Notices { ticks: witness.is_some(), ..notices };
     settings
 }

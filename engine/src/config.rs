@@ -20,6 +20,7 @@
 #[cfg(feature = "config-file")]
 pub(crate) mod file;
 mod kind;
+mod limit;
 mod queue;
 mod rate;
 mod retention;
@@ -29,6 +30,7 @@ mod whole;
 use std::time::Duration;
 
 pub use kind::KindConfig;
+pub use limit::{Limit, SharedLimit};
 pub use queue::QueueConfig;
 pub use rate::RateLimit;
 pub use retention::Retention;

@@ -6,14 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use dashmap::DashSet;
 use ractor::{ActorRef, ActorStatus};
 use tokio::runtime::Handle;
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use windlass_scheduler::bug;
 use windlass_scheduler::command::Request;
@@ -76,7 +76,9 @@ impl QueueLimits {
 }
 
 pub(crate) struct Door {
-    gate: watch::Sender<Gate>,
+    gate: RwLock<Gate>,
+    /// Whoever waits for the gate goes on in the order in which they came: a `watch` would wake them in any.
+    gate_moved: Notify,
     health: RwLock<(HealthState, SystemTime)>,
     pub(crate) vitals: Vitals,
     readers: RwLock<Option<Readers>>,
@@ -101,7 +103,7 @@ pub(crate) struct Door {
     /// Orders that a task of this process carries out.
     pub(crate) orders: DashSet<OrderId>,
     /// Some order came on, or ended.
-    pub(crate) orders_moved: watch::Sender<()>,
+    pub(crate) orders_moved: Notify,
     pub(crate) hooks: Arc<Teller>,
     /// Answers where there is no engine.
     #[cfg(feature = "testing")]
@@ -119,7 +121,8 @@ impl Door {
         witness: Witness,
     ) -> Self {
         Self {
-            gate: watch::Sender::new(Gate::Recovering),
+            gate: RwLock::new(Gate::Recovering),
+            gate_moved: Notify::new(),
             health: RwLock::new((HealthState::Recovering("starting".to_owned()), SystemTime::now())),
             vitals: Vitals::new(free_bytes_min),
             readers: RwLock::new(None),
@@ -138,7 +141,7 @@ impl Door {
             unknown_kinds: settings.unknown_kinds,
             live: Arc::new(LiveTable::default()),
             orders: DashSet::new(),
-            orders_moved: watch::Sender::new(()),
+            orders_moved: Notify::new(),
             hooks,
             #[cfg(feature = "testing")]
             stand_in: None,
@@ -164,14 +167,32 @@ impl Door {
     }
 
     pub(crate) fn set_gate(&self, gate: Gate) {
-        // A gate that was closed stays closed: an engine does not come back from its end.
-        self.gate.send_if_modified(|before| {
-            let changes = !matches!(before, Gate::Closed(_));
-            if changes {
-                *before = gate;
+        {
+            let mut before = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+            // A gate that was closed stays closed: an engine does not come back from its end.
+            if matches!(*before, Gate::Closed(_)) {
+                return;
             }
-            changes
-        });
+            *before = gate;
+        }
+        self.gate_moved.notify_waiters();
+    }
+
+    fn gate(&self) -> RwLockReadGuard<'_, Gate> {
+        self.gate.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until this is found in the gate.
+    async fn gate_where<T>(&self, find: impl Fn(&Gate) -> Option<T>) -> T {
+        loop {
+            let moved = self.gate_moved.notified();
+            tokio::pin!(moved);
+            moved.as_mut().enable();
+            if let Some(found) = find(&self.gate()) {
+                return found;
+            }
+            moved.await;
+        }
     }
 
     pub(crate) fn health(&self) -> Health {
@@ -256,7 +277,7 @@ impl Door {
 
     /// For the actors: to the queue actor of the day. One that is being rebuilt finds out by itself.
     pub(crate) fn tell_queue(&self, message: QueueMsg) {
-        if let Gate::Open(queue) = &*self.gate.borrow() {
+        if let Gate::Open(queue) = &*self.gate() {
             let _ = queue.send_message(message);
         }
     }
@@ -268,32 +289,22 @@ impl Door {
     /// The queue actor, as soon as there is one (again): for one that has fallen, nobody may ask in a circle.
     async fn queue(&self) -> Result<ActorRef<QueueMsg>, String> {
         let has_fallen = |queue: &ActorRef<QueueMsg>| queue.get_status() >= ActorStatus::Stopping;
-        if let Gate::Open(queue) = &*self.gate.borrow()
+        if let Gate::Open(queue) = &*self.gate()
             && !has_fallen(queue)
         {
             return Ok(queue.clone());
         }
-        let mut gate = self.gate.subscribe();
-        let is_settled = |gate: &Gate| match gate {
-            Gate::Open(queue) => !has_fallen(queue),
-            Gate::Recovering => false,
-            Gate::Closed(_) => true,
+        let settled = |gate: &Gate| match gate {
+            Gate::Open(queue) => (!has_fallen(queue)).then(|| Ok(queue.clone())),
+            Gate::Recovering => None,
+            Gate::Closed(reason) => Some(Err(reason.clone())),
         };
-        let gate = gate.wait_for(is_settled).await;
-        match gate.as_deref() {
-            Ok(Gate::Open(queue)) => Ok(queue.clone()),
-            Ok(Gate::Closed(reason)) => Err(reason.clone()),
-            Ok(Gate::Recovering) | Err(_) => Err("it is gone".to_owned()),
-        }
+        self.gate_where(settled).await
     }
 
     /// Waits until there is no queue actor any more, for good: why.
     pub(crate) async fn closed(&self) -> String {
-        let mut gate = self.gate.subscribe();
-        match gate.wait_for(|gate| matches!(gate, Gate::Closed(_))).await.as_deref() {
-            Ok(Gate::Closed(reason)) => reason.clone(),
-            _ => "it is gone".to_owned(),
-        }
+        self.gate_where(|gate| if let Gate::Closed(reason) = gate { Some(reason.clone()) } else { None }).await
     }
 
     /// Waits for a turn to speak. It is a step of its own, so that a crowd which waits for its turn holds its jobs and not
@@ -440,6 +451,6 @@ impl Drop for WatchGuard {
 
 impl fmt::Debug for Door {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Door").field("gate", &*self.gate.borrow()).finish_non_exhaustive()
+        f.debug_struct("Door").field("gate", &*self.gate()).finish_non_exhaustive()
     }
 }

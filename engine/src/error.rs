@@ -195,6 +195,25 @@ pub enum ConfigError {
         /// Its default queue.
         queue: String,
     },
+    /// A shared limit that was added twice.
+    #[error("shared limit `{0}` is configured twice: leave one of them out")]
+    SharedLimitTwice(String),
+    /// A queue shares a limit that is not there.
+    #[error("queue `{queue}` shares limit `{limit}`, and there is no such limit: add it, or take it from the queue")]
+    NoSharedLimit {
+        /// The queue.
+        queue: String,
+        /// The limit.
+        limit: String,
+    },
+    /// A queue shares a limit twice.
+    #[error("queue `{queue}` shares limit `{limit}` twice: once is enough")]
+    SharesTwice {
+        /// The queue.
+        queue: String,
+        /// The limit.
+        limit: String,
+    },
     /// A schedule that cannot be.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),

@@ -9,6 +9,7 @@
 //! | [`retries`] | policies, a kind's own rule, what counts as a failure; dead letters |
 //! | [`recurring`] | cron and intervals, downtime, overlaps, changes of clocks; schedules at run time |
 //! | [`unique`] | one job a key; debounce, throttle, calls that may be repeated |
+//! | [`flow_control`] | rates, limits of each key, fair turns, limits that queues share; why a job does not run |
 //! | [`durability`] | what `Ok` is worth, unknown outcomes, why a handler may run twice, checkpoints, backups |
 //! | [`around_attempts`] | cancellation, progress, logs, middleware, layers of tower, hooks |
 //! | [`deploying`] | signals and drains, one directory with one owner, blocking handlers, two runtimes |
@@ -25,6 +26,8 @@ pub mod deploying {}
 pub mod durability {}
 #[doc = include_str!("../docs/evolving.md")]
 pub mod evolving {}
+#[doc = include_str!("../docs/flow-control.md")]
+pub mod flow_control {}
 #[doc = include_str!("../docs/getting-started.md")]
 pub mod getting_started {}
 #[doc = include_str!("../docs/limits.md")]

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use windlass_scheduler::attempt::Failure;
 use windlass_scheduler::job::{Body, JobId, Labels, Name, Names, NewJob, Priority, When};
+use windlass_scheduler::limit::Share;
 use windlass_scheduler::retry::RetryPolicy as CorePolicy;
 
 use crate::clock::not_before;
@@ -127,6 +128,13 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
         None
     }
 
+    /// Whose job it is, where every job of this kind has such a key; [`limit_key`](crate::Enqueue::limit_key) says otherwise for one of
+    /// them. Keys of one queue take turns, and may have [limits of their own](crate::QueueConfig::per_key).
+    #[must_use]
+    fn limit_key(&self) -> Option<String> {
+        None
+    }
+
     /// The kind's own rule for retries, where no policy will do: asked after every failed attempt, also one that panicked
     /// or whose time was over, with the number of failures so far (from 1) and the last one. What the handler itself said
     /// ([`JobError::retry_after`](crate::JobError::retry_after), [`JobError::permanent`](crate::JobError::permanent)) goes
@@ -159,6 +167,8 @@ pub(crate) struct Options {
     correlation_id: Option<String>,
     trace: Option<String>,
     unique: Option<Unique>,
+    limit_key: Option<String>,
+    weight: Option<u32>,
 }
 
 impl Options {
@@ -169,6 +179,9 @@ impl Options {
         for (label, range) in [(&self.correlation_id, range::CORRELATION_ID), (&self.trace, range::TRACE_CONTEXT)] {
             label.as_ref().map_or(Ok(()), |label| range.check(label.len() as u64))?;
         }
+        let of_key = |key: &String| range::LIMIT_KEY.check(key.len() as u64);
+        self.limit_key.as_ref().map_or(Ok(()), of_key)?;
+        self.weight.map_or(Ok(()), |weight| range::WEIGHT.check(u64::from(weight)))?;
         let whens = [(self.due, range::JOB_DELAY), (self.expires, range::EXPIRY), (self.deadline, range::DEADLINE)];
         for (when, later) in whens {
             when.map_or(Ok(()), |when| check_when(&later, when))?;
@@ -196,7 +209,7 @@ impl Draft {
     /// A job with no options yet. The payload is encoded here; a failure is reported when it is enqueued.
     pub fn new<J: Job>(job: &J) -> Self {
         let payload = encode(job).map_err(|reason| EnqueueError::Encode { kind: J::KIND, reason });
-        let options = Options { unique: job.unique(), ..Options::default() };
+        let options = Options { unique: job.unique(), limit_key: job.limit_key(), ..Options::default() };
         Self { payload, kind: J::KIND, version: J::VERSION, default_queue: J::QUEUE, options }
     }
 
@@ -232,7 +245,13 @@ impl Draft {
                 // Encoders leave room behind: a million waiting jobs would keep it.
                 payload: Bytes::from(payload.into_boxed_slice()),
                 version: self.version,
-                labels: Labels::new(options.tags, options.correlation_id, options.trace, unique.transpose()?),
+                labels: Labels::new(
+                    options.tags,
+                    options.correlation_id,
+                    options.trace,
+                    unique.transpose()?,
+                    Share { key: options.limit_key.map(Into::into), weight: options.weight.unwrap_or(1) },
+                ),
             }),
         })
     }
@@ -333,6 +352,21 @@ macro_rules! options {
         /// [`Unique::key(key).for_window(window)`](Unique::for_window).
         pub fn idempotency_key(self, key: &str, window: Duration) -> Self {
             self.unique(Unique::key(key).for_window(window))
+        }
+
+        /// Whose job it is (a customer, an account): jobs of one queue and priority with different keys take turns, and may have
+        /// [limits of their own](crate::QueueConfig::per_key). 1 to 128 bytes. Jobs without one take a turn together, as if they had
+        /// one key.
+        pub fn limit_key(mut self, key: impl Into<String>) -> Self {
+            self.options_mut().limit_key = Some(key.into());
+            self
+        }
+
+        /// How many starts each of its starts counts for in every [rate](crate::RateLimit); 1 unless said, up to 1,000. One that
+        /// counts for more than a burst goes once a burst is there, and what it takes beyond is owed.
+        pub fn weight(mut self, starts: u32) -> Self {
+            self.options_mut().weight = Some(starts);
+            self
         }
 
         /// A word to find it by; up to 16, of 256 bytes each.

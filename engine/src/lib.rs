@@ -113,8 +113,8 @@ pub use builder::EngineBuilder;
 pub use checkpoint::CheckpointError;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{
-    ConfigPlace, EngineConfig, HOUR, KindConfig, MIN, QueueConfig, RateLimit, Retention, RetryDecision, RetryPolicy,
-    SEC,
+    ConfigPlace, EngineConfig, HOUR, KindConfig, Limit, MIN, QueueConfig, RateLimit, Retention, RetryDecision,
+    RetryPolicy, SEC, SharedLimit,
 };
 pub use context::Context;
 pub use engine::Engine;

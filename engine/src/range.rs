@@ -4,6 +4,7 @@
 //! on limits lists them, and a test holds it to that.
 
 use windlass_scheduler::job::When;
+use windlass_scheduler::limit::Share;
 use windlass_scheduler::recurrence::Schedule;
 use windlass_scheduler::unique::UniqueKey;
 
@@ -57,6 +58,19 @@ pub(crate) const MEMORY: Range = Range::bytes("memory_bytes_max", 16 << 20, 1 <<
 pub(crate) const RATE_JOBS: Range = Range::count("rate_limit.jobs", 1, 10_000_000);
 pub(crate) const RATE_PERIOD: Range = Range::ms("rate_limit.per in ms", 1);
 pub(crate) const RATE_BURST: Range = Range::count("rate_limit.burst", 1, 10_000_000);
+/// It stands in memory with every job that has it.
+pub(crate) const LIMIT_KEY: Range = Range::bytes("bytes of a limit key", 1, Share::KEY_BYTES_MAX as u64);
+/// What counts for more is a rate of its own.
+pub(crate) const WEIGHT: Range = Range::count("weight", 1, Share::WEIGHT_MAX as u64);
+/// None holds up everything of a key.
+pub(crate) const KEY_CONCURRENCY: Range = Range::count("per_key.concurrency", 0, 100_000);
+/// A turn, not a shift.
+pub(crate) const KEY_WEIGHT: Range = Range::count("weight of a key", 1, 1_000);
+pub(crate) const SHARE_WEIGHT: Range = Range::count("share_weight", 1, 100_000);
+/// Each is looked at for every start.
+pub(crate) const SHARES: Range = Range::count("shared limits of a queue", 0, 8);
+/// Of those that differ from the rest; each stands in memory.
+pub(crate) const KEYS: Range = Range::count("keys with limits of their own", 0, 100_000);
 pub(crate) const DELAY: Range = Range::ms("retry delay in ms", 0);
 /// A rule that needs more of them is a function: `Job::retry`.
 pub(crate) const DELAYS: Range = Range::count("retry delays", 0, 1_000);

@@ -81,6 +81,10 @@ pub struct JobDetail {
     pub trace_context: Option<String>,
     /// The text of the key under which it is, or was, [unique](crate::Unique).
     pub unique_key: Option<String>,
+    /// Whose job it is: its [limit key](crate::Enqueue::limit_key).
+    pub limit_key: Option<String>,
+    /// How many starts each of its starts counts for in a rate.
+    pub weight: u32,
     /// How its attempts ended that did not succeed: the first and the last 20.
     pub attempts: Vec<AttemptEnd>,
     /// What its success left, as JSON.
@@ -97,6 +101,8 @@ impl JobDetail {
             correlation_id: body.labels.correlation_id().map(str::to_owned),
             trace_context: body.labels.trace().map(str::to_owned),
             unique_key: body.labels.unique().map(|unique| unique.key.text.to_string()),
+            limit_key: body.labels.share().key.as_deref().map(str::to_owned),
+            weight: body.labels.share().weight,
             attempts,
             output: if let Output::Bytes(bytes) = output { Some(bytes) } else { None },
         }

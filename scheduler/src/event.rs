@@ -15,6 +15,7 @@ use crate::order::{Order, OrderId};
 use crate::recurrence::Schedule;
 use crate::retry::RetryPolicy;
 use crate::settings::Level;
+use crate::shard::lines::Aside;
 use crate::shard::slab::Slot;
 use crate::state::EndState;
 use crate::time::{Mono, Now, Timestamp};
@@ -28,8 +29,14 @@ pub(crate) enum Event {
     Enqueued { job: NewJob, queue: QueueNo, arrival: i64, now: Now, turn: Turn },
     /// A delay was over: the job stands in line (or is parked).
     FellDue { slot: Slot, arrival: i64, now: Now },
-    /// Attempts were handed out.
-    Claimed { queue: QueueNo, no: ClaimsNo, now: Now, claims: Vec<Claimed> },
+    /// An attempt was handed out.
+    Claimed { slot: Slot, token: LeaseToken, no: ClaimsNo, deadline: Option<Mono>, now: Now },
+    /// What was handed out, or taken over, stands in a record of claims.
+    ClaimsMade(Claims, Level),
+    /// A tenant may start nothing for now.
+    SteppedAside { tenant: Slot, aside: Aside },
+    /// It may start something again.
+    CameBack { tenant: Slot },
     /// A live attempt ended without success; where it went comes next.
     AttemptFailed { slot: Slot, failure: Failure, now: Now, counts: bool },
     /// A live attempt ended, and it was no failure; where it went comes next.
@@ -104,8 +111,6 @@ pub(crate) enum Event {
     AllLoaded { now: Now },
     /// An attempt that still runs in this process was taken over.
     Adopted { slot: Slot, token: LeaseToken, no: ClaimsNo, now: Now },
-    /// What was taken over stands in a record of claims of this term.
-    ClaimsRenewed(Claims, Level),
     /// An attempt's process died under it; where the job went comes next.
     Lost { slot: Slot, started: Timestamp, now: Now },
     /// The records of claims of earlier terms were judged and mean nothing any more.
@@ -121,14 +126,6 @@ pub(crate) enum Turn {
     Holds(Arc<UniqueKey>, Until),
     /// It has it next, and until then.
     Waits(Arc<UniqueKey>, Until),
-}
-
-/// One attempt that was handed out.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Claimed {
-    pub(crate) slot: Slot,
-    pub(crate) token: LeaseToken,
-    pub(crate) deadline: Option<Mono>,
 }
 
 /// A record that was found to make sense.

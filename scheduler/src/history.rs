@@ -129,6 +129,8 @@ pub struct Rules {
     pub slots: u32,
     /// Starts in a time, if there is a limit.
     pub rate: Option<Rate>,
+    /// Attempts of one limit key that may run at once, if there is a limit.
+    pub key_slots: Option<u32>,
     /// Failures after which a job is dead.
     pub failures_max: u32,
     /// No retry comes earlier than so long after its failure, in milliseconds.
@@ -142,7 +144,7 @@ pub struct Rules {
     pub window_ms_max: Option<u64>,
     /// Of each way to end, by [`EndState::index`], whether all jobs that ended so are there for ever.
     pub keeps: [bool; 4],
-    /// Whether the most urgent and then the oldest job goes first: not where kinds have slots of their own.
+    /// Whether the most urgent and then the oldest job goes first, of those with one limit key: not where kinds have slots of their own.
     pub is_in_order: bool,
 }
 
@@ -227,6 +229,10 @@ pub struct Intent {
     pub payload: u64,
     /// The key under which it is to be alone.
     pub alone: Option<Alone>,
+    /// The [`fingerprint`] of its limit key.
+    pub limit_key: Option<u64>,
+    /// How many starts each of its starts counts for in a rate.
+    pub weight: u32,
 }
 
 /// A key of uniqueness: jobs that have the same one may stand for one another, and get one another's bytes and times.

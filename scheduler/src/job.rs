@@ -11,6 +11,7 @@ use core::fmt;
 use bytes::Bytes;
 use uuid::Uuid;
 
+use crate::limit::Share;
 use crate::retry::RetryPolicy;
 use crate::time::Timestamp;
 use crate::unique::Unique;
@@ -152,6 +153,7 @@ struct Words {
     correlation_id: Option<String>,
     trace: Option<String>,
     unique: Option<Unique>,
+    share: Share,
 }
 
 impl Labels {
@@ -162,15 +164,17 @@ impl Labels {
         correlation_id: Option<String>,
         trace: Option<String>,
         unique: Option<Unique>,
+        share: Share,
     ) -> Self {
-        let are_none = tags.is_empty() && correlation_id.is_none() && trace.is_none() && unique.is_none();
-        Self((!are_none).then(|| Box::new(Words { tags, correlation_id, trace, unique })))
+        let are_none =
+            tags.is_empty() && correlation_id.is_none() && trace.is_none() && unique.is_none() && share == Share::NONE;
+        Self((!are_none).then(|| Box::new(Words { tags, correlation_id, trace, unique, share })))
     }
 
     /// No more than words to find a job by.
     #[must_use]
     pub fn tagged(tags: Vec<String>) -> Self {
-        Self::new(tags, None, None, None)
+        Self::new(tags, None, None, None, Share::NONE)
     }
 
     /// Words to find the job by.
@@ -197,12 +201,19 @@ impl Labels {
         self.0.as_ref()?.unique.as_ref()
     }
 
+    /// What it says about limits.
+    #[must_use]
+    pub fn share(&self) -> &Share {
+        static NONE: Share = Share::NONE;
+        self.0.as_ref().map_or(&NONE, |words| &words.share)
+    }
+
     /// Bytes of all of them.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let text = |text: Option<&str>| text.map_or(0, str::len);
         let tags: usize = self.tags().iter().map(String::len).sum();
-        let key = self.unique().map_or(0, |unique| unique.key.bytes());
+        let key = self.unique().map_or(0, |unique| unique.key.bytes()) + text(self.share().key.as_deref());
         tags + text(self.correlation_id()) + text(self.trace()) + key
     }
 }

@@ -37,6 +37,9 @@
 //! - I5 Time is an argument, and it is the current time, not the deadline that fired.
 //! - I11 Enqueued + moved in = live + retained + purged + quarantined + moved out, by queue; in total the moves cancel out.
 //! - I12 A key has one job: it is taken in the commit that accepts the job, and given back in the one that ends it.
+//! - I13 No limit is exceeded by a start, of a queue, a kind, a key, or what queues share; and nothing that may go waits behind what may
+//!   not.
+//! - I14 Of the keys of one queue and priority that may go, none starts more jobs than its turn has before another one's turn.
 #![no_std]
 // Counts and places are far below the widths they are cast to; each cast stands where that is plain.
 #![allow(clippy::cast_possible_truncation)]
@@ -55,6 +58,7 @@ pub mod filter;
 pub mod history;
 pub mod job;
 pub mod lease;
+pub mod limit;
 pub mod order;
 pub mod rate;
 pub mod recurrence;

@@ -48,9 +48,24 @@ impl Bucket {
         u64::try_from(left).unwrap_or(u64::MAX)
     }
 
-    /// When the next start is free, if none is.
-    pub(crate) fn next(&self) -> Mono {
-        let at = (self.full_at + u128::from(self.rate.period_ms)).saturating_sub(self.rate.span());
+    /// Whether a job that counts for so many starts is free to start. One that counts for more than a burst goes once a burst is there,
+    /// and what it takes beyond is owed: the long run is kept, and nobody waits for ever.
+    pub(crate) fn has(&self, weight: u32, now: Mono) -> bool {
+        self.free(now) >= u64::from(weight.min(self.rate.burst))
+    }
+
+    /// When a job that counts for so many starts is free to start, if it is not.
+    pub(crate) fn next(&self, weight: u32) -> Mono {
+        let wanted = u128::from(weight.min(self.rate.burst)) * u128::from(self.rate.period_ms);
+        self.moment((self.full_at + wanted).saturating_sub(self.rate.span()))
+    }
+
+    /// When all of it is there again, as if nothing had started.
+    pub(crate) fn full_at(&self) -> Mono {
+        self.moment(self.full_at)
+    }
+
+    fn moment(&self, at: u128) -> Mono {
         Mono(u64::try_from(at.div_ceil(u128::from(self.rate.jobs))).unwrap_or(u64::MAX))
     }
 
@@ -68,15 +83,15 @@ mod tests {
     fn a_burst_goes_at_once_and_then_one_after_the_other() {
         let rate = Rate { jobs: 3, period_ms: 1_000, burst: 2 };
         let mut bucket = Bucket::empty(rate, Mono(500));
-        assert_eq!((bucket.free(Mono(500)), bucket.next()), (0, Mono(834)));
+        assert_eq!((bucket.free(Mono(500)), bucket.next(1)), (0, Mono(834)));
         assert_eq!((bucket.free(Mono(833)), bucket.free(Mono(834)), bucket.free(Mono(1_167))), (0, 1, 2));
         assert_eq!(bucket.free(Mono(900_000)), 2, "no more than a burst");
         bucket.take(2, Mono(900_000));
-        assert_eq!((bucket.free(Mono(900_000)), bucket.next()), (0, Mono(900_334)));
+        assert_eq!((bucket.free(Mono(900_000)), bucket.next(1)), (0, Mono(900_334)));
         // Three in a second, exactly, however often that is.
         let (mut starts, mut now) = (0, Mono(900_000));
         while now < Mono(1_900_000) {
-            now = bucket.next().max(now);
+            now = bucket.next(1).max(now);
             starts += bucket.free(now);
             bucket.take(bucket.free(now), now);
         }
@@ -88,6 +103,6 @@ mod tests {
         let rate = Rate { jobs: u32::MAX, period_ms: u64::MAX, burst: u32::MAX };
         let mut bucket = Bucket::empty(rate, Mono(u64::MAX));
         bucket.take(1_000_000, Mono(u64::MAX));
-        assert_eq!((bucket.free(Mono(u64::MAX)), bucket.next()), (0, Mono(u64::MAX)));
+        assert_eq!((bucket.free(Mono(u64::MAX)), bucket.next(1)), (0, Mono(u64::MAX)));
     }
 }

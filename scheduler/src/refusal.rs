@@ -79,6 +79,11 @@ pub enum Refusal {
         /// How many may be.
         keys_max: usize,
     },
+    /// As many limit keys as may be are in use.
+    TooManyLimitKeys {
+        /// How many may be.
+        keys_max: usize,
+    },
     /// Too many different retry policies are in use.
     TooManyPolicies {
         /// How many may be.
@@ -224,6 +229,7 @@ impl fmt::Display for Refusal {
                 write!(f, "the checkpoint of job {id} has {bytes} bytes, {bytes_max} are allowed: keep where it got to")
             }
             Self::TooManyKeys { .. }
+            | Self::TooManyLimitKeys { .. }
             | Self::TooManyPolicies { .. }
             | Self::TooManyOrders { .. }
             | Self::TooManySchedules { .. } => self.too_many(f),
@@ -236,6 +242,11 @@ impl Refusal {
     /// Of something of which there are as many as may be.
     fn too_many(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::TooManyLimitKeys { keys_max } => write!(
+                f,
+                "{keys_max} limit keys are in use, by jobs that wait or run and by rates that are not yet as good as new, and no \
+                 more may be: let some of their jobs end, or give keys to fewer sorts of jobs"
+            ),
             Self::TooManyKeys { keys_max } => {
                 write!(f, "{keys_max} keys, as many as may be, are taken: wait for some, or take shorter windows")
             }

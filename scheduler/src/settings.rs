@@ -2,11 +2,13 @@
 //!
 //! Every limit carries its unit in its name. The engine checks what users write; the core trusts these numbers.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::job::{Name, Priority};
+use crate::limit::{KeyLimits, SharedLimit};
 use crate::rate::Rate;
 use crate::recurrence::{NoCalendar, Schedule, SharedCalendar};
 use crate::retry::RetryPolicy;
@@ -102,6 +104,14 @@ pub struct QueueSettings {
     pub slots: u32,
     /// Starts in a time, retries among them; `None`: as many as there are slots for.
     pub rate: Option<Rate>,
+    /// The limits of each key in this queue.
+    pub keys: KeyLimits,
+    /// The limits that it shares with others, by name.
+    pub shares: Vec<Name>,
+    /// Starts in one turn of this queue, among those that it shares a limit with. At least 1.
+    pub share_weight: u32,
+    /// Starts in one turn of a key; 1 of those that are not here.
+    pub key_weights: BTreeMap<Box<str>, u32>,
     /// The priority of jobs that state none.
     pub priority: Priority,
     /// The retry policy of jobs that have none of their own, looked up at each failure.
@@ -132,6 +142,10 @@ impl QueueSettings {
             name,
             slots: 16,
             rate: None,
+            keys: KeyLimits::default(),
+            shares: Vec::new(),
+            share_weight: 1,
+            key_weights: BTreeMap::new(),
             priority: Priority::NORMAL,
             retry: RetryPolicy::default(),
             timeout_ms: None,
@@ -194,6 +208,10 @@ pub struct ShardSettings {
     pub bulk_bytes_max: usize,
     /// The most keys that are taken at a time: each is in memory, some until their windows end.
     pub unique_keys_max: usize,
+    /// The most keys that take turns at a time, or whose rates are remembered: each is in memory.
+    pub limit_keys_max: usize,
+    /// The limits that several queues share.
+    pub shared: Vec<SharedLimit>,
     /// Bytes that heads, stubs and bodies may take in memory: bodies over it are on disk only.
     pub memory_bytes_max: u64,
     /// A job lost this often, the last time as the only running suspect, is dead: it kills the process.
@@ -231,6 +249,8 @@ impl ShardSettings {
             bulk_jobs_max: 100_000,
             bulk_bytes_max: 64 << 20,
             unique_keys_max: 1_000_000,
+            limit_keys_max: 1_000_000,
+            shared: Vec::new(),
             memory_bytes_max: u64::MAX,
             lost_max: 3,
             notices: Notices { dead: false, retry: false, ticks: false },

@@ -9,15 +9,17 @@ pub mod audit;
 mod decide;
 mod door;
 mod ended;
+mod hand_out;
 mod index;
 mod keys;
+mod limits;
+pub(crate) mod lines;
 mod live;
 mod maybe;
 mod orders;
 mod outbox;
 mod pace;
 mod pages;
-mod ready;
 pub(crate) mod slab;
 mod state;
 mod tape;
@@ -29,6 +31,7 @@ pub use decide::admit::Misfit;
 use self::decide::Decision;
 use self::decide::{admit, checkpoint, claim, due, end, load, look, page, recur, retain, steer, submit, unique, watch};
 use self::door::Door;
+use self::hand_out::Visits;
 use self::outbox::{Mark, Outbox};
 use self::pages::Pager;
 use self::state::State;
@@ -38,7 +41,7 @@ use crate::change::{Claim, Record};
 use crate::command::{Command, QueueNo, Request, Submit, TimerClass};
 use crate::effect::{Answer, Deadline, Effect, Wave};
 use crate::event::Event;
-use crate::job::{JobId, Name, NewJob};
+use crate::job::{JobId, Name};
 use crate::lease::{LeaseToken, StopReason};
 use crate::recurrence::ScheduleCommand;
 use crate::refusal::Refusal;
@@ -64,6 +67,7 @@ pub struct Shard {
     sync_wanted: bool,
     /// The last seal left something to hand out.
     is_unfinished: bool,
+    visits: Visits,
     /// Which bodies are looked at next: soft.
     pager: Pager,
     /// What each timer was last set to: soft, rebuilt on [`Command::Rearm`].
@@ -83,6 +87,7 @@ impl Shard {
             sealed: 0,
             sync_wanted: false,
             is_unfinished: false,
+            visits: Visits::default(),
             pager: Pager::default(),
             armed: Vec::new(),
         }
@@ -341,65 +346,6 @@ impl Shard {
         }
     }
 
-    /// Claims, lets waiting calls in where that made room, and claims what they brought. Returns the bytes that came in.
-    /// Stops early where a wave has enough: the rest is the next one's.
-    fn hand_out(&mut self, now: Now) -> usize {
-        let (mut late_left, mut bytes) = (LATE_PER_WAVE_MAX, 0);
-        self.is_unfinished = true;
-        loop {
-            let mut handed_out = false;
-            for no in 0..self.state.queues.len() {
-                while claim::is_hungry(&self.state, &self.state.queues[no], now) {
-                    if late_left == 0 {
-                        return bytes;
-                    }
-                    self.step += 1;
-                    let (decision, late) = claim::claim(&self.state, QueueNo(no as u32), self.step, now, late_left);
-                    late_left -= late;
-                    self.take(decision);
-                    handed_out = true;
-                }
-            }
-            if bytes >= LET_IN_BYTES_PER_WAVE_MAX {
-                return bytes;
-            }
-            // What went may have let another one come, in a queue that was looked at before.
-            if !self.let_in(now, &mut bytes) && !handed_out {
-                self.is_unfinished = false;
-                return bytes;
-            }
-        }
-    }
-
-    fn let_in(&mut self, now: Now, bytes: &mut usize) -> bool {
-        let mut came_in = false;
-        for no in 0..self.state.queues.len() {
-            while *bytes < LET_IN_BYTES_PER_WAVE_MAX && self.door.front(no).is_some() {
-                let queue = self.state.queue(QueueNo(no as u32));
-                if queue.depth() >= queue.settings.depth_max {
-                    break;
-                }
-                let Some(submit) = self.door.pop(no) else { break };
-                self.step += 1;
-                let submit_bytes = NewJob::bytes_of(&submit.jobs);
-                let Some((queue, submit)) = self.submit(submit, now) else {
-                    came_in = true;
-                    *bytes += submit_bytes;
-                    continue;
-                };
-                // Nothing happened, so it was no step: a seal that only looks would never come to an end.
-                self.step -= 1;
-                if queue.0 as usize == no {
-                    self.door.push_front(queue, submit);
-                    break;
-                }
-                // It found room here and none there: it waits there now, behind those who came before.
-                self.door.push_back(queue, submit);
-            }
-        }
-        came_in
-    }
-
     /// Keeps the bodies within their share of the memory, and has those read that are needed next.
     fn page(&mut self) {
         let absent = page::look_ahead(&self.state, &mut self.pager);
@@ -412,9 +358,8 @@ impl Shard {
     fn arm(&mut self) {
         self.armed.resize(self.state.queues.len(), [None; TimerClass::ALL.len()]);
         for (no, armed) in self.armed.iter_mut().enumerate() {
-            let queue = &self.state.queues[no];
             for class in TimerClass::ALL {
-                let at = due::next(&self.state, queue, class);
+                let at = due::next(&self.state, QueueNo(no as u32), class);
                 if armed[class as usize] != at {
                     armed[class as usize] = at;
                     let effect = Effect::Arm { queue: QueueNo(no as u32), class, at };

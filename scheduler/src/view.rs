@@ -95,7 +95,30 @@ pub enum Why {
         /// How many may.
         slots: u32,
     },
-    /// Its queue has started as many as its rate allows: the next one of it goes after a time.
+    /// As many attempts of its key as may run do.
+    KeyInUse {
+        /// Attempts of the key that run, of all queues that share the limit.
+        running: u32,
+        /// How many may.
+        slots: u32,
+    },
+    /// As many of its key were started as the key's rate allows: the next one of it goes after a time.
+    KeyRate {
+        /// Starts in one period.
+        jobs: u32,
+        /// The period in milliseconds.
+        period_ms: u64,
+        /// Until the next start, in milliseconds.
+        next_ms: u64,
+    },
+    /// As many attempts run as may in the queues that share a limit with its own.
+    SharedInUse {
+        /// Attempts that run in them.
+        running: u32,
+        /// How many may.
+        slots: u32,
+    },
+    /// As many were started as the rate of its queue allows, or one that it shares: the next one of it goes after a time.
     Rate {
         /// Starts in one period.
         jobs: u32,

@@ -32,6 +32,7 @@ fn rules(queue: &str, level: Level, slots: u32) -> Rules {
         level,
         slots,
         rate: None,
+        key_slots: Some(1),
         failures_max: 3,
         retry_ms_min: 100,
         attempt_ms_max: Some(1_000),
@@ -55,6 +56,8 @@ fn intent(n: u64) -> Intent {
         failures_max: None,
         payload: n,
         alone: None,
+        limit_key: None,
+        weight: 1,
     }
 }
 
@@ -276,6 +279,10 @@ fn breach_by_an_attempt(law: Law) -> Option<Tale> {
             let rate = Some(Rate { jobs: 1, period_ms: 100, burst: 1 });
             tale.add(What::Queue(Rules { rate, ..rules("work", Level::Durable, 2) }));
             tale.enqueue(1).run(1, 1, Finish::Ok).pass(99).enqueue(2).run(2, 1, Finish::Ok)
+        }
+        Law::KeyLimitKept => {
+            let of_key = |n| Intent { limit_key: Some(7), ..intent(n) };
+            tale.asked(Call::Enqueue(vec![of_key(1), of_key(2)]), Answer::Ok).start(1, 1).start(2, 1)
         }
         Law::SlotsKept => tale.enqueue(1).enqueue(2).enqueue(3).start(1, 1).start(2, 1).start(3, 1),
         Law::PausedRestsStill => tale.asked(Call::Pause(Name::from("work")), Answer::Ok).enqueue(1).pass(1).start(1, 1),

@@ -8,7 +8,9 @@ mod common;
 use windlass_scheduler::change::{Change, Key, Record};
 use windlass_scheduler::command::{Command, QueueNo, Request, Submit};
 use windlass_scheduler::effect::{Answer, Effect};
-use windlass_scheduler::job::{Name, NewJob, When};
+use windlass_scheduler::job::{Body, Labels, Name, NewJob, When};
+use windlass_scheduler::limit::{Limit, Share};
+use windlass_scheduler::rate::Rate;
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
 use windlass_scheduler::settings::{QueueSettings, ShardSettings};
@@ -159,4 +161,36 @@ fn a_wave_forgets_a_bounded_number_of_old_jobs_and_a_claim_waits_for_none_of_the
         driver.settle();
     }
     assert_eq!((forgotten, claimed_in), (vec![1_000, 1_000, 500], Some(0)));
+}
+
+#[test]
+fn so_many_limit_keys_are_in_use_and_no_more() {
+    let mut queue = QueueSettings::new(Name::from("mail"));
+    queue.slots = 0;
+    queue.retention.dropped.count_max = 0;
+    let rate = Some(Rate { jobs: 1, period_ms: 1_000, burst: 1 });
+    queue.keys.of.insert("c".into(), Limit { slots: None, rate });
+    let settings = ShardSettings::new(1, 7, vec![queue], vec!["work".into()]);
+    let settings = ShardSettings { limit_keys_max: 2, ..settings };
+    let mut driver = Driver::new(settings, Now { mono: Mono(0), wall: Timestamp(1_000_000) });
+    let of_key = |n: u64, key: &str| {
+        let share = Share { key: Some(key.into()), weight: 1 };
+        let labels = Labels::new(Vec::new(), None, None, None, share);
+        NewJob { body: Body { labels, ..Body::default() }.into(), ..bare(n, "mail") }
+    };
+    let refused = || Err(Refusal::TooManyLimitKeys { keys_max: 2 });
+    assert!(submit(&mut driver, vec![of_key(1, "a"), of_key(2, "a"), of_key(3, "c")]).is_ok());
+    assert_eq!(submit(&mut driver, vec![of_key(4, "d")]), refused());
+    assert!(submit(&mut driver, vec![of_key(4, "a"), bare(5, "mail")]).is_ok(), "those that are known");
+    // A key goes with its last job; one with a rate stays until that is as good as new.
+    driver.handle(cancel(3));
+    driver.settle();
+    assert_eq!(submit(&mut driver, vec![of_key(6, "d")]), refused());
+    driver.advance(1_000);
+    for n in [1, 2, 4] {
+        driver.handle(cancel(n));
+    }
+    driver.settle();
+    assert!(submit(&mut driver, vec![of_key(7, "c")]).is_ok());
+    driver.shard.audit().unwrap();
 }

@@ -13,6 +13,7 @@ use windlass_scheduler::change::Key;
 use windlass_scheduler::command::{Command, Request, Submit};
 use windlass_scheduler::effect::{Answer, Effect};
 use windlass_scheduler::job::{Body, JobId, Labels, Name, NewJob, Priority, When};
+use windlass_scheduler::limit::Share;
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::settings::{Level, QueueSettings, ShardSettings};
 use windlass_scheduler::time::{Mono, Now, Timestamp};
@@ -47,7 +48,10 @@ fn key(of: KeyOf) -> Arc<UniqueKey> {
 fn job(n: u64, queue: &str, until: Until, on_conflict: OnConflict) -> NewJob {
     let unique = Unique { key: key(KeyOf::Engine), until, on_conflict };
     NewJob {
-        body: Arc::new(Body { labels: Labels::new(Vec::new(), None, None, Some(unique)), ..Body::default() }),
+        body: Arc::new(Body {
+            labels: Labels::new(Vec::new(), None, None, Some(unique), Share::NONE),
+            ..Body::default()
+        }),
         ..bare(n, queue)
     }
 }
@@ -137,7 +141,7 @@ fn so_many_keys_are_taken_and_no_more() {
     let with_key = |n: u64, until| {
         let key = Arc::new(UniqueKey { of: KeyOf::Engine, text: format!("{n}").into() });
         let unique = Unique { key, until, on_conflict: EXISTING };
-        let labels = Labels::new(Vec::new(), None, None, Some(unique));
+        let labels = Labels::new(Vec::new(), None, None, Some(unique), Share::NONE);
         NewJob { body: Arc::new(Body { labels, ..Body::default() }), ..bare(n, "mail") }
     };
     let refused = Err(Refusal::TooManyKeys { keys_max: 2 });
@@ -167,7 +171,8 @@ fn a_job_that_comes_back_needs_room_for_its_key() {
     let mut other = job(2, "mail", Until::Done, EXISTING);
     let key = Arc::new(UniqueKey { of: KeyOf::Engine, text: "another".into() });
     let unique = Unique { key, until: Until::Done, on_conflict: EXISTING };
-    other.body = Arc::new(Body { labels: Labels::new(Vec::new(), None, None, Some(unique)), ..Body::default() });
+    other.body =
+        Arc::new(Body { labels: Labels::new(Vec::new(), None, None, Some(unique), Share::NONE), ..Body::default() });
     submit(&mut driver, vec![other]).unwrap();
     let (ended, body) = (driver.journal.ended(id(1)).unwrap().clone(), driver.journal.job(id(1)).unwrap().body.clone());
     let read = Some(Box::new(Retained { ended, body }));

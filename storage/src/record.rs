@@ -14,6 +14,7 @@ use bincode::{BorrowDecode as BorrowDecodeDerive, Encode};
 use windlass_scheduler::attempt::{Failure, FailureKind, Output};
 use windlass_scheduler::change::{Counters, EndedRecord, Head, JobRecord, PolicyNo};
 use windlass_scheduler::job::{Body, JobId, Labels, Name, Priority};
+use windlass_scheduler::limit::Share;
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
 use windlass_scheduler::time::Timestamp;
 
@@ -80,7 +81,15 @@ pub(crate) struct BodyV1<'a, T> {
     correlation_id: Option<&'a str>,
     trace: Option<&'a str>,
     unique: Option<UniqueV1<'a>>,
+    share: Option<ShareV1<'a>>,
     payload: &'a [u8],
+}
+
+/// What a body says about limits, where it says something.
+#[derive(Encode, BorrowDecodeDerive)]
+struct ShareV1<'a> {
+    key: Option<&'a str>,
+    weight: u32,
 }
 
 /// `T` as of its body.
@@ -256,6 +265,9 @@ impl<'a> BodyV1<'a, &'a [String]> {
             correlation_id: body.labels.correlation_id(),
             trace: body.labels.trace(),
             unique: body.labels.unique().map(UniqueV1::new),
+            share: Some(body.labels.share())
+                .filter(|share| **share != Share::NONE)
+                .map(|share| ShareV1 { key: share.key.as_deref(), weight: share.weight }),
             payload: &body.payload,
         }
     }
@@ -271,6 +283,10 @@ impl BodyV1<'_, Texts<'_>> {
                 self.correlation_id.map(str::to_owned),
                 self.trace.map(str::to_owned),
                 self.unique.as_ref().map(|unique| unique.domain(intern)),
+                self.share.as_ref().map_or(Share::NONE, |share| Share {
+                    key: share.key.map(Into::into),
+                    weight: share.weight.clamp(1, Share::WEIGHT_MAX),
+                }),
             ),
         }
     }

@@ -114,7 +114,10 @@ impl Actor for QueueActor {
     /// The actors' library keeps the state until the supervisor looks at its mail, which is after the next core was loaded:
     /// by then nobody should wait, nor hold all jobs twice.
     async fn post_stop(&self, _myself: ActorRef<QueueMsg>, state: &mut QueueState) -> Result<(), ActorProcessingErr> {
-        state.pending.clear();
+        // In the order in which they called: whoever asks again does so in that order.
+        let mut pending: Vec<_> = state.pending.drain().collect();
+        pending.sort_unstable_by_key(|(request, _)| *request);
+        drop(pending);
         state.myself = None;
         *state.parts.shard = Shard::new(ShardSettings::new(0, 0, Vec::new(), Vec::new()));
         Ok(())

@@ -194,7 +194,7 @@ impl Engine {
     /// [`ControlError::Refused`] with `NoOrder` or `OrderEnded`.
     pub async fn cancel_order(&self, id: OrderId) -> Result<OrderStatus, ControlError> {
         let order = ask(&self.desk(), OrderCommand::Cancel(id)).await?.remove(0);
-        self.door().orders_moved.send_replace(());
+        self.door().orders_moved.notify_waiters();
         Ok(order.into())
     }
 
@@ -203,8 +203,10 @@ impl Engine {
     /// # Errors
     /// [`ControlError::Refused`] with `NoOrder`, or [`ControlError::Unavailable`].
     pub async fn wait_order(&self, id: OrderId) -> Result<OrderStatus, ControlError> {
-        let mut moved = self.door().orders_moved.subscribe();
         loop {
+            let moved = self.door().orders_moved.notified();
+            tokio::pin!(moved);
+            moved.as_mut().enable();
             let order = find(&self.desk(), id).await?;
             if order.ended.is_some() {
                 return Ok(order.into());
@@ -212,7 +214,7 @@ impl Engine {
             let stopped = self.door().closed();
             tokio::select! {
                 biased;
-                _ = moved.changed() => {}
+                () = moved => {}
                 reason = stopped => return Err(ControlError::Unavailable(reason)),
             }
         }
@@ -278,7 +280,7 @@ struct Mine<'a> {
 impl Drop for Mine<'_> {
     fn drop(&mut self) {
         self.desk.door.orders.remove(&self.id);
-        self.desk.door.orders_moved.send_replace(());
+        self.desk.door.orders_moved.notify_waiters();
     }
 }
 
@@ -356,7 +358,7 @@ impl Step {
             let answer = desk.door.ask(Question::Order(OrderCommand::Step(Box::new(step)))).await?;
             let Answer::OrderProgress(progress) = answer else { unreachable!("a step was answered with {answer:?}") };
             let OrderProgress { order, met, held_up } = *progress;
-            desk.door.orders_moved.send_replace(());
+            desk.door.orders_moved.notify_waiters();
             let Some(refusal) = held_up else {
                 let changed = order.changed - changed_before;
                 let pace = order.rate_per_s.map(|rate| Duration::from_secs(changed) / rate.max(1));

@@ -20,6 +20,10 @@
 //!     [queues.critical-email]
 //!     concurrency = 16                # attempts at once
 //!     rate_limit = { jobs = 50, per = "1s", burst = 10 }   # starts, retries too
+//!     per_key = { concurrency = 2, rate_limit = { jobs = 5, per = "1s" } }   # of each limit key
+//!     keys.acme = { concurrency = 8, weight = 3 }   # of this one; or { unlimited = true }
+//!     shares = ["mail-api"]           # limits that it shares with other queues
+//!     share_weight = 4                # its starts in each turn among them
 //!     priority = "urgent"             # or "high", "normal", "low", or 0 to 255
 //!     start_within = "30s"            # a promise: later, and the queue counts as late
 //!     attempt_timeout = "2m 30s"
@@ -41,6 +45,11 @@
 //!     attempt_timeout = "30s"
 //!     retry = { backoff = "list", delays = ["30s", "2m", "10m"] }
 //!     ## or { backoff = "fixed", delay = "5s" }, { backoff = "linear", first = "1s", step = "2s", cap = "1m" }, "never"
+//!
+//!     [limits.mail-api]               # of all queues that share it
+//!     concurrency = 10
+//!     rate_limit = { jobs = 50, per = "1s" }
+//!     draw = "weighted"               # whose turn it is; or "strict": the queue that comes first
 //!     "#,
 //! )?;
 //! let engine = Engine::builder().journal(MemoryJournal::new()).config(config).handler(send).start().await?;
@@ -67,6 +76,7 @@
 mod document;
 mod error;
 mod fields;
+mod limits;
 mod read;
 mod words;
 mod write;

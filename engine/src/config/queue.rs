@@ -7,6 +7,7 @@ use std::time::Duration;
 use windlass_scheduler::job::{Name, Priority};
 use windlass_scheduler::settings::{Level, QueueSettings, WhenFull};
 
+use super::limit::{self, Limit};
 use super::rate::{self, RateLimit};
 use super::retention::{self, Retention};
 use super::retry::{self, RetryPolicy};
@@ -41,6 +42,41 @@ impl QueueConfig {
     #[must_use]
     pub const fn rate_limit(mut self, limit: RateLimit) -> Self {
         self.settings.rate = Some(limit.core);
+        self
+    }
+
+    /// The limit of each [key](crate::Enqueue::limit_key) in this queue. What is over it steps aside, and nobody waits behind it.
+    #[must_use]
+    pub const fn per_key(mut self, limit: Limit) -> Self {
+        self.settings.keys.each = limit.core;
+        self
+    }
+
+    /// The limit of this key, instead of that of each.
+    #[must_use]
+    pub fn key(mut self, key: &str, limit: Limit) -> Self {
+        self.settings.keys.of.insert(key.into(), limit.core);
+        self
+    }
+
+    /// How many jobs of this key start in each of its turns; 1 unless said, up to 1,000.
+    #[must_use]
+    pub fn key_weight(mut self, key: &str, starts: u32) -> Self {
+        self.settings.key_weights.insert(key.into(), starts);
+        self
+    }
+
+    /// A [limit](crate::SharedLimit) that it shares with other queues, by name; up to 8 of them.
+    #[must_use]
+    pub fn shares(mut self, limit: &str) -> Self {
+        self.settings.shares.push(Name::from(limit));
+        self
+    }
+
+    /// How many jobs start in each turn of this queue, where it shares a limit; 1 unless said.
+    #[must_use]
+    pub const fn share_weight(mut self, starts: u32) -> Self {
+        self.settings.share_weight = starts;
         self
     }
 
@@ -145,9 +181,17 @@ impl QueueConfig {
             (range::TIMEOUT, settings.timeout_ms.unwrap_or(range::TIMEOUT.min)),
             (range::START_WITHIN, settings.start_within_ms.unwrap_or(range::START_WITHIN.min)),
             (range::ABORT_AFTER, ms(self.abort_after)),
+            (range::SHARES, settings.shares.len() as u64),
+            (range::SHARE_WEIGHT, u64::from(settings.share_weight)),
+            (range::KEYS, settings.key_weights.len() as u64),
         ];
         in_range("queue", &self.name, &values)?;
         in_range("queue", &self.name, &rate::values(settings.rate))?;
+        limit::check_keys("queue", &self.name, &settings.keys)?;
+        for (key, weight) in &settings.key_weights {
+            let values = [(range::LIMIT_KEY, key.len() as u64), (range::KEY_WEIGHT, u64::from(*weight))];
+            in_range("queue", &self.name, &values)?;
+        }
         in_range("queue", &self.name, &retention::values(&settings.retention))?;
         retry::check("queue", &self.name, &settings.retry)
     }

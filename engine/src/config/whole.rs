@@ -13,6 +13,7 @@ use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::settings::KindSettings;
 
 use super::kind::KindConfig;
+use super::limit::SharedLimit;
 use super::queue::QueueConfig;
 use crate::error::ConfigError;
 use crate::memory::MEMORY_BYTES_MAX;
@@ -75,13 +76,15 @@ pub struct EngineConfig {
     pub(crate) wide: Wide,
     pub(crate) queues: Vec<QueueConfig>,
     pub(crate) kinds: Vec<KindConfig>,
+    pub(crate) limits: Vec<SharedLimit>,
     /// Where what was read stood, by the path of its field.
     pub(crate) places: BTreeMap<String, ConfigPlace>,
 }
 
 impl PartialEq for EngineConfig {
     fn eq(&self, other: &Self) -> bool {
-        (&self.wide, &self.queues, &self.kinds) == (&other.wide, &other.queues, &other.kinds)
+        (&self.wide, &self.queues, &self.kinds, &self.limits)
+            == (&other.wide, &other.queues, &other.kinds, &other.limits)
     }
 }
 
@@ -134,6 +137,12 @@ impl EngineConfig {
                 return Err(twice(format!("kind `{name}`"), &format!("kinds.{name}"), self));
             }
         }
+        for limit in &other.limits {
+            let name = limit.name();
+            if self.limits.iter().any(|mine| mine.name() == name) {
+                return Err(twice(format!("shared limit `{name}`"), &format!("limits.{name}"), self));
+            }
+        }
         self.wide = Wide {
             disk_free_bytes_min: self.wide.disk_free_bytes_min.or(other.wide.disk_free_bytes_min),
             memory_bytes_max: self.wide.memory_bytes_max.or(other.wide.memory_bytes_max),
@@ -142,6 +151,7 @@ impl EngineConfig {
         };
         self.queues.extend(other.queues.iter().cloned());
         self.kinds.extend(other.kinds.iter().cloned());
+        self.limits.extend(other.limits.iter().cloned());
         self.places.extend(other.places.iter().map(|(path, place)| (path.clone(), place.clone())));
         Ok(())
     }
@@ -176,6 +186,7 @@ impl Plan {
             config.join(file)?;
         }
         let queues = check_queues(&config.queues)?;
+        check_limits(&config)?;
         let mut kinds = check_kinds(&config, &queues)?;
         let (mut handled, mut effective) = (Vec::new(), Vec::new());
         for &(kind, queue) in handlers {
@@ -250,6 +261,30 @@ fn check_queues(queues: &[QueueConfig]) -> Result<BTreeSet<String>, ConfigError>
         }
     }
     Ok(names)
+}
+
+/// The limits that queues share, each once; and queues name those that there are, each once.
+fn check_limits(config: &EngineConfig) -> Result<(), ConfigError> {
+    let mut names = BTreeSet::new();
+    for limit in &config.limits {
+        limit.check()?;
+        if !names.insert(limit.name()) {
+            return Err(ConfigError::SharedLimitTwice(limit.name().to_owned()));
+        }
+    }
+    for queue in &config.queues {
+        let mut named = BTreeSet::new();
+        for limit in queue.settings.shares.iter().map(Name::as_str) {
+            let (queue, name) = (queue.name().to_owned(), limit.to_owned());
+            if !names.contains(limit) {
+                return Err(ConfigError::NoSharedLimit { queue, limit: name });
+            }
+            if !named.insert(limit) {
+                return Err(ConfigError::SharesTwice { queue, limit: name });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The kinds that are configured, each once, and with a queue that there is.

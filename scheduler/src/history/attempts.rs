@@ -112,7 +112,8 @@ impl Checker {
             let found = format!("{running} attempts run in `{}`, which has {} slots", rules.queue, rules.slots);
             self.broken(Law::SlotsKept, Some(id), found);
         }
-        self.judge_rate(id, &rules);
+        self.judge_rate(story, &rules);
+        self.judge_key(story, &rules);
         if let Some(paused_ms) = paused_ms.filter(|at| now_ms > *at) {
             let found = format!("it starts in `{}`, which was paused at {paused_ms} ms", rules.queue);
             self.broken(Law::PausedRestsStill, Some(id), found);
@@ -122,22 +123,47 @@ impl Checker {
         }
     }
 
-    /// However far one looks back. What was handed out in time may start a little later, beside what comes then.
-    fn judge_rate(&mut self, id: JobId, rules: &Rules) {
+    /// Of its key in its queue. One that may get another one's words may have got another key.
+    fn judge_key(&mut self, story: &Story, rules: &Rules) {
+        let (Some(slots), Some(_), None) = (rules.key_slots, story.intent.limit_key, story.intent.alone) else {
+            return;
+        };
+        let is_beside = |other: &&Story| {
+            let is_known = other.fills_slot && !other.ran_through_a_break && other.intent.alone.is_none();
+            is_known && other.queue == story.queue && other.intent.limit_key == story.intent.limit_key
+        };
+        let others = self.running.keys().filter(|id| **id != story.intent.id);
+        let beside = others.filter_map(|id| self.stories.get(id)).filter(is_beside);
+        let beside: alloc::vec::Vec<_> = beside.map(|other| other.intent.id).collect();
+        if beside.len() >= slots as usize {
+            let found = format!("{beside:?} of its key run in `{}`, {slots} may", rules.queue);
+            self.broken(Law::KeyLimitKept, Some(story.intent.id), found);
+        }
+    }
+
+    /// However far one looks back. What was handed out in time may start a little later, beside what comes then; and what counts for
+    /// more than a burst may be the last one.
+    fn judge_rate(&mut self, story: &Story, rules: &Rules) {
         let (Some(rate), Some(late_ms)) = (rules.rate, rules.start_ms_max) else { return };
-        let now_ms = self.now_ms;
+        let (now_ms, id) = (self.now_ms, story.intent.id);
+        // One that may get another one's words may have got another weight.
+        let weight = if story.intent.alone.is_none() { story.intent.weight } else { 1 };
         let Some(queue) = self.queues.get_mut(&rules.queue) else { return };
-        queue.starts.push_back(now_ms);
+        queue.starts.push_back((now_ms, weight));
         if queue.starts.len() > STARTS_MAX {
             queue.starts.pop_front();
         }
         let most = |since_ms: u64| {
             let time = u128::from(now_ms - since_ms + late_ms) * u128::from(rate.jobs) / u128::from(rate.period_ms);
-            u128::from(rate.burst) + time
+            u128::from(rate.burst.max(weight)) + time
         };
-        let mut back = (1_u128..).zip(queue.starts.iter().rev());
-        if let Some((starts, since_ms)) = back.find(|(starts, since_ms)| *starts > most(**since_ms)) {
-            let (time_ms, most) = (now_ms - since_ms, most(*since_ms));
+        let mut starts = 0;
+        let mut back = queue.starts.iter().rev().map(|(since_ms, weight)| {
+            starts += u128::from(*weight);
+            (starts, *since_ms)
+        });
+        if let Some((starts, since_ms)) = back.find(|(starts, since_ms)| *starts > most(*since_ms)) {
+            let (time_ms, most) = (now_ms - since_ms, most(since_ms));
             let found = format!("{starts} attempts start in `{}` in {time_ms} ms, {most} may", rules.queue);
             self.broken(Law::RateKept, Some(id), found);
         }
@@ -148,8 +174,10 @@ impl Checker {
         let Some(queue) = self.queues.get_mut(&story.queue) else { return };
         let (priority, is_first) = (story.intent.priority, story.is_plain());
         // What has run before may stand in line where it stood: only its priority is told.
+        let key_of = |id: &JobId| self.stories.get(id).and_then(|other| other.intent.limit_key);
         let goes_first = |place: &(_, u64, JobId)| {
             place.2 != story.intent.id
+                && key_of(&place.2) == story.intent.limit_key
                 && (place.0 < priority || (place.0 == priority && is_first && place.1 < story.called_no))
         };
         queue.line.retain(|place| self.stories.get(&place.2).is_some_and(Story::is_plain));

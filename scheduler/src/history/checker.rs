@@ -41,8 +41,8 @@ pub struct Seen {
 pub(super) struct QueueSeen {
     pub(super) rules: Option<Rules>,
     pub(super) running: u32,
-    /// When its last attempts started.
-    pub(super) starts: VecDeque<u64>,
+    /// When its last attempts started, and what each counts for.
+    pub(super) starts: VecDeque<(u64, u32)>,
     /// When a pause was answered, and no resume was asked for since.
     pub(super) paused_ms: Option<u64>,
     /// The event of the last call that resumed it.
@@ -212,6 +212,11 @@ impl Checker {
             self.broken(Law::SyncedIsRecovered, None, found);
         }
         self.term = self.term.max(term);
+        // What was owed beyond a burst is forgotten with the process that knew it.
+        for queue in self.queues.values_mut() {
+            let burst = queue.rules.as_ref().and_then(|rules| rules.rate).map_or(u32::MAX, |rate| rate.burst);
+            queue.starts.iter_mut().for_each(|(_, weight)| *weight = burst.min(*weight));
+        }
         // What was not found is used again by nobody: the term is a new one.
         self.committed = self.committed.max(recovered);
         if self.broken_no.take().is_some() {

@@ -3,6 +3,7 @@
 
 mod attempts;
 mod ends;
+mod limits;
 mod load;
 mod page;
 mod recur;
@@ -32,7 +33,10 @@ impl State {
             Event::FellDue { slot, arrival, now } | Event::Returned { slot, arrival, now } => {
                 self.stand_in_line(slot, arrival, now, tape);
             }
-            Event::Claimed { queue, no, now, claims } => self.claimed(queue, no, now, &claims, tape),
+            Event::Claimed { slot, token, no, deadline, now } => self.claimed(slot, token, no, deadline, now, tape),
+            Event::ClaimsMade(claims, level) => self.remember_claims(claims, level, tape),
+            Event::SteppedAside { tenant, aside } => self.lines.step_aside(tenant, aside),
+            Event::CameBack { tenant } => self.lines.come_back(tenant),
             Event::AttemptFailed { slot, failure, now, counts } => {
                 self.attempt_failed(slot, failure, now, counts, tape);
             }
@@ -82,7 +86,6 @@ impl State {
             Event::Loaded(record) => self.loaded(*record, tape),
             Event::AllLoaded { now } => self.all_loaded(now, tape),
             Event::Adopted { slot, token, no, now } => self.adopted(slot, token, no, now),
-            Event::ClaimsRenewed(claims, level) => self.remember_claims(claims, level, tape),
             Event::Lost { slot, started, now } => self.lost(slot, started, now, tape),
             Event::ClaimsSettled => {
                 for claims in core::mem::take(&mut self.loaded_claims) {
@@ -98,9 +101,11 @@ impl State {
         let (due, due_by_wall, clock_ms) = steered::moment(job.due, now);
         let (expires, deadline) = steered::ends(&job, now);
         let policy = job.retry.map(|policy| self.intern_policy(policy, tape));
+        let (tenant, extra_starts) = self.enter_as(queue, job.body.labels.share(), now.mono);
         let settings = &self.queue(queue).settings;
         let slot = self.add_job(Live {
             id: job.id,
+            tenant,
             body_bytes: job.body.bytes() as u32,
             body: Some(job.body),
             queue,
@@ -117,6 +122,7 @@ impl State {
                 deadline: deadline.into(),
                 timeout_ms: job.timeout_ms.into(),
                 policy,
+                extra_starts,
                 ..More::NONE
             }
             .boxed(),
@@ -181,7 +187,8 @@ impl State {
         let queue = &mut self.queues[queue.0 as usize];
         if can_run {
             live.spot = Spot::Line;
-            queue.lanes[lane].join(&mut self.jobs, slot);
+            queue.ready += 1;
+            self.lines.join(&mut self.jobs, slot, lane);
         } else {
             live.spot = Spot::Parked;
             queue.parked += 1;
@@ -203,7 +210,8 @@ impl State {
             }
             Spot::Line => {
                 let lane = lane(self.kinds[live.kind as usize].limit, live.is_suspect());
-                queue.lanes[lane].leave(&mut self.jobs, slot);
+                queue.ready -= 1;
+                self.lines.leave(&mut self.jobs, slot, lane);
             }
             Spot::Parked => queue.parked -= 1,
             Spot::Waiting => queue.waiting -= 1,
@@ -256,7 +264,9 @@ impl State {
     pub(super) fn add_queue(&mut self, settings: QueueSettings, is_configured: bool) -> QueueNo {
         let no = QueueNo(self.queues.len() as u32);
         self.queue_names.insert(settings.name.clone(), no);
-        self.queues.push(Queue::new(settings, is_configured, self.limited_kinds.len()));
+        self.lines.add_queue(2 * (self.limited_kinds.len() + 1));
+        let shares = self.limits.places_of(&settings.shares).collect();
+        self.queues.push(Queue::new(settings, is_configured, shares));
         no
     }
 

@@ -12,6 +12,7 @@ use super::slab::Slot;
 use super::state::{Place, Queue, Spot, State};
 use super::tape::WaveNames;
 use crate::change::{Counters, Head};
+use crate::command::QueueNo;
 use crate::job::{JobId, Name};
 use crate::lease::LeaseToken;
 use crate::order::{Order, OrderId};
@@ -53,8 +54,8 @@ impl Shard {
             let token = live.run().map(|run| run.token);
             (live.id, (kind, live.body_bytes as usize, state.head_of(live, &mut names), token))
         };
-        let line = |queue: &Queue| {
-            let mut slots: Vec<_> = queue.lanes.iter().flat_map(|lane| lane.iter(&state.jobs)).collect();
+        let line = |(no, queue): (u32, &Queue)| {
+            let mut slots: Vec<_> = state.lines.all_of(&state.jobs, QueueNo(no)).collect();
             slots.sort_unstable_by_key(|slot| (state.jobs[*slot].priority, state.jobs[*slot].arrival));
             (name(queue), slots.iter().map(|slot| state.jobs[*slot].id).collect::<Vec<_>>())
         };
@@ -64,7 +65,7 @@ impl Shard {
             retained: stubs
                 .map(|(_, stub)| (stub.id, (name(state.queue(stub.queue)), stub.state, stub.end_no)))
                 .collect(),
-            lines: state.queues.iter().map(line).filter(|(_, ids)| !ids.is_empty()).collect(),
+            lines: (0..).zip(&state.queues).map(line).filter(|(_, ids)| !ids.is_empty()).collect(),
             counters: state
                 .queues
                 .iter()
@@ -102,6 +103,8 @@ impl Shard {
         for queue in &state.queues {
             check_queue(state, queue).map_err(|wrong| format!("queue {}: {wrong}", queue.settings.name))?;
         }
+        super::lines::audit(state)?;
+        super::limits::audit(state)?;
         super::pages::audit(state)?;
         check_schedules(state)?;
         super::keys::audit(state)?;
@@ -138,21 +141,12 @@ fn check_queue(state: &State, queue: &Queue) -> Result<(), String> {
             return Err(format!("job {} ({:?}) and the expiry timers disagree", live.id, live.spot));
         }
     }
-    let counted = [queue.delayed, queue.ready(), queue.running, queue.parked, queue.waiting];
+    let counted = [queue.delayed, queue.ready, queue.running, queue.parked, queue.waiting];
     if counted != counts {
         return Err(format!("delayed, ready, running, parked, waiting are {counted:?} and should be {counts:?}"));
     }
     if queue.at.len() as u64 + queue.delay.len() as u64 != queue.delayed {
         return Err(format!("{} jobs are delayed, the timers disagree", queue.delayed));
-    }
-    for (no, line) in queue.lanes.iter().enumerate() {
-        let ranks: Vec<_> = line.iter(&state.jobs).map(|slot| &state.jobs[slot]).collect();
-        if ranks.len() as u64 != line.len() || ranks.iter().any(|live| state.lane_of(live) != no) {
-            return Err(format!("a line of {} has {} members", line.len(), ranks.len()));
-        }
-        if !ranks.is_sorted_by_key(|live| (live.priority, live.arrival)) {
-            return Err(String::from("a line is out of order"));
-        }
     }
     check_ended(state, queue)
 }

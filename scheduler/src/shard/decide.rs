@@ -61,7 +61,7 @@ impl Decision {
 }
 
 /// A job ends: it is retained or forgotten, and those who waited are told.
-fn end_job(
+pub(super) fn end_job(
     state: &State,
     slot: Slot,
     end: EndState,

@@ -44,6 +44,8 @@ pub(crate) struct Live {
     pub(crate) body_bytes: u32,
     pub(crate) queue: QueueNo,
     pub(crate) kind: u32,
+    /// The jobs that it takes turns with others together with: those of its queue that have its key.
+    pub(crate) tenant: Slot,
     pub(crate) priority: Priority,
     pub(crate) spot: Spot,
     pub(crate) arrival: i64,
@@ -77,6 +79,8 @@ pub(crate) struct More {
     pub(crate) deadline: Maybe,
     pub(crate) timeout_ms: Maybe,
     pub(crate) policy: Option<PolicyNo>,
+    /// What it counts for beyond one start, in a rate.
+    pub(crate) extra_starts: u32,
     pub(crate) attempts_ended: u32,
     pub(crate) attempt_recorded: u32,
     pub(crate) failures: u32,
@@ -95,6 +99,7 @@ impl More {
         deadline: Maybe::NONE,
         timeout_ms: Maybe::NONE,
         policy: None,
+        extra_starts: 0,
         attempts_ended: 0,
         attempt_recorded: 0,
         failures: 0,
@@ -135,6 +140,11 @@ impl Live {
     /// Its attempt, where it runs.
     pub(crate) fn run(&self) -> Option<&Run> {
         self.more.as_ref()?.run.as_ref()
+    }
+
+    /// How many starts a start of it counts for, in a rate.
+    pub(crate) fn weight(&self) -> u32 {
+        self.more().extra_starts + 1
     }
 
     /// Lost twice or more: it may be what kills the process.

@@ -4,6 +4,7 @@
 //! out without it: which bodies are in memory is soft, and no decision about a job rests on it. Never reads: the driver does.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -13,6 +14,7 @@ use foldhash::fast::FixedState;
 use super::Shard;
 use super::decide::page::is_volatile;
 use super::ended::Stub;
+use super::limits::KeyLimiters;
 use super::slab::Slot;
 use super::state::{Live, Map, More, Queue, Spot, State};
 use crate::job::{Body, JobId, Priority};
@@ -93,17 +95,17 @@ impl Pages {
     }
 }
 
-/// A job's place in its lane.
-pub(crate) type Rank = (Priority, i64);
-
 /// How far ahead of a lane's front was looked: what is up to there is wanted in memory.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Reach {
-    pub(crate) until: Option<Rank>,
-    /// Once the front has come past this, it is time to look again.
-    pub(crate) middle: Option<Rank>,
-    /// The look ended with the line.
-    pub(crate) saw_the_end: bool,
+    /// The last job that was looked at in each strand, by its arrival.
+    pub(crate) until: BTreeMap<Slot, i64>,
+    /// Everything more urgent than this comes sooner.
+    pub(crate) last: Option<Priority>,
+    /// Once so many jobs have left the lane, it is time to look again.
+    pub(crate) again_at: u64,
+    /// The look ended with the lane, when so many had joined it.
+    pub(crate) saw_all: Option<u64>,
 }
 
 /// Where the looks stand. All of it may be lost.
@@ -118,14 +120,15 @@ pub(crate) struct Pager {
 impl Pager {
     /// Whether it is among the next of its lane.
     pub(crate) fn is_near(&self, state: &State, live: &Live) -> bool {
-        let lanes = self.reach.get(live.queue.0 as usize);
-        let reach = lanes.and_then(|lanes| lanes.get(state.lane_of(live)));
-        live.spot == Spot::Line && reach.and_then(|reach| reach.until).is_some_and(|until| rank(live) <= until)
+        let lane = state.lane_of(live);
+        let reach = self.reach.get(live.queue.0 as usize).and_then(|lanes| lanes.get(lane));
+        let Some(reach) = reach.filter(|_| live.spot == Spot::Line) else { return false };
+        let strand = state.lines.strand(live.tenant, lane, live.priority);
+        match strand.and_then(|strand| reach.until.get(&strand)) {
+            Some(until) => live.arrival <= *until,
+            None => reach.last.is_some_and(|last| live.priority < last),
+        }
     }
-}
-
-pub(crate) const fn rank(live: &Live) -> Rank {
-    (live.priority, live.arrival)
 }
 
 impl State {
@@ -134,7 +137,9 @@ impl State {
         let timers = |queue: &Queue| queue.delay.len() + queue.at.len() + queue.expiry.len() + queue.leases.len();
         let timers = self.queues.iter().map(timers).sum::<usize>() * TIMER_BYTES;
         let mores = self.pages.mores as usize * size_of::<More>() + self.running.allocation_size();
-        let keys = self.keys.iter().map(|keys| keys.bytes).sum::<usize>();
+        let keys = self.keys.iter().map(|keys| keys.bytes).sum::<usize>()
+            + self.lines.bytes()
+            + self.limits.keys.len() * KeyLimiters::BYTES;
         let heads = self.jobs.places() * size_of::<Option<Live>>() + self.index.bytes();
         let stubs = self.stubs.places() * size_of::<Option<Stub>>();
         MemoryUse {

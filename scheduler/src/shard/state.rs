@@ -12,10 +12,11 @@ use hashbrown::HashMap;
 use super::ended::{EndedList, Stub};
 use super::index::Index;
 use super::keys::Keys;
+use super::limits::{Closed, Limits};
+use super::lines::Lines;
 pub(crate) use super::live::{Live, More, Run, Spot};
 use super::pace::Pace;
 use super::pages::Pages;
-use super::ready::Line;
 use super::slab::{Slab, Slot};
 use super::tape::WaveNames;
 use crate::change::{Claims, ClaimsNo, Counters, Head, PolicyNo};
@@ -81,8 +82,8 @@ pub(crate) struct Queue {
     pub(crate) paused: bool,
     /// What is left of its rate.
     pub(crate) bucket: Option<Bucket>,
-    /// What is ready, in lanes that have limits of their own: see [`lane`].
-    pub(crate) lanes: Vec<Line>,
+    /// The limits that it shares with others, by their places.
+    pub(crate) shares: Vec<usize>,
     pub(crate) delay: Timers,
     pub(crate) at: Timers,
     pub(crate) leases: BTreeSet<(Mono, Slot)>,
@@ -91,6 +92,7 @@ pub(crate) struct Queue {
     pub(crate) ticks: BTreeSet<(Timestamp, Name)>,
     /// When the windows of keys are over whose jobs came in here.
     pub(crate) windows: BTreeSet<(Timestamp, Arc<UniqueKey>)>,
+    pub(crate) ready: u64,
     pub(crate) running: u64,
     pub(crate) parked: u64,
     pub(crate) delayed: u64,
@@ -149,6 +151,9 @@ pub(crate) struct State {
     /// Policies that some loaded job, live or retained, has. Judged once, when all are loaded.
     pub(crate) policies_used: BTreeSet<PolicyNo>,
     pub(crate) jobs: Slab<Live>,
+    /// What is ready, in lanes that have limits of their own: see [`lane`].
+    pub(crate) lines: Lines,
+    pub(crate) limits: Limits,
     pub(crate) stubs: Slab<Stub>,
     pub(crate) index: Index,
     pub(crate) running: Map<LeaseToken, Slot>,
@@ -189,6 +194,8 @@ impl State {
             policies_once: BTreeSet::new(),
             policies_used: BTreeSet::new(),
             jobs: Slab::new(),
+            lines: Lines::new(),
+            limits: Limits::new(&settings.shared),
             stubs: Slab::new(),
             index: Index::new(hash.clone()),
             running: Map::with_hasher(hash.clone()),
@@ -285,6 +292,12 @@ impl State {
         (lane.is_multiple_of(2) || self.suspects_free() > 0) && self.kind_free(lane) > 0
     }
 
+    /// Why a job of this tenant, which counts for so many starts, may not start, as far as its key goes.
+    pub(crate) fn key_closed(&self, tenant: Slot, weight: u32, now: Mono) -> Option<Closed> {
+        let limiters = &self.lines.tenants[tenant].limiters;
+        limiters.iter().find_map(|slot| self.limits.keys.all[*slot].limiter.closed(weight, now))
+    }
+
     /// Whether someone here can run it, its turn granted.
     pub(crate) fn can_run(&self, queue: QueueNo, kind: u32) -> bool {
         self.queue(queue).is_configured && self.kinds[kind as usize].is_handled
@@ -329,19 +342,20 @@ impl State {
 }
 
 impl Queue {
-    pub(crate) fn new(settings: QueueSettings, is_configured: bool, limited_kinds: usize) -> Self {
+    pub(crate) fn new(settings: QueueSettings, is_configured: bool, shares: Vec<usize>) -> Self {
         Self {
             is_configured,
             slots: 0,
             paused: false,
             bucket: settings.rate.map(|rate| Bucket::empty(rate, Mono(0))),
-            lanes: (0..2 * (limited_kinds + 1)).map(|_| Line::new()).collect(),
+            shares,
             delay: BTreeSet::new(),
             at: BTreeSet::new(),
             leases: BTreeSet::new(),
             expiry: BTreeSet::new(),
             ticks: BTreeSet::new(),
             windows: BTreeSet::new(),
+            ready: 0,
             running: 0,
             parked: 0,
             delayed: 0,
@@ -358,13 +372,9 @@ impl Queue {
         self.settings.level
     }
 
-    pub(crate) fn ready(&self) -> u64 {
-        self.lanes.iter().map(Line::len).sum()
-    }
-
     /// Jobs that wait: what the depth limit counts.
     pub(crate) fn depth(&self) -> u64 {
-        self.ready() + self.delayed + self.parked + self.waiting
+        self.ready + self.delayed + self.parked + self.waiting
     }
 
     pub(crate) fn retained(&self) -> u64 {

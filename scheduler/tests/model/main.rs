@@ -38,6 +38,7 @@ use windlass_scheduler::verb::Verb;
 
 use self::common::id;
 use self::play::Play;
+use self::rate::{SHARES, share};
 use self::recur::{Plan, plan};
 use self::reload::Death;
 use self::settings::{memory, settings, start};
@@ -150,6 +151,7 @@ struct Spec {
     is_big: bool,
     tag: bool,
     key: Option<KeySpec>,
+    share: usize,
 }
 
 fn job_of(queue: usize, n: u8) -> JobId {
@@ -198,7 +200,7 @@ impl Spec {
             }),
             body: Arc::new(Body {
                 payload,
-                labels: Labels::new(vec![tag(self.tag)], None, None, unique),
+                labels: Labels::new(vec![tag(self.tag)], None, None, unique, share(self.share)),
                 ..Body::default()
             }),
         }
@@ -243,10 +245,10 @@ fn spec() -> impl Strategy<Value = Spec> {
         (when(), when()),
         prop::option::weighted(0.2, 1..100_u64),
         prop::option::weighted(0.2, 0..60_u64),
-        (prop::bool::weighted(0.02), any::<bool>(), prop::option::weighted(0.25, key_spec())),
+        (prop::bool::weighted(0.02), any::<bool>(), prop::option::weighted(0.25, key_spec()), 0..SHARES.len()),
     );
     (place, options).prop_map(
-        |((queue, n, kind), (priority, due, (expires, deadline), timeout_ms, retry, (is_big, tag, key)))| Spec {
+        |((queue, n, kind), (priority, due, (expires, deadline), timeout_ms, retry, (is_big, tag, key, share)))| Spec {
             queue,
             n,
             kind,
@@ -259,6 +261,7 @@ fn spec() -> impl Strategy<Value = Spec> {
             is_big,
             tag,
             key,
+            share,
         },
     )
 }

@@ -19,6 +19,7 @@ use windlass_scheduler::time::Now;
 use windlass_scheduler::view::IsMeant;
 
 use super::common::Driver;
+use super::rate::Seen;
 use super::told::{Names, Told};
 use super::unique::Taken;
 use super::world::World;
@@ -69,7 +70,7 @@ pub(crate) struct Play {
 impl Play {
     pub(crate) fn new(settings: ShardSettings, now: Now, is_judged: bool) -> Self {
         let mut world = World::new(settings.clone());
-        world.tokens = vec![(0, now.mono.0); world.tokens.len()];
+        world.began = now.mono.0;
         let driver = Driver::new(settings, now);
         let mut play = Self {
             names: Names::new(is_judged),
@@ -285,14 +286,12 @@ impl Play {
 
     /// Hands out and lets in, as the seal does, one after the other.
     fn hand_out(&mut self) {
-        let now = self.driver.now;
+        let (now, term) = (self.driver.now, self.driver.settings.term);
+        let mut seen = Seen::of(&self.driver.shard, self.world.last_token, term);
+        self.world.last_token = seen.last_token;
         loop {
-            let mut handed_out = false;
-            for queue in 0..3 {
-                while self.world.claim(queue, now) {
-                    self.announce();
-                    handed_out = true;
-                }
+            while (0..3).any(|queue| self.world.claim(queue, &mut seen, now)) {
+                self.announce();
             }
             let (tiny, mut came_in) = (self.waiting_room(), false);
             while self.world.depth(tiny) < self.world.settings.queues[tiny].depth_max {
@@ -303,7 +302,9 @@ impl Play {
                     break;
                 }
             }
-            if !came_in && !handed_out {
+            if !came_in {
+                assert!(seen.started.is_empty(), "these started, and may not: {seen:?}");
+                (0..3).for_each(|queue| self.world.check_rest(queue, now));
                 return;
             }
         }
@@ -311,8 +312,9 @@ impl Play {
 
     pub(crate) fn seal(&mut self) {
         let before = self.driver.marks[0];
+        let is_wave = self.driver.seal();
         self.hand_out();
-        if self.driver.seal() {
+        if is_wave {
             assert!(self.driver.marks[0] > before);
             self.is_sealed();
         }

@@ -127,7 +127,9 @@ impl World {
     /// What a load makes of it. `claims` are those that stand, in their order, and `adopted` the jobs whose code still
     /// runs.
     pub(crate) fn reload(&mut self, claims: &[Claim], first_term: u64, adopted: &BTreeSet<JobId>, now: Now) {
-        self.tokens = vec![(0, now.mono.0); self.tokens.len()];
+        (self.began, self.last_token) = (now.mono.0, 0);
+        self.tokens.clear();
+        self.passed.clear();
         self.next_turn = self.jobs.values().map(|job| job.turn + 1).max().unwrap_or(1).max(1);
         let mut lost = Vec::new();
         for (id, job) in &mut self.jobs {
@@ -280,12 +282,16 @@ impl World {
                 ),
                 (TimerClass::Retention, oldest.min().map(|at| Deadline::Wall(Timestamp(at)))),
                 (TimerClass::Schedule, self.next_tick(queue).map(|at| Deadline::Wall(Timestamp(at)))),
-                (TimerClass::Rate, self.next_by_rate(queue).map(|at| Deadline::Mono(Mono(at)))),
                 (TimerClass::Window, self.next_window(queue).map(|at| Deadline::Wall(Timestamp(at)))),
             ];
             for (class, at) in expected {
                 let armed = driver.armed.get(&(QueueNo(queue as u32), class)).copied();
                 assert_eq!(armed, at, "timer {class:?} of queue {queue}");
+            }
+            if let Some(at) = self.next_by_rate(queue) {
+                let armed = driver.armed.get(&(QueueNo(queue as u32), TimerClass::Rate)).copied();
+                let is_in_time = matches!(armed, Some(Deadline::Mono(armed)) if armed.0 <= at);
+                assert!(is_in_time, "rates hold up queue {queue} until {at} at most, its timer is {armed:?}");
             }
         }
     }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 use windlass_scheduler::job::Name;
+use windlass_scheduler::limit::{Draw, KeyLimits, Limit, SharedLimit};
 use windlass_scheduler::rate::Rate;
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
 use windlass_scheduler::settings::{
@@ -45,7 +46,19 @@ pub(crate) fn settings(memory_bytes_max: u64) -> ShardSettings {
     kinds[1].slots = Some(2);
     kinds[1].timeout_ms = Some(80);
     kinds[1].retry = Some(RetryPolicy { backoff: Backoff::Fixed { delay_ms: 20 }, attempts_max: 2, jitter_percent: 0 });
-    let settings = ShardSettings::new(1, 7, vec![ram, tiny, safe], kinds);
+    let rate = |jobs, burst| Some(Rate { jobs, period_ms: 50, burst });
+    ram.slots = 3;
+    ram.keys.each.slots = Some(1);
+    ram.keys.of.insert("a".into(), Limit { slots: Some(2), rate: None });
+    ram.key_weights.insert("b".into(), 2);
+    safe.keys.of.insert("b".into(), Limit { slots: None, rate: rate(2, 3) });
+    safe.key_weights.insert("a".into(), 2);
+    tiny.shares.push(Name::from("api"));
+    safe.shares.push(Name::from("api"));
+    let keys = KeyLimits { each: Limit { slots: Some(2), rate: rate(5, 2) }, ..KeyLimits::default() };
+    let all = Limit { slots: Some(4), rate: rate(20, 4) };
+    let shared = vec![SharedLimit { name: Name::from("api"), all, keys, draw: Draw::Weighted }];
+    let settings = ShardSettings { shared, ..ShardSettings::new(1, 7, vec![ram, tiny, safe], kinds) };
     ShardSettings { unknown_kinds: true, bulk_jobs_max: 3, memory_bytes_max, ..settings }
 }
 

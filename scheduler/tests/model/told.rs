@@ -89,6 +89,7 @@ impl Told {
             retry_ms_min: 0,
             attempt_ms_max: None,
             rate: None,
+            key_slots: queue.keys.each.slots.filter(|_| queue.keys.of.is_empty()),
             start_ms_max: None,
             window_ms_max: None,
             keeps: [false; 4],
@@ -109,6 +110,8 @@ impl Told {
             failures_max: job.retry.as_ref().or(of_kind).map(|policy| policy.attempts_max),
             payload: fingerprint(&job.body.payload),
             alone: None,
+            limit_key: job.body.labels.share().key.as_ref().map(|key| fingerprint(key.as_bytes())),
+            weight: job.body.labels.share().weight,
         }
     }
 

@@ -209,7 +209,10 @@ impl World {
         };
         let priority = new.priority.map_or(job.priority, |priority| priority.0);
         let due = due.filter(|due| *due > now.wall.0);
-        let keeps_place = job.state == State::Ready && due.is_none() && job.priority == priority;
+        let share = new.body.labels.share().clone();
+        let keeps_key = job.share.key == share.key;
+        let keeps_place = job.state == State::Ready && due.is_none() && job.priority == priority && keeps_key;
+        job.share = share;
         job.payload.clone_from(&new.body.payload);
         job.tag.clone_from(&new.body.labels.tags()[0]);
         job.unique = new.body.labels.unique().cloned();

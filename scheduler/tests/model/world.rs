@@ -9,6 +9,7 @@ use bytes::Bytes;
 use windlass_scheduler::attempt::{Failure, FailureKind, Outcome, Output, Retry};
 use windlass_scheduler::change::Counters;
 use windlass_scheduler::job::{JobId, Name, NewJob, When};
+use windlass_scheduler::limit::Share;
 use windlass_scheduler::order::{Order, OrderId};
 use windlass_scheduler::recurrence::Schedule;
 use windlass_scheduler::retry::RetryPolicy;
@@ -17,6 +18,7 @@ use windlass_scheduler::state::{EndState, State};
 use windlass_scheduler::time::Now;
 use windlass_scheduler::unique::{Held, Unique};
 
+use super::rate::{Of, Passed, Seen, Step};
 use super::settings::{kind, timeout_ms};
 use super::unique::Place;
 
@@ -50,6 +52,7 @@ pub(crate) struct Job {
     pub(crate) tag: String,
     pub(crate) created: u64,
     pub(crate) unique: Option<Unique>,
+    pub(crate) share: Share,
     /// The key that it has, or waits for.
     pub(crate) key: Option<Place>,
     /// What its attempts left for the next one.
@@ -80,8 +83,12 @@ pub(crate) struct World {
     pub(crate) counters: Vec<Counters>,
     pub(crate) paused: BTreeSet<usize>,
     pub(crate) slots: Vec<u32>,
-    /// What is left of the rate of each queue, in parts of its period, and since when.
-    pub(crate) tokens: Vec<(u64, u64)>,
+    /// What is left of rates, in parts of their periods, and since when; of the others nothing was taken since the process began.
+    pub(crate) tokens: BTreeMap<Of, (i128, u64)>,
+    pub(crate) began: u64,
+    pub(crate) passed: Passed,
+    /// The last token that was seen.
+    pub(crate) last_token: u64,
     pub(crate) suspects_max: u32,
     pub(crate) draining: bool,
     pub(crate) orders: BTreeMap<OrderId, Order>,
@@ -99,7 +106,8 @@ pub(crate) struct World {
 impl Job {
     /// Bytes of its labels.
     pub(crate) fn label_bytes(&self) -> usize {
-        super::TAG_BYTES + self.unique.as_ref().map_or(0, |unique| unique.key.bytes())
+        let key = self.share.key.as_ref().map_or(0, |key| key.len());
+        super::TAG_BYTES + self.unique.as_ref().map_or(0, |unique| unique.key.bytes()) + key
     }
 
     /// Every move of every job is one that the table of moves has; the core is held to the same moves by `check`.
@@ -124,7 +132,10 @@ impl World {
         Self {
             counters: settings.queues.iter().map(|queue| Counters::new(queue.name.clone())).collect(),
             slots: settings.queues.iter().map(|queue| queue.slots).collect(),
-            tokens: vec![(0, 0); settings.queues.len()],
+            tokens: BTreeMap::new(),
+            began: 0,
+            passed: Passed::new(),
+            last_token: 0,
             jobs: BTreeMap::new(),
             ended: BTreeMap::new(),
             paused: BTreeSet::new(),
@@ -196,6 +207,7 @@ impl World {
             tag: new.body.labels.tags()[0].clone(),
             created: now.wall.0,
             unique: new.body.labels.unique().cloned(),
+            share: new.body.labels.share().clone(),
             key: self.place_of(new),
             checkpoint: None,
         };
@@ -219,41 +231,36 @@ impl World {
         kind(&self.settings, name).and_then(|kind| kind.slots).is_none_or(|slots| running() < slots as usize)
     }
 
-    /// The next job of this queue that may start, whatever its expiry.
-    pub(crate) fn next(&self, queue: usize) -> Option<JobId> {
-        let suspects_running = self.jobs.values().filter(|job| job.state == State::Running && job.was_suspect).count();
-        let may_run = |job: &Job| {
-            let is_free = job.lost < 2 || (suspects_running as u32) < self.suspects_max;
-            job.queue == queue && job.state == State::Ready && is_free && self.kind_is_free(&job.kind)
-        };
-        let ready = self.jobs.iter().filter(|(_, job)| may_run(job));
-        ready.min_by_key(|(_, job)| (job.priority, job.turn)).map(|(id, _)| *id)
+    /// Whether a job of this queue may start, whatever its expiry and its key.
+    pub(crate) fn may_run(&self, queue: usize, job: &Job) -> bool {
+        let suspects = || self.jobs.values().filter(|job| job.state == State::Running && job.was_suspect).count();
+        let is_free = || job.lost < 2 || (suspects() as u32) < self.suspects_max;
+        job.queue == queue && job.state == State::Ready && is_free() && self.kind_is_free(&job.kind)
     }
 
-    /// Starts what may start, one after the other: whether that was anything.
-    pub(crate) fn claim(&mut self, queue: usize, now: Now) -> bool {
+    /// Starts what was seen to start, one after the other: whether that was anything.
+    pub(crate) fn claim(&mut self, queue: usize, seen: &mut Seen, now: Now) -> bool {
         let mut did = false;
-        while !self.draining && !self.paused.contains(&queue) && self.running(queue) < self.slots[queue] {
-            if self.refill(queue, now).is_some_and(|(tokens, period_ms)| tokens < period_ms) {
-                break;
-            }
-            let Some(id) = self.next(queue) else { break };
+        while let Some(step) = self.next_step(queue, seen, now) {
             did = true;
+            let id = match step {
+                Step::Expire(id) => {
+                    self.close(id, EndState::Expired, Output::None, None, now);
+                    self.trim_if_ended(id, queue, now);
+                    continue;
+                }
+                Step::Start(id) => id,
+            };
+            seen.started.pop_front();
+            self.pass(id, now);
+            self.take_tokens(id, now);
             let timeout_ms = timeout_ms(&self.settings, &self.jobs[&id], now);
             let job = self.jobs.get_mut(&id).unwrap();
-            if job.expires.is_some_and(|expires| expires <= now.wall.0) {
-                self.close(id, EndState::Expired, Output::None, None, now);
-                self.trim_if_ended(id, queue, now);
-                continue;
-            }
             job.moves_to(State::Running);
             job.was_suspect = job.lost >= 2;
             job.overdue = false;
             job.deadline = timeout_ms.map(|ms| now.mono.0 + ms);
             self.counters[queue].attempts += 1;
-            if let Some((tokens, period_ms)) = self.refill(queue, now) {
-                self.tokens[queue].0 = tokens - period_ms;
-            }
             let key = self.jobs[&id].key.clone();
             self.let_go(key);
         }

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use windlass_scheduler::attempt::{Failure, FailureKind, Output};
 use windlass_scheduler::change::{ClaimsNo, EndedKey, EndedRecord, Head, JobRecord, PolicyNo};
 use windlass_scheduler::job::{Body, Labels, Priority};
+use windlass_scheduler::limit::Share;
 use windlass_scheduler::state::EndState;
 use windlass_scheduler::unique::{Held, KeyOf, OnConflict, Unique, UniqueKey, Until};
 
@@ -232,8 +233,10 @@ prop_compose! {
         tags in proptest::collection::vec(".{0,20}", 0..4),
         (correlation_id, trace) in any::<(Option<String>, Option<String>)>(),
         unique in proptest::option::of(unique()),
+        (key, weight) in (proptest::option::of(".{1,20}"), 1..=Share::WEIGHT_MAX),
     ) -> Record {
-        let body = Body { payload, version, labels: Labels::new(tags, correlation_id, trace, unique) };
+        let share = Share { key: key.map(Into::into), weight };
+        let body = Body { payload, version, labels: Labels::new(tags, correlation_id, trace, unique, share) };
         Record::Job(JobRecord { id, kind, body: body.into(), head })
     }
 }

@@ -14,6 +14,7 @@ use windlass_scheduler::change::{
 use windlass_scheduler::filter::{Filter, Span};
 use windlass_scheduler::job::{Body, JobId, Labels, Name, Priority, When};
 use windlass_scheduler::lease::LeaseToken;
+use windlass_scheduler::limit::Share;
 use windlass_scheduler::order::{Order, OrderEnd, OrderId, OrderPlace};
 use windlass_scheduler::recurrence::{CatchUp, Origin, Overlap, Rule, Schedule, Template};
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
@@ -64,6 +65,7 @@ pub fn job(n: u64) -> Record {
             Some("story-1".to_owned()),
             Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
             Some(unique(KeyOf::Kind(name("mail")), Until::Done, OnConflict::Existing)),
+            Share { key: Some("größe/7".into()), weight: 3 },
         ),
     };
     Record::Job(JobRecord { id: job_id(n), kind: name("mail"), body: Arc::new(body), head: bare_head(n, 0) })
@@ -202,6 +204,7 @@ pub fn schedule(n: u64, rule: Rule, catch_up: CatchUp, overlap: Overlap) -> Reco
         own("story-1"),
         own("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
         is_odd.then(|| unique(KeyOf::Engine, Until::Window { ms: 60_000 }, OnConflict::Replace { within_ms: Some(9) })),
+        Share { weight: if is_odd { 5 } else { 1 }, ..Share::NONE },
     );
     let body = Body { payload: Bytes::from_static(b"{\"days\":30}"), version: 2, labels };
     let backoff = Backoff::Fixed { delay_ms: 5_000 };

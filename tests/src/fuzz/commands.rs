@@ -15,7 +15,9 @@ use windlass_scheduler::effect::Effect;
 use windlass_scheduler::filter::Filter;
 use windlass_scheduler::job::{Body, JobId, Labels, Name, NewJob, Priority, When};
 use windlass_scheduler::lease::LeaseToken;
+use windlass_scheduler::limit::{Draw, KeyLimits, Limit, Share, SharedLimit};
 use windlass_scheduler::order::{Order, OrderCommand, OrderId};
+use windlass_scheduler::rate::Rate;
 use windlass_scheduler::recurrence::{CatchUp, Origin, Overlap, Rule, Schedule, ScheduleCommand, Template};
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
 use windlass_scheduler::settings::{Keep, KindSettings, Level, QueueSettings, Retention, ShardSettings, WhenFull};
@@ -78,7 +80,17 @@ fn settings(memory_bytes_max: u64) -> ShardSettings {
     (safe.slots, safe.depth_max) = (3, 5);
     let mut kinds: Vec<_> = KINDS[..2].iter().map(|kind| KindSettings::from(*kind)).collect();
     kinds[1].slots = Some(2);
-    let settings = ShardSettings::new(1, 7, vec![ram, tiny, safe], kinds);
+    let rate = |jobs| Some(Rate { jobs, period_ms: 40, burst: 2 });
+    ram.keys.each = Limit { slots: Some(1), rate: None };
+    safe.keys.of.insert("x".into(), Limit { slots: None, rate: rate(2) });
+    safe.key_weights.insert("y".into(), 2);
+    for queue in [&mut tiny, &mut safe] {
+        queue.shares.push(Name::from("api"));
+    }
+    let keys = KeyLimits { each: Limit { slots: Some(2), rate: rate(4) }, ..KeyLimits::default() };
+    let all = Limit { slots: Some(3), rate: rate(9) };
+    let shared = vec![SharedLimit { name: Name::from("api"), all, keys, draw: Draw::Weighted }];
+    let settings = ShardSettings { shared, ..ShardSettings::new(1, 7, vec![ram, tiny, safe], kinds) };
     ShardSettings { unknown_kinds: true, bulk_jobs_max: 3, memory_bytes_max, ..settings }
 }
 
@@ -144,6 +156,8 @@ impl Play<'_> {
         };
         let (queue, kind) = (self.queue().1, Name::from(KINDS[kind]));
         let unique = self.maybe(4, |play| play.unique(&kind, &queue));
+        let key = self.maybe(2, |play| play.input.pick(&["x", "y", "z"]).unwrap_or("x").into());
+        let share = Share { key, weight: 1 + u32::from(self.input.below(4)) };
         NewJob {
             id: self.id(),
             queue,
@@ -156,7 +170,7 @@ impl Play<'_> {
             retry: self.maybe(4, retry),
             body: Arc::new(Body {
                 payload: self.payload(),
-                labels: Labels::new(vec!["a".into()], None, None, unique),
+                labels: Labels::new(vec!["a".into()], None, None, unique, share),
                 ..Body::default()
             }),
         }

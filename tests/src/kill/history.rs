@@ -42,6 +42,7 @@ pub fn rules(queue: Queue, slots: u32, failures_max: u32, keeps_done: bool) -> R
         level: if queue == Queue::Light { Level::Process } else { Level::Durable },
         slots,
         rate: None,
+        key_slots: None,
         failures_max,
         retry_ms_min: 0,
         attempt_ms_max: None,
@@ -64,6 +65,8 @@ fn intent(no: No) -> Intent {
         failures_max: (no.script() == Script::Doomed).then_some(DOOMED_ATTEMPTS),
         payload: no.output(),
         alone: None,
+        limit_key: None,
+        weight: 1,
     }
 }
 

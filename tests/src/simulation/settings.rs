@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use windlass::testing::Faults;
 use windlass::{
-    CatchUp, Draft, Durability, EngineBuilder, HOUR, KeepDone, KindConfig, MIN, Overlap, Priority, QueueConfig,
-    RateLimit, Retention, RetryPolicy, SEC, Schedule,
+    CatchUp, Draft, Durability, EngineBuilder, HOUR, KeepDone, KindConfig, Limit, MIN, Overlap, Priority, QueueConfig,
+    RateLimit, Retention, RetryPolicy, SEC, Schedule, SharedLimit,
 };
 
 use super::handler::{Act, Press, act, press};
@@ -13,6 +13,8 @@ use crate::chance::Chance;
 
 /// The names of the queues; a seed has the first few.
 const QUEUES: [&str; 3] = ["one", "two", "three"];
+/// The name of what they share.
+const SHARED: &str = "all";
 
 /// What a seed plays with.
 #[derive(Clone, Debug)]
@@ -30,11 +32,15 @@ pub(super) struct Settings {
     pub(super) has_orders: bool,
     /// Different keys of uniqueness; 0: no job has one.
     pub(super) keys: u64,
+    /// Different limit keys; 0: no job has one.
+    pub(super) limit_keys: u64,
     /// One job in so many blocks a thread of its own. Such threads race, so that seeds with them need not repeat exactly.
     pub(super) press_every: Option<u64>,
     memory_bytes_max: u64,
     kind_slots: Option<u32>,
     schedules: Vec<Tick>,
+    /// A limit that all queues share.
+    shared: Option<SharedLimit>,
 }
 
 /// A job that comes back.
@@ -98,10 +104,31 @@ fn queue(chance: &mut Chance, name: &str) -> QueueConfig {
         queue = queue.attempt_timeout(ms(chance, 20_000));
     }
     if chance.below(4) == 0 {
-        let few = |chance: &mut Chance| u32::try_from(1 + chance.below(8)).unwrap_or(1);
-        queue = queue.rate_limit(RateLimit::new(few(chance), ms(chance, 4_000)).burst(few(chance)));
+        queue = queue.rate_limit(rate(chance));
+    }
+    if chance.below(3) == 0 {
+        queue = queue.per_key(limit(chance)).key_weight("1", few(chance)).share_weight(few(chance));
     }
     queue
+}
+
+fn few(chance: &mut Chance) -> u32 {
+    u32::try_from(1 + chance.below(8)).unwrap_or(1)
+}
+
+fn rate(chance: &mut Chance) -> RateLimit {
+    RateLimit::new(few(chance), ms(chance, 4_000)).burst(few(chance))
+}
+
+fn limit(chance: &mut Chance) -> Limit {
+    let limit = if chance.below(3) > 0 { Limit::new().concurrency(1 + few(chance) / 4) } else { Limit::new() };
+    if chance.below(3) == 0 { limit.rate_limit(rate(chance)) } else { limit }
+}
+
+fn shared(chance: &mut Chance) -> SharedLimit {
+    let shared = SharedLimit::new(SHARED).concurrency(few(chance)).per_key(limit(chance));
+    let shared = if chance.below(2) == 0 { shared.strict() } else { shared };
+    if chance.below(3) == 0 { shared.rate_limit(rate(chance)) } else { shared }
 }
 
 fn faults(chance: &mut Chance) -> Faults {
@@ -166,13 +193,21 @@ impl Settings {
             kind_slots: (chance.below(4) == 0).then(|| 1 + u32::try_from(chance.below(3)).unwrap_or(0)),
             schedules: (0..chance.pick(3)).map(|_| tick(chance, &names)).collect(),
             keys: if chance.below(2) == 0 { 1 + chance.below(4) } else { 0 },
+            limit_keys: if chance.below(2) == 0 { 1 + chance.below(4) } else { 0 },
+            shared: (chance.below(3) == 0).then(|| shared(chance)),
             names,
         }
     }
 
     pub(super) fn service(&self, builder: EngineBuilder<()>) -> EngineBuilder<()> {
         let builder = builder.memory_bytes_max(self.memory_bytes_max).handler(act);
-        let builder = self.queues.iter().cloned().fold(builder, EngineBuilder::queue);
+        let mut builder = self.queues.iter().cloned().fold(builder, |builder, queue| {
+            let shares = self.shared.is_some();
+            builder.queue(if shares { queue.shares(SHARED) } else { queue })
+        });
+        if let Some(shared) = self.shared.clone() {
+            builder = builder.shared_limit(shared);
+        }
         let ticks = self.schedules.iter().zip(["tick", "tock"]).map(|(tick, name)| tick.schedule(name));
         let builder = ticks.fold(builder, EngineBuilder::schedule);
         let builder = match self.kind_slots {

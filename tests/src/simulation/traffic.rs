@@ -78,6 +78,10 @@ impl<'a> Town<'a> {
         if self.settings.keys > 0 && life.below(3) == 0 {
             draft = draft.unique(self.unique(life));
         }
+        if self.settings.limit_keys > 0 && life.below(4) > 0 {
+            let key = life.below(self.settings.limit_keys);
+            draft = draft.limit_key(key.to_string()).weight(1 + u32::from(key == 2));
+        }
         if life.below(10) == 0 {
             draft = draft.tag("a").correlation_id("b");
         }

@@ -151,7 +151,7 @@ async fn follow_ups_are_held_to_the_same_limits() {
     assert_eq!(engine.stats().await.unwrap()[0].totals.enqueued, 1);
 }
 
-/// I14: the longest delays neither overflow nor wrap, and a restart reads them as they were.
+/// The longest delays neither overflow nor wrap, and a restart reads them as they were.
 #[test]
 fn the_longest_times_are_kept_across_a_restart_and_the_past_is_now() {
     let mut world = World::new();

@@ -39,8 +39,8 @@ fn a_field_that_there_is_not_is_refused_at_every_level() {
     assert_eq!(
         error.to_string(),
         "line 4 of the text: there is no field `queues.critical-email.concurency`: correct the name, or take it out; \
-         allowed are concurrency, rate_limit, priority, start_within, attempt_timeout, abort_after, durability, depth_max, \
-         wait_when_full, payload_bytes_max, result_bytes_max, retry, retention"
+         allowed are concurrency, rate_limit, per_key, keys, shares, share_weight, priority, start_within, attempt_timeout, \
+         abort_after, durability, depth_max, wait_when_full, payload_bytes_max, result_bytes_max, retry, retention"
     );
     assert_eq!(error.field, "queues.critical-email.concurency");
     let texts = [
@@ -52,6 +52,9 @@ fn a_field_that_there_is_not_is_refused_at_every_level() {
         ("[kinds.send]\ndurability = \"memory\"", "kinds.send.durability"),
         ("[kinds.send.retry]\nmax = 1", "kinds.send.retry.max"),
         ("[queues.\"a.b\"]\nx = 1", "queues.\"a.b\".x"),
+        ("[queues.mail]\nkeys.a = { slots = 1 }", "queues.mail.keys.a.slots"),
+        ("[queues.mail]\nper_key = { weight = 1 }", "queues.mail.per_key.weight"),
+        ("[limits.api]\nkeys.a = { weight = 2 }", "limits.api.keys.a.weight"),
     ];
     for (text, field) in texts {
         let error = toml(text);
@@ -154,6 +157,11 @@ fn every_number_has_its_range_and_the_refusal_names_it() {
         "rate_limit = { jobs = 10_000_001, per = \"1s\" }",
         "rate_limit = { jobs = 1, per = \"0s\" }",
         "rate_limit = { jobs = 1, per = \"1s\", burst = 0 }",
+        "per_key = { concurrency = 100_001 }",
+        "keys.a = { weight = 0 }",
+        "keys.a = { weight = 1_001 }",
+        "keys.\"\" = { weight = 1 }",
+        "share_weight = 0",
         "priority = -1",
         "priority = 256",
         "depth_max = 0",

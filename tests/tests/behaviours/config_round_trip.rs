@@ -1,13 +1,14 @@
 //! Whatever an engine can go by is written and read back as the same, in both formats.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use windlass::{
-    Durability, Engine, EngineConfig, KeepDone, KindConfig, MemoryJournal, Priority, QueueConfig, RateLimit, Retention,
-    RetryPolicy,
+    Durability, Engine, EngineConfig, KeepDone, KindConfig, Limit, MemoryJournal, Priority, QueueConfig, RateLimit,
+    Retention, RetryPolicy, SharedLimit,
 };
 
 /// The most that is allowed, and round numbers as people write them.
@@ -51,7 +52,10 @@ fn retention() -> impl Strategy<Value = Retention> {
 
 type Numbers = (u32, u8, u64, Option<usize>, usize, usize);
 type Times = (Option<Duration>, Option<Duration>, Duration);
-type Limits = (Times, Option<(u32, Duration, u32)>);
+type Rate = Option<(u32, Duration, u32)>;
+type KeyLimit = (Option<u32>, Rate);
+type Keys = (KeyLimit, BTreeMap<String, (Option<KeyLimit>, Option<u32>)>, u32);
+type Limits = (Times, (Rate, Keys));
 type Parts = (Numbers, Limits, Durability, RetryPolicy, Retention);
 
 fn queue() -> impl Strategy<Value = Parts> {
@@ -65,12 +69,31 @@ fn queue() -> impl Strategy<Value = Parts> {
         number(0, 16 << 20).prop_map(usize_of),
     );
     let times = (option::of(duration(1)), option::of(duration(1)), duration(0));
-    let rate = option::of((1..=10_000_000_u32, duration(1), 1..=10_000_000_u32));
+    let key = (option::of(key_limit()), option::of(1..=1_000_u32));
+    let keys = (key_limit(), btree_map(".{1,20}", key, 0..3), 1..=100_000_u32);
+    let rate = (rate(), keys);
     let level = prop_oneof![Just(Durability::Memory), Just(Durability::Process), Just(Durability::Durable)];
     (numbers, (times, rate), level, retry(), retention())
 }
 
-fn queue_of(name: &str, (numbers, (times, rate), level, retry, retention): &Parts) -> QueueConfig {
+fn rate() -> impl Strategy<Value = Rate> {
+    option::of((1..=10_000_000_u32, duration(1), 1..=10_000_000_u32))
+}
+
+fn key_limit() -> impl Strategy<Value = KeyLimit> {
+    (option::of(0..=100_000_u32), rate())
+}
+
+fn limit_of(rate: Rate) -> Option<RateLimit> {
+    rate.map(|(jobs, per, burst)| RateLimit::new(jobs, per).burst(burst))
+}
+
+fn of_key((slots, rate): KeyLimit) -> Limit {
+    let limit = slots.into_iter().fold(Limit::new(), Limit::concurrency);
+    limit_of(rate).into_iter().fold(limit, Limit::rate_limit)
+}
+
+fn queue_of(name: &str, (numbers, (times, (rate, keys)), level, retry, retention): &Parts) -> QueueConfig {
     let queue = QueueConfig::new(name)
         .concurrency(numbers.0)
         .priority(Priority(numbers.1))
@@ -81,8 +104,12 @@ fn queue_of(name: &str, (numbers, (times, rate), level, retry, retention): &Part
         .durability(*level)
         .retry(retry.clone())
         .retention(*retention);
-    let rate = rate.map(|(jobs, per, burst)| RateLimit::new(jobs, per).burst(burst));
-    let queue = rate.into_iter().fold(queue, QueueConfig::rate_limit);
+    let mut queue = limit_of(*rate).into_iter().fold(queue, QueueConfig::rate_limit);
+    queue = queue.per_key(of_key(keys.0)).share_weight(keys.2);
+    for (key, (limit, weight)) in &keys.1 {
+        queue = limit.iter().fold(queue, |queue, limit| queue.key(key, of_key(*limit)));
+        queue = weight.iter().fold(queue, |queue, weight| queue.key_weight(key, *weight));
+    }
     let queue = numbers.3.into_iter().fold(queue, QueueConfig::wait_when_full);
     let queue = times.0.into_iter().fold(queue, QueueConfig::attempt_timeout);
     times.1.into_iter().fold(queue, QueueConfig::start_within)
@@ -100,12 +127,22 @@ fn kind() -> impl Strategy<Value = (Option<u32>, Option<Duration>, Option<RetryP
 fn config() -> impl Strategy<Value = EngineConfig> {
     let queues = btree_map(name(), queue(), 1..5);
     let wide = (option::of(number(0, 1 << 60)), option::of(number(16 << 20, 1 << 46)), any::<bool>());
-    (queues, btree_map(name(), kind(), 0..4), wide).prop_map(|(queues, kinds, (disk, memory, single))| {
+    let shared =
+        (option::of(1..=100_000_u32), rate(), key_limit(), btree_map(".{1,20}", key_limit(), 0..3), any::<bool>());
+    let all = (queues, btree_map(name(), kind(), 0..4), wide, btree_map(name(), shared, 0..3));
+    all.prop_map(|(queues, kinds, (disk, memory, single), limits)| {
         // No kind has a handler here.
         let mut builder = Engine::builder().journal(MemoryJournal::new()).allow_unknown_kinds();
         let names: Vec<_> = queues.keys().cloned().collect();
         for (name, queue) in &queues {
-            builder = builder.queue(queue_of(name, queue));
+            let queue = queue_of(name, queue);
+            builder = builder.queue(limits.keys().fold(queue, |queue, limit| queue.shares(limit)));
+        }
+        for (name, (slots, rate, each, keys, is_strict)) in limits {
+            let limit = slots.into_iter().fold(SharedLimit::new(&name), SharedLimit::concurrency);
+            let limit = limit_of(rate).into_iter().fold(limit, SharedLimit::rate_limit).per_key(of_key(each));
+            let limit = keys.into_iter().fold(limit, |limit, (key, own)| limit.key(&key, of_key(own)));
+            builder = builder.shared_limit(if is_strict { limit.strict() } else { limit });
         }
         for (name, (slots, timeout, retry, queue)) in kinds {
             let kind = slots.into_iter().fold(KindConfig::new(&name), KindConfig::concurrency);

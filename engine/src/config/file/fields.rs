@@ -139,10 +139,23 @@ impl<'d> Field<'d> {
         Ok(nodes.iter().enumerate().map(item).collect())
     }
 
+    /// A table whose keys are texts of so many bytes.
+    pub(super) fn keyed(&self, expected: &'static str, range: &Range) -> Read<Vec<Self>> {
+        let fields = self.children(expected)?;
+        match fields.iter().find(|field| !range.has(field.name.len() as u64)) {
+            None => Ok(fields),
+            Some(field) => Err(field.out_of(range, words::say(Unit::Bytes, field.name.len() as u64))),
+        }
+    }
+
+    fn children(&self, expected: &'static str) -> Read<Vec<Self>> {
+        let Value::Table(entries) = &self.node.value else { return Err(self.other_type(expected)) };
+        Ok(entries.iter().map(|entry| self.child(entry)).collect())
+    }
+
     /// A table whose keys are names of things.
     pub(super) fn named(&self, expected: &'static str) -> Read<Vec<Self>> {
-        let Value::Table(entries) = &self.node.value else { return Err(self.other_type(expected)) };
-        let fields: Vec<_> = entries.iter().map(|entry| self.child(entry)).collect();
+        let fields = self.children(expected)?;
         match fields.iter().find(|field| !Name::is_valid(field.name)) {
             None => Ok(fields),
             Some(field) => {

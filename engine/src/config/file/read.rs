@@ -10,10 +10,11 @@ use windlass_scheduler::settings::{Keep, KeepDone, Level};
 use super::document::Document;
 use super::error::{ConfigFileError, ConfigProblem};
 use super::fields::{Field, Fields, Read};
+use super::limits;
 use super::words;
 use crate::config::retry::first_over_cap;
 use crate::config::whole::Wide;
-use crate::config::{EngineConfig, KindConfig, QueueConfig, RateLimit, Retention, RetryPolicy};
+use crate::config::{EngineConfig, KindConfig, QueueConfig, Retention, RetryPolicy};
 use crate::range::{self, KeepRanges, Unit};
 
 pub(super) const PRIORITIES: [(&str, Priority); 4] =
@@ -24,11 +25,15 @@ pub(super) const KEEP: [(&str, KeepDone); 3] =
     [("none", KeepDone::None), ("with-output", KeepDone::WithOutput), ("all", KeepDone::All)];
 pub(super) const NEVER: &str = "never";
 
-const ALL: [&str; 3] = ["engine", "queues", "kinds"];
+const ALL: [&str; 4] = ["engine", "queues", "kinds", "limits"];
 const WIDE: [&str; 4] = ["disk_free_bytes_min", "memory_bytes_max", "allow_unknown_kinds", "single_runtime"];
-const QUEUE: [&str; 13] = [
+const QUEUE: [&str; 17] = [
     "concurrency",
     "rate_limit",
+    "per_key",
+    "keys",
+    "shares",
+    "share_weight",
     "priority",
     "start_within",
     "attempt_timeout",
@@ -44,7 +49,6 @@ const QUEUE: [&str; 13] = [
 const KIND: [&str; 4] = ["queue", "concurrency", "attempt_timeout", "retry"];
 const RETRY: [&str; 8] = ["backoff", "first", "step", "cap", "delay", "delays", "attempts", "jitter_percent"];
 const RETENTION: [&str; 4] = ["keep_done", "done", "dead", "dropped"];
-const RATE: [&str; 3] = ["jobs", "per", "burst"];
 const KEPT: [&str; 3] = ["age", "count_max", "bytes_max"];
 
 /// How delays grow, and the fields that go with it.
@@ -98,6 +102,12 @@ pub(super) fn config(document: &Document<'_>) -> Read<EngineConfig> {
             config.kinds.push(kind(field)?);
         }
     }
+    if let Some(field) = all.get("limits") {
+        for field in field.named("a table of shared limits, each by its name,")? {
+            config.places.insert(format!("limits.{}", field.name), field.place());
+            config.limits.push(limits::shared(field)?);
+        }
+    }
     Ok(config)
 }
 
@@ -120,8 +130,9 @@ fn queue(field: Field<'_>) -> Read<QueueConfig> {
         queue = queue.concurrency(attempts);
     }
     if let Some(field) = fields.get("rate_limit") {
-        queue = queue.rate_limit(rate(field)?);
+        queue = queue.rate_limit(limits::rate(field)?);
     }
+    limits::of_queue(&fields, &mut queue.settings)?;
     if let Some(field) = fields.get("priority") {
         queue = queue.priority(priority(&field)?);
     }
@@ -159,17 +170,6 @@ fn queue(field: Field<'_>) -> Read<QueueConfig> {
         queue = queue.retention(retention(&field.table(&RETENTION, "a table of settings")?)?);
     }
     Ok(queue)
-}
-
-fn rate(field: Field<'_>) -> Read<RateLimit> {
-    let fields = field.table(&RATE, "a table such as { jobs = 50, per = \"1s\" }")?;
-    let because = || "a rate".to_owned();
-    let needed = |field| fields.of.wrong(ConfigProblem::Missing { field, because: because() });
-    let jobs = fields.number("jobs", &range::RATE_JOBS)?.ok_or_else(|| needed("jobs"))?;
-    let per = fields.number("per", &range::RATE_PERIOD)?.ok_or_else(|| needed("per"))?;
-    let limit = RateLimit::new(jobs, Duration::from_millis(per));
-    let burst = fields.number("burst", &range::RATE_BURST)?;
-    Ok(burst.into_iter().fold(limit, RateLimit::burst))
 }
 
 fn priority(field: &Field<'_>) -> Read<Priority> {

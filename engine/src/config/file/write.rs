@@ -4,6 +4,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use windlass_scheduler::retry::{Backoff, RetryPolicy as CorePolicy};
 use windlass_scheduler::settings::{Keep, Retention, WhenFull};
 
+use super::limits;
 use super::read::{KEEP, LEVELS, NEVER, PRIORITIES};
 use super::words::say;
 use crate::config::whole::Wide;
@@ -21,22 +22,22 @@ pub(super) enum Written {
 
 /// Fields in the order in which they are written.
 #[derive(Default)]
-pub(super) struct Table(Vec<(String, Written)>);
+pub(super) struct Table(pub(super) Vec<(String, Written)>);
 
 impl Table {
-    fn put(&mut self, name: &str, value: Written) {
+    pub(super) fn put(&mut self, name: &str, value: Written) {
         self.0.push((name.to_owned(), value));
     }
 
-    fn number(&mut self, name: &str, number: u64) {
+    pub(super) fn number(&mut self, name: &str, number: u64) {
         self.put(name, Written::Number(number));
     }
 
-    fn word(&mut self, name: &str, word: &str) {
+    pub(super) fn word(&mut self, name: &str, word: &str) {
         self.put(name, Written::Text(word.to_owned()));
     }
 
-    fn duration(&mut self, name: &str, ms: u64) {
+    pub(super) fn duration(&mut self, name: &str, ms: u64) {
         self.put(name, Written::Text(say(Unit::Ms, ms)));
     }
 
@@ -77,7 +78,7 @@ pub(super) fn config(config: &EngineConfig) -> Table {
     let mut all = Table::default();
     let wide = wide(&config.wide);
     // A text without any table says nothing, and is refused as an oversight.
-    if !wide.0.is_empty() || config.queues.is_empty() && config.kinds.is_empty() {
+    if !wide.0.is_empty() || config.queues.is_empty() && config.kinds.is_empty() && config.limits.is_empty() {
         all.put("engine", Written::Table(wide));
     }
     let mut queues = Table::default();
@@ -93,6 +94,13 @@ pub(super) fn config(config: &EngineConfig) -> Table {
     }
     if !kinds.0.is_empty() {
         all.put("kinds", Written::Table(kinds));
+    }
+    let mut shared = Table::default();
+    for one in &config.limits {
+        shared.put(one.name(), Written::Table(limits::shared_table(one)));
+    }
+    if !shared.0.is_empty() {
+        all.put("limits", Written::Table(shared));
     }
     all
 }
@@ -118,12 +126,9 @@ fn queue(queue: &QueueConfig) -> Table {
     let (mut table, settings) = (Table::default(), &queue.settings);
     table.number("concurrency", u64::from(settings.slots));
     if let Some(rate) = settings.rate {
-        let mut limit = Table::default();
-        limit.number("jobs", u64::from(rate.jobs));
-        limit.duration("per", rate.period_ms);
-        limit.number("burst", u64::from(rate.burst));
-        table.put("rate_limit", Written::Table(limit));
+        table.put("rate_limit", Written::Table(limits::rate_table(rate)));
     }
+    limits::queue_table(settings, &mut table);
     match word_of(&PRIORITIES, &settings.priority) {
         Some(word) => table.word("priority", word),
         None => table.number("priority", u64::from(settings.priority.0)),

@@ -139,6 +139,8 @@ impl Tale {
             failures_max: job.retry.as_ref().map(|policy| policy.attempts_max),
             payload: fingerprint(&job.body.payload),
             alone: job.body.labels.unique().map(|unique| self.alone(&job.queue, unique)),
+            limit_key: job.body.labels.share().key.as_ref().map(|key| fingerprint(key.as_bytes())),
+            weight: job.body.labels.share().weight,
         }
     }
 }

@@ -59,6 +59,7 @@ pub(super) fn tell<A: Send + Sync + 'static>(builder: &EngineBuilder<A>, recorde
             level: settings.level,
             slots: settings.slots,
             rate: settings.rate,
+            key_slots: settings.keys.each.slots.filter(|_| settings.keys.of.is_empty()),
             failures_max: if has_own_policies { u32::MAX } else { settings.retry.attempts_max },
             retry_ms_min: if has_own_policies { 0 } else { shortest_ms(&settings.retry) },
             attempt_ms_max: timeout_ms.map(|timeout_ms| timeout_ms + ms(queue.abort_after) + adopted_ms + TICK_MS),

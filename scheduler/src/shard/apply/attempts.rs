@@ -12,9 +12,7 @@ use super::super::tape::Tape;
 use super::as_key;
 use crate::attempt::{Failure, FailureKind};
 use crate::bug;
-use crate::change::{AttemptRecord, Claim, Claims, ClaimsNo, Key, Record};
-use crate::command::QueueNo;
-use crate::event::Claimed;
+use crate::change::{AttemptRecord, Claims, ClaimsNo, Key, Record};
 use crate::job::JobId;
 use crate::lease::LeaseToken;
 use crate::settings::Level;
@@ -30,23 +28,24 @@ pub(super) fn recorded(last: u32) -> impl Iterator<Item = u32> {
 }
 
 impl State {
-    pub(super) fn claimed(&mut self, queue: QueueNo, no: ClaimsNo, now: Now, claims: &[Claimed], tape: &mut Tape) {
-        let mut entries = Vec::with_capacity(claims.len());
-        for claim in claims {
-            let live = &self.jobs[claim.slot];
-            entries.push(Claim { id: live.id, attempt: live.attempt(), token: claim.token });
-            self.unplace(claim.slot);
-            self.start(claim.slot, claim.token, no, claim.deadline, now);
-            self.next_token = self.next_token.max(claim.token.n + 1);
-        }
-        let queue_state = &mut self.queues[queue.0 as usize];
-        queue_state.counters.attempts += claims.len() as u64;
-        if let Some(bucket) = queue_state.bucket.as_mut().filter(|_| !bug!(RateIgnored)) {
-            bucket.take(claims.len() as u64, now.mono);
-        }
-        let level = queue_state.level();
+    pub(super) fn claimed(
+        &mut self,
+        slot: Slot,
+        token: LeaseToken,
+        no: ClaimsNo,
+        deadline: Option<Mono>,
+        now: Now,
+        tape: &mut Tape,
+    ) {
+        self.unplace(slot);
+        let live = &self.jobs[slot];
+        let queue = live.queue;
+        self.lines.took_turn(live.tenant, live.priority);
+        self.start(slot, token, no, deadline, now);
+        self.count_rates(slot, now.mono);
+        self.next_token = self.next_token.max(token.n + 1);
+        self.queues[queue.0 as usize].counters.attempts += 1;
         tape.touch_counters(queue);
-        self.remember_claims(Claims { no, at: now.wall, entries }, level, tape);
     }
 
     /// Writes a record of claims, all of them open.
@@ -117,6 +116,7 @@ impl State {
         if let Some(limit) = &mut self.kinds[live.kind as usize].limit {
             limit.running += 1;
         }
+        self.count_start(slot);
         self.running.insert(token, slot);
     }
 
@@ -137,8 +137,9 @@ impl State {
         if let Some(limit) = &mut self.kinds[live.kind as usize].limit {
             limit.running -= 1;
         }
-        self.running.remove(&run.token);
         let id = live.id;
+        self.count_end(slot);
+        self.running.remove(&run.token);
         self.spend_claim(id, run.claims, tape);
         self.let_go_of_old_record(slot, tape);
         tape.touch_job(self, slot);

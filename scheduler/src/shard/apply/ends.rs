@@ -197,8 +197,10 @@ impl State {
         let head = &ended.head;
         // Its window may not be over.
         let key = body.labels.unique().map(|unique| unique.key.clone());
+        let (tenant, extra_starts) = self.enter_as(stub.queue, body.labels.share(), now.mono);
         let slot = self.add_job(Live {
             id: stub.id,
+            tenant,
             body_bytes: body.bytes() as u32,
             body: Some(body),
             queue: stub.queue,
@@ -214,6 +216,7 @@ impl State {
             more: More {
                 timeout_ms: head.timeout_ms.into(),
                 policy: head.policy,
+                extra_starts,
                 attempts_ended: head.attempts_ended,
                 attempt_recorded: stub.attempt_recorded,
                 started: ended.started.into(),

@@ -15,7 +15,7 @@ use crate::job::Name;
 use crate::rate::Bucket;
 use crate::settings::QueueSettings;
 use crate::state::EndState;
-use crate::time::Now;
+use crate::time::{Mono, Now};
 
 impl State {
     pub(super) fn loaded(&mut self, record: LoadedRecord, tape: &mut Tape) {
@@ -80,8 +80,10 @@ impl State {
         let kind = self.intern_kind(&record.kind);
         self.policies_used.extend(head.policy);
         let key = record.body.labels.unique().map(|unique| unique.key.clone());
+        let (tenant, extra_starts) = self.enter_as(queue, record.body.labels.share(), Mono(0));
         let slot = self.add_job(Live {
             id: record.id,
+            tenant,
             body_bytes: record.body.bytes() as u32,
             body: keeps_body.then_some(record.body),
             queue,
@@ -98,6 +100,7 @@ impl State {
                 deadline: head.deadline.into(),
                 timeout_ms: head.timeout_ms.into(),
                 policy: head.policy,
+                extra_starts,
                 attempts_ended: head.attempts_ended,
                 // Which of them left a record is not loaded; deleting one too many is no error.
                 attempt_recorded: head.attempts_ended,
@@ -130,6 +133,7 @@ impl State {
         for queue in &mut self.queues {
             queue.bucket = queue.settings.rate.map(|rate| Bucket::empty(rate, now.mono));
         }
+        self.limits.begin(now.mono);
         let mut order: Vec<(i64, Slot)> = self
             .jobs
             .iter()

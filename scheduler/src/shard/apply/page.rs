@@ -21,6 +21,7 @@ impl State {
     /// A live job gives its slot back.
     pub(super) fn drop_job(&mut self, slot: Slot) {
         let live = self.jobs.remove(slot);
+        self.exit(live.tenant);
         self.pages.subtract(&live);
         self.pages.asked.remove(&live.id);
     }

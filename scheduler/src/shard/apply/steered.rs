@@ -65,6 +65,8 @@ impl State {
         let from = self.jobs[slot].queue;
         self.unplace(slot);
         self.jobs[slot].queue = queue;
+        let key = self.lines.tenants[self.jobs[slot].tenant].key.clone();
+        self.enter_anew(slot, key.as_ref(), now);
         self.arrive(slot, arrival);
         self.place(slot, now);
         self.queues[from.0 as usize].counters.moved_out += 1;

@@ -16,6 +16,7 @@ use crate::bug;
 use crate::change::{Key, Record};
 use crate::event::Turn;
 use crate::job::NewJob;
+use crate::limit::Share;
 use crate::settings::Level;
 use crate::time::Now;
 use crate::unique::{Held, UniqueKey};
@@ -127,11 +128,13 @@ impl State {
     /// Another job's payload, labels and times become those of one that has not begun.
     pub(super) fn replaced(&mut self, slot: Slot, job: NewJob, arrival: i64, now: Now, tape: &mut Tape) {
         let (expires, deadline) = ends(&job, now);
+        let Share { key, weight } = job.body.labels.share().clone();
         self.replace_body(slot, job.body);
         let (due, due_by_wall, clock_ms) = moment(job.due, now);
         let live = &self.jobs[slot];
         let priority = job.priority.unwrap_or(live.priority);
-        let keeps_place = live.spot == Spot::Line && due.is_none() && live.priority == priority;
+        let keeps_key = self.lines.tenants[live.tenant].key == key;
+        let keeps_place = live.spot == Spot::Line && due.is_none() && live.priority == priority && keeps_key;
         if keeps_place {
             self.unwatch_expiry(slot);
         } else {
@@ -139,11 +142,15 @@ impl State {
         }
         let live = &mut self.jobs[slot];
         let more = self.pages.more_of(live);
-        (more.expires, more.deadline) = (expires.into(), deadline.into());
+        (more.expires, more.deadline, more.extra_starts) = (expires.into(), deadline.into(), weight.saturating_sub(1));
         live.priority = priority;
         if keeps_place {
             self.watch_expiry(slot);
         } else {
+            if !keeps_key {
+                self.enter_anew(slot, key.as_ref(), now);
+            }
+            let live = &mut self.jobs[slot];
             (live.due, live.due_by_wall, live.clock_ms) = (due.into(), due_by_wall, clock_ms);
             self.arrive(slot, arrival);
             self.place(slot, now);

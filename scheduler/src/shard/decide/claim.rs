@@ -1,87 +1,113 @@
-//! Handing out attempts: strictly by (priority, arrival), as many as there are free slots.
+//! Who is next: strictly by priority, of one priority the keys in turn, of one key by arrival.
 
-use alloc::vec::Vec;
-
-use super::super::outbox::Mark;
-use super::super::ready::Line;
+use super::super::limits::Closed;
+use super::super::lines::Aside;
 use super::super::slab::Slot;
 use super::super::state::{Live, Queue, State};
-use super::{Decision, end_job, unique};
-use crate::attempt::Output;
 use crate::bug;
 use crate::change::ClaimsNo;
 use crate::command::QueueNo;
-use crate::effect::Effect;
-use crate::event::{Claimed, Event};
 use crate::job::Names;
 use crate::lease::{Lease, LeaseToken};
 use crate::settings::Level;
-use crate::state::EndState;
 use crate::time::{Mono, Now};
 
-/// The most attempts that room is kept for before they are found.
-const ROOM_MAX: usize = 4_096;
-
-/// Whether claiming from this queue would do anything.
-pub(crate) fn is_hungry(state: &State, queue: &Queue, now: Now) -> bool {
-    queue.bucket.is_none_or(|bucket| bucket.free(now.mono) > 0) && has_appetite(state, queue)
+/// What is to be done next about what a queue has in line.
+pub(crate) enum Next {
+    /// Nothing may go.
+    Nothing,
+    /// This one is too late, and ends.
+    Late(Slot),
+    /// This tenant may not go.
+    Aside(Slot, Aside),
+    /// This tenant may go again.
+    Back(Slot),
+    /// This one starts.
+    Start(Slot),
 }
 
-/// Whether it would if its rate allowed it.
-pub(crate) fn has_appetite(state: &State, queue: &Queue) -> bool {
-    let may_run = queue.is_configured && !queue.paused && !state.draining && queue.running < u64::from(queue.slots);
-    may_run && queue.lanes.iter().enumerate().any(|(no, lane)| lane.len() > 0 && state.is_lane_open(no))
-}
-
-/// Hands out what may run now, and expires up to so many that are late and in the way. Returns how many it expired. `step`
-/// numbers the record of claims.
-pub(crate) fn claim(state: &State, no: QueueNo, step: u64, now: Now, late_max: usize) -> (Decision, usize) {
+/// What is next in a queue.
+pub(crate) fn next(state: &State, no: QueueNo, now: Now) -> Next {
     let queue = state.queue(no);
-    let (mut decision, mut late) = (Decision::default(), 0);
-    if !is_hungry(state, queue, now) {
-        return (decision, late);
+    let may_run = queue.is_configured && !queue.paused && !state.draining && queue.running < u64::from(queue.slots);
+    if !may_run || queue.ready == 0 {
+        return Next::Nothing;
     }
-    let free = u64::from(queue.slots).saturating_sub(queue.running);
-    let free = queue.bucket.map_or(free, |bucket| free.min(bucket.free(now.mono)));
+    if let Some((_, tenant)) = state.lines.aside(no).next().filter(|(until, _)| *until <= now.mono) {
+        return Next::Back(tenant);
+    }
+    let Some(slot) = first_in_line(state, no) else { return Next::Nothing };
+    let live = &state.jobs[slot];
+    if let Some(closed) = state.key_closed(live.tenant, live.weight(), now.mono) {
+        return Next::Aside(live.tenant, closed.aside());
+    }
+    if queue_closed(state, queue, live.weight(), now.mono).is_some() {
+        return Next::Nothing;
+    }
+    if is_late(live, now) { Next::Late(slot) } else { Next::Start(slot) }
+}
+
+/// Why nothing of a queue may start, as far as its rate and the limits go that it shares.
+pub(crate) fn queue_closed(state: &State, queue: &Queue, weight: u32, now: Mono) -> Option<Closed> {
+    let slow = queue.bucket.as_ref().filter(|bucket| !bucket.has(weight, now));
+    if let Some(bucket) = slow {
+        return Some(Closed::Slow { rate: bucket.rate, next: bucket.next(weight) });
+    }
+    queue.shares.iter().find_map(|place| state.limits.shared[*place].limiter.closed(weight, now))
+}
+
+/// When rates let the next start of a queue come that nothing else holds up.
+pub(crate) fn next_start(state: &State, no: QueueNo) -> Option<Mono> {
+    let queue = state.queue(no);
+    let may_run = queue.is_configured && !queue.paused && !state.draining && queue.running < u64::from(queue.slots);
+    if !may_run || queue.ready == 0 {
+        return None;
+    }
+    let aside = state.lines.aside(no).next().map(|(until, _)| until);
+    let has_rate = queue.bucket.is_some() || !queue.shares.is_empty();
+    let first = if has_rate { first_in_line(state, no) } else { None };
+    let Some(weight) = first.map(|slot| state.jobs[slot].weight()) else { return aside };
+    let shared = queue.shares.iter().map(|place| &state.limits.shared[*place].limiter);
+    // A full one is opened by an end.
+    if shared.clone().any(|limiter| matches!(limiter.closed(weight, Mono(u64::MAX)), Some(Closed::Full { .. }))) {
+        return None;
+    }
+    let buckets = shared.filter_map(|limiter| limiter.bucket.as_ref()).chain(&queue.bucket);
+    let free = buckets.map(|bucket| bucket.next(weight)).max();
+    [free, aside].into_iter().flatten().min()
+}
+
+/// The first job of a queue that its lane lets go.
+fn first_in_line(state: &State, no: QueueNo) -> Option<Slot> {
+    let arrival = |slot: Slot| state.jobs[slot].arrival;
+    let lanes = (0..state.lines.lanes(no)).filter(|lane| state.is_lane_open(*lane));
+    let fronts = lanes.filter_map(|lane| state.lines.front(no, lane));
+    let front = fronts.min_by_key(|strand| (strand.priority, strand.turn, arrival(strand.first)))?;
+    let mine = state.lines.strands_of(front.tenant, front.priority).filter(|(lane, _)| state.is_lane_open(*lane));
+    mine.map(|(_, strand)| strand.first).min_by_key(|slot| arrival(*slot))
+}
+
+/// The lease of a job that starts, and when it ends.
+pub(crate) fn lease(
+    state: &State,
+    live: &Live,
+    token: LeaseToken,
+    names: &mut Names,
+    now: Now,
+) -> (Option<Mono>, Lease) {
     let clock = if bug!(LeaseByWall) { Mono(now.wall.0) } else { now.mono };
-    let most = usize::try_from(free.min(queue.ready())).unwrap_or(usize::MAX).min(ROOM_MAX);
-    let mut names = Names::default();
-    let (mut claims, mut leases) = (Vec::with_capacity(most), Vec::with_capacity(most));
-    for slot in next_in_order(state, queue, now) {
-        if claims.len() as u64 >= free {
-            break;
-        }
-        let live = &state.jobs[slot];
-        if is_late(live, now) {
-            if late == late_max {
-                break;
-            }
-            late += 1;
-            end_job(state, slot, EndState::Expired, now, Output::None, None, &mut decision);
-            continue;
-        }
-        let token = LeaseToken { term: state.settings.term, n: state.next_token + claims.len() as u64 };
-        let timeout_ms = state.timeout_ms_of(live, now);
-        unique::let_go(state, live, now, &mut decision);
-        claims.push(Claimed { slot, token, deadline: timeout_ms.map(|ms| clock.plus_ms(ms)) });
-        leases.push(Lease {
-            token,
-            id: live.id,
-            queue: names.get(queue.settings.name.as_str()),
-            kind: names.get(state.kinds[live.kind as usize].name.as_str()),
-            attempt: live.attempt(),
-            failures: live.more().failures,
-            lost: live.more().lost,
-            created: live.created,
-            body: live.body.clone(),
-        });
-    }
-    if !claims.is_empty() {
-        let records = claims_no(state, step, queue.level());
-        decision.events.push(Event::Claimed { queue: no, no: records, now, claims });
-        decision.effects.push((Mark::to_run(queue.level()), Effect::Run { queue: no, leases }));
-    }
-    (decision, late)
+    let lease = Lease {
+        token,
+        id: live.id,
+        queue: names.get(state.queue(live.queue).settings.name.as_str()),
+        kind: names.get(state.kinds[live.kind as usize].name.as_str()),
+        attempt: live.attempt(),
+        failures: live.more().failures,
+        lost: live.more().lost,
+        created: live.created,
+        body: live.body.clone(),
+    };
+    (state.timeout_ms_of(live, now).map(|ms| clock.plus_ms(ms)), lease)
 }
 
 /// The key of a step's record of claims: what is volatile has one of its own.
@@ -96,33 +122,4 @@ pub(crate) fn step_of(state: &State, no: ClaimsNo) -> u64 {
 
 fn is_late(live: &Live, now: Now) -> bool {
     live.more().expires.time().is_some_and(|expires| expires <= now.wall && !bug!(ExpiredRuns))
-}
-
-/// The lanes merged, of each only as many as may run: one that expires instead is not counted.
-fn next_in_order<'a>(state: &'a State, queue: &'a Queue, now: Now) -> impl Iterator<Item = Slot> + 'a {
-    struct Lane<I> {
-        jobs: I,
-        pair: usize,
-        are_suspects: bool,
-    }
-    let rank = |slot: Slot| (state.jobs[slot].priority, state.jobs[slot].arrival);
-    let mut suspects_free = state.suspects_free();
-    let mut kinds_free: Vec<_> = (0..queue.lanes.len()).step_by(2).map(|no| state.kind_free(no)).collect();
-    let lane = |(no, line): (usize, &'a Line)| Lane {
-        jobs: line.iter(&state.jobs).peekable(),
-        pair: no / 2,
-        are_suspects: no % 2 == 1,
-    };
-    let mut lanes: Vec<_> = queue.lanes.iter().enumerate().filter(|(_, line)| line.len() > 0).map(lane).collect();
-    core::iter::from_fn(move || {
-        let open = |lane: &&mut Lane<_>| kinds_free[lane.pair] > 0 && (!lane.are_suspects || suspects_free > 0);
-        let heads = lanes.iter_mut().filter(open).filter_map(|lane| Some((rank(*lane.jobs.peek()?), lane)));
-        let (_, lane) = heads.min_by_key(|(rank, _)| *rank)?;
-        let slot = lane.jobs.next()?;
-        if !is_late(&state.jobs[slot], now) {
-            suspects_free -= u32::from(lane.are_suspects);
-            kinds_free[lane.pair] -= 1;
-        }
-        Some(slot)
-    })
 }

@@ -4,8 +4,8 @@
 use super::super::apply::{as_key, from_key};
 use super::super::outbox::Mark;
 use super::super::slab::Slot;
-use super::super::state::{Queue, State};
-use super::claim::has_appetite;
+use super::super::state::State;
+use super::claim::next_start;
 use super::{Decision, end_job, recur, retain, unique};
 use crate::attempt::Output;
 use crate::command::{QueueNo, TimerClass};
@@ -66,7 +66,8 @@ fn fell_due<'a>(
 }
 
 /// When this queue's timer of this class has to fire next.
-pub(crate) fn next(state: &State, queue: &Queue, class: TimerClass) -> Option<Deadline> {
+pub(crate) fn next(state: &State, no: QueueNo, class: TimerClass) -> Option<Deadline> {
+    let queue = state.queue(no);
     match class {
         TimerClass::Delay => queue.delay.first().map(|(at, _, _)| Deadline::Mono(Mono(from_key(*at)))),
         TimerClass::At => queue.at.first().map(|(at, _, _)| Deadline::Wall(Timestamp(from_key(*at)))),
@@ -75,9 +76,6 @@ pub(crate) fn next(state: &State, queue: &Queue, class: TimerClass) -> Option<De
         TimerClass::Retention => retain::next(state, queue),
         TimerClass::Schedule => recur::next(state, queue).map(Deadline::Wall),
         TimerClass::Window => unique::next(queue).map(Deadline::Wall),
-        TimerClass::Rate => {
-            let bucket = queue.bucket.filter(|_| has_appetite(state, queue));
-            bucket.map(|bucket| Deadline::Mono(bucket.next()))
-        }
+        TimerClass::Rate => next_start(state, no).map(Deadline::Mono),
     }
 }

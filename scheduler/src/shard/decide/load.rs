@@ -80,7 +80,7 @@ pub(crate) fn load_end(state: &State, live: &[Claim], step: u64, now: Now) -> De
     for (level, entries) in [Level::Durable, Level::Memory].into_iter().zip(adopted) {
         if !entries.is_empty() {
             let claims = Claims { no: claims_no(state, step, level), at: now.wall, entries };
-            decision.events.push(Event::ClaimsRenewed(claims, level));
+            decision.events.push(Event::ClaimsMade(claims, level));
         }
     }
     decision.event(Event::ClaimsSettled)

@@ -3,15 +3,17 @@
 use alloc::vec::Vec;
 
 use super::super::ended::Stub;
+use super::super::limits::Closed;
 use super::super::outbox::Mark;
-use super::super::ready::Line;
-use super::super::state::{Live, Place, Queue, Spot, State};
+use super::super::state::{Live, Place, Spot, State};
 use super::Decision;
+use super::claim::queue_closed;
 use crate::change::EndedKey;
-use crate::command::Request;
+use crate::command::{QueueNo, Request};
 use crate::effect::{Answer, Found};
 use crate::filter::{Facts, Filter};
 use crate::job::JobId;
+use crate::rate::Rate;
 use crate::refusal::Refusal;
 use crate::settings::Level;
 use crate::time::Now;
@@ -74,17 +76,23 @@ fn why(state: &State, live: &Live, now: Now) -> Why {
         }
         Spot::Line | Spot::Loading => {
             let full = state.kinds[live.kind as usize].limit.filter(|limit| limit.running >= limit.slots);
-            let in_line = Why::InLine { running: queue.running, slots: queue.slots };
-            let slow =
-                queue.bucket.filter(|bucket| bucket.free(now.mono) == 0 && queue.running < u64::from(queue.slots));
-            match (full, slow) {
-                (Some(limit), _) => Why::KindInUse { running: limit.running, slots: limit.slots },
-                (None, Some(bucket)) => Why::Rate {
-                    jobs: bucket.rate.jobs,
-                    period_ms: bucket.rate.period_ms,
-                    next_ms: bucket.next().since_ms(now.mono),
-                },
-                (None, None) => in_line,
+            if let Some(limit) = full {
+                return Why::KindInUse { running: limit.running, slots: limit.slots };
+            }
+            match state.key_closed(live.tenant, live.weight(), now.mono) {
+                Some(Closed::Full { running, slots }) => return Why::KeyInUse { running, slots },
+                Some(Closed::Slow { rate: Rate { jobs, period_ms, .. }, next }) => {
+                    return Why::KeyRate { jobs, period_ms, next_ms: next.since_ms(now.mono) };
+                }
+                None => {}
+            }
+            match queue_closed(state, queue, live.weight(), now.mono).filter(|_| queue.running < u64::from(queue.slots))
+            {
+                Some(Closed::Full { running, slots }) => Why::SharedInUse { running, slots },
+                Some(Closed::Slow { rate: Rate { jobs, period_ms, .. }, next }) => {
+                    Why::Rate { jobs, period_ms, next_ms: next.since_ms(now.mono) }
+                }
+                None => Why::InLine { running: queue.running, slots: queue.slots },
             }
         }
     }
@@ -134,15 +142,16 @@ fn is_meant(state: &State, filter: &Filter, live: &Live) -> Option<IsMeant> {
 }
 
 /// The numbers of one queue.
-pub(crate) fn stats_of(state: &State, queue: &Queue, waiting_callers: usize, now: Now) -> QueueStats {
-    let since = queue.lanes.iter().flat_map(Line::fronts).map(|slot| state.jobs[slot].clock_ms).min();
+pub(crate) fn stats_of(state: &State, no: QueueNo, waiting_callers: usize, now: Now) -> QueueStats {
+    let queue = state.queue(no);
+    let since = state.lines.fronts(no).map(|slot| state.jobs[slot].clock_ms).min();
     let oldest_ready_ms = since.map(|since| now.mono.0.saturating_sub(since.max(0).unsigned_abs()));
     let start_within_ms = queue.settings.start_within_ms;
     QueueStats {
         queue: queue.settings.name.clone(),
         waiting: queue.waiting,
         delayed: queue.delayed,
-        ready: queue.ready(),
+        ready: queue.ready,
         running: queue.running,
         parked: queue.parked,
         done: queue.ended[0].count,
@@ -164,6 +173,6 @@ pub(crate) fn stats_of(state: &State, queue: &Queue, waiting_callers: usize, now
 
 /// The numbers of all queues.
 pub(crate) fn stats(state: &State, waiting: impl Fn(usize) -> usize, now: Now) -> Vec<QueueStats> {
-    let queues = state.queues.iter().enumerate();
-    queues.map(|(no, queue)| stats_of(state, queue, waiting(no), now)).collect()
+    let queues = 0..state.queues.len();
+    queues.map(|no| stats_of(state, QueueNo(no as u32), waiting(no), now)).collect()
 }

@@ -7,13 +7,14 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::super::lines::Lines;
 use super::super::outbox::Mark;
-use super::super::pages::{Pager, Rank, Reach, cost, rank};
-use super::super::ready::Line;
+use super::super::pages::{Pager, Reach, cost};
 use super::super::slab::Slot;
 use super::super::state::{Live, Queue, Spot, State};
 use super::Decision;
 use crate::change::JobRecord;
+use crate::command::QueueNo;
 use crate::effect::Effect;
 use crate::event::Event;
 use crate::job::{Body, JobId};
@@ -112,17 +113,18 @@ pub(crate) fn look_ahead(state: &State, pager: &mut Pager) -> Vec<Slot> {
         return absent;
     }
     pager.reach.resize(state.queues.len(), Vec::new());
-    let in_use = state.queues.iter().flat_map(|queue| &queue.lanes).filter(|line| line.len() > 0).count();
+    let queues = (0..).map(QueueNo).zip(&state.queues).zip(&mut pager.reach);
+    let in_use = state.queues.iter().filter(|queue| queue.ready > 0).count();
     let bytes_max = state.settings.memory_bytes_max / AHEAD_SHARE / in_use.max(1) as u64;
-    for (queue, reaches) in state.queues.iter().zip(&mut pager.reach) {
-        if queue.level() == Level::Memory || !queue.is_configured {
+    for ((no, queue), reaches) in queues {
+        if queue.level() == Level::Memory || !queue.is_configured || queue.ready == 0 {
             continue;
         }
-        reaches.resize(queue.lanes.len(), Reach::default());
-        let jobs_max = jobs_ahead(queue);
-        for (line, reach) in queue.lanes.iter().zip(reaches) {
-            if has_moved_on(state, line, reach) {
-                *reach = look(state, line, jobs_max, bytes_max, &mut absent);
+        reaches.resize(state.lines.lanes(no), Reach::default());
+        for (lane, reach) in reaches.iter_mut().enumerate() {
+            let (joined, left) = state.lines.moves(no, lane);
+            if left >= reach.again_at || reach.saw_all.is_some_and(|all| all < joined) {
+                *reach = look(state, (no, lane), jobs_ahead(queue), bytes_max, &mut absent);
             }
         }
     }
@@ -133,33 +135,37 @@ fn jobs_ahead(queue: &Queue) -> u64 {
     (AHEAD_ROUNDS * u64::from(queue.slots)).clamp(AHEAD_MIN, AHEAD_MAX)
 }
 
-fn has_moved_on(state: &State, line: &Line, reach: &Reach) -> bool {
-    let rank = |slot: Slot| rank(&state.jobs[slot]);
-    let Some(front) = line.fronts().next().map(rank) else { return false };
-    let is_past = |mark: Option<Rank>, rank: Rank| mark.is_none_or(|mark| mark < rank);
-    is_past(reach.middle, front)
-        || reach.saw_the_end && line.back().is_some_and(|back| is_past(reach.until, rank(back)))
-}
-
-/// At least one job, whatever it weighs.
-fn look(state: &State, line: &Line, jobs_max: u64, bytes_max: u64, absent: &mut Vec<Slot>) -> Reach {
-    let (mut reach, mut jobs, mut bytes) = (Reach { saw_the_end: true, ..Reach::default() }, 0, 0);
-    for slot in line.iter(&state.jobs) {
-        let live = &state.jobs[slot];
-        let more = cost(live.body_bytes);
-        if jobs > 0 && (jobs >= jobs_max || bytes + more > bytes_max) {
-            reach.saw_the_end = false;
-            break;
-        }
-        (jobs, bytes) = (jobs + 1, bytes + more);
-        reach.until = Some(rank(live));
-        if 2 * jobs <= jobs_max && 2 * bytes <= bytes_max || jobs == 1 {
-            reach.middle = reach.until;
-        }
-        if live.body.is_none() {
-            absent.push(slot);
+/// At least one job, whatever it weighs. Of strands that take turns, the same number each, as far as they have them.
+fn look(state: &State, (no, lane): (QueueNo, usize), jobs_max: u64, bytes_max: u64, absent: &mut Vec<Slot>) -> Reach {
+    let (joined, left) = state.lines.moves(no, lane);
+    let (mut reach, mut jobs, mut bytes) = (Reach::default(), 0, 0);
+    let mut is_full = false;
+    'rings: for ring in state.lines.rings(no, lane) {
+        let strands = ring.clone().take(jobs_max as usize).count() as u64;
+        let of_each = ((jobs_max - jobs) / strands).max(1);
+        for strand in ring {
+            for (nth, slot) in (0..).zip(Lines::jobs_of(&state.jobs, &state.lines.strands[strand])) {
+                let live = &state.jobs[slot];
+                let more = cost(live.body_bytes);
+                if jobs > 0 && (jobs >= jobs_max || bytes + more > bytes_max) {
+                    is_full = true;
+                    break 'rings;
+                }
+                if nth >= of_each {
+                    is_full = true;
+                    break;
+                }
+                (jobs, bytes) = (jobs + 1, bytes + more);
+                reach.until.insert(strand, live.arrival);
+                reach.last = Some(live.priority);
+                if live.body.is_none() {
+                    absent.push(slot);
+                }
+            }
         }
     }
+    reach.again_at = left + (jobs / 2).max(1);
+    reach.saw_all = (!is_full).then_some(joined);
     reach
 }
 

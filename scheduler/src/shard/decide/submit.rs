@@ -1,6 +1,7 @@
 //! Accepting jobs: all of a call or none.
 
 use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use foldhash::fast::FixedState;
@@ -103,6 +104,7 @@ struct Intake<'a> {
     ids: Option<HashMap<JobId, (QueueNo, Name), FixedState>>,
     depths: Vec<(QueueNo, u64)>,
     policies: BTreeSet<RetryPolicy>,
+    limit_keys: BTreeSet<(QueueNo, Arc<str>)>,
     keys: Meeting<'a>,
     arrival: i64,
 }
@@ -117,6 +119,7 @@ impl<'a> Intake<'a> {
             ids,
             depths: Vec::new(),
             policies: BTreeSet::new(),
+            limit_keys: BTreeSet::new(),
             keys: Meeting::new(state),
             arrival: state.next_arrival,
         }
@@ -159,7 +162,21 @@ impl<'a> Intake<'a> {
             return Err(Refusal::PayloadTooLarge { queue: job.queue.clone(), bytes, bytes_max });
         }
         self.check_policy(job)?;
+        self.check_limit_key(job, no)?;
         Ok(no)
+    }
+
+    fn check_limit_key(&mut self, job: &NewJob, queue: QueueNo) -> Result<(), Refusal> {
+        let Some(key) = &job.body.labels.share().key else { return Ok(()) };
+        if self.state.lines.tenant(queue, Some(key)).is_some() || self.limit_keys.contains(&(queue, key.clone())) {
+            return Ok(());
+        }
+        let keys_max = self.state.settings.limit_keys_max;
+        if self.state.lines.keys() + self.state.limits.keys.idle() + self.limit_keys.len() >= keys_max {
+            return Err(Refusal::TooManyLimitKeys { keys_max });
+        }
+        self.limit_keys.insert((queue, key.clone()));
+        Ok(())
     }
 
     fn check_policy(&mut self, job: &NewJob) -> Result<(), Refusal> {

@@ -172,8 +172,9 @@ impl<'a> Meeting<'a> {
                     && self.state.kind_names.get(&job.kind).is_some_and(|kind| self.state.can_run(queue, *kind));
                 let priority = new.priority.or(job.priority);
                 let is_as_urgent = priority.unwrap_or(usual) == job.priority.unwrap_or(usual);
+                let keeps_key = job.body.labels.share().key == new.body.labels.share().key;
                 // As one that came with an earlier call: whoever is not in line, or not at that place, joins it anew.
-                if !(was_in_line && is_as_urgent && !is_later(new.due, now)) {
+                if !(was_in_line && is_as_urgent && keeps_key && !is_later(new.due, now)) {
                     *place = core::mem::replace(arrival, *arrival + 1);
                 }
                 (job.body, job.due, job.expires, job.priority) = (new.body, new.due, new.expires, priority);
@@ -219,7 +220,7 @@ fn holds(state: &State, held: &Held, now: Timestamp) -> bool {
 }
 
 /// A job begins, ends or is called off: its key may be free then.
-pub(super) fn let_go(state: &State, live: &Live, now: Now, decision: &mut Decision) {
+pub(crate) fn let_go(state: &State, live: &Live, now: Now, decision: &mut Decision) {
     if let Some(key) = live.more().key.as_ref().filter(|_| !bug!(KeyLeaked)) {
         decision.keys.push((Keys::store(state.queue(live.queue).level()), key.clone(), now));
     }

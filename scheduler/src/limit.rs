@@ -1,0 +1,94 @@
+//! Limits of what may run: how many attempts at once, and how many starts in a time; of a queue, of several together, and of each key.
+//!
+//! Owns the words. A job over a limit steps aside: nobody waits behind it, and it comes back the moment it may.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+
+use crate::job::Name;
+use crate::rate::Rate;
+
+/// What a job says about limits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Whose job it is: keys of one queue take turns, and may have limits of their own. 1 to [`Self::KEY_BYTES_MAX`] bytes.
+    pub key: Option<Arc<str>>,
+    /// How many starts each of its starts counts for in a rate. 1 to [`Self::WEIGHT_MAX`].
+    pub weight: u32,
+}
+
+impl Share {
+    /// The longest key in bytes: it stands in memory with every job that has it.
+    pub const KEY_BYTES_MAX: usize = 128;
+    /// The heaviest job: a thousand of a rate's starts.
+    pub const WEIGHT_MAX: u32 = 1_000;
+    /// Of a job that says nothing.
+    pub const NONE: Self = Self { key: None, weight: 1 };
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+/// How many attempts may run at once, and how many may start in a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limit {
+    /// Attempts at once; `None`: any number. 0 holds up everything.
+    pub slots: Option<u32>,
+    /// Starts in a time; `None`: any number.
+    pub rate: Option<Rate>,
+}
+
+impl Limit {
+    /// None at all.
+    pub const NONE: Self = Self { slots: None, rate: None };
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        self.slots.is_none() && self.rate.is_none()
+    }
+}
+
+/// The limits of keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyLimits {
+    /// Of every key that has none of its own.
+    pub each: Limit,
+    /// Of these.
+    pub of: BTreeMap<Box<str>, Limit>,
+}
+
+impl KeyLimits {
+    /// Of this key.
+    #[must_use]
+    pub fn of(&self, key: &str) -> Limit {
+        self.of.get(key).copied().unwrap_or(self.each)
+    }
+}
+
+/// Whose turn it is, of queues that share a limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Draw {
+    /// Each has as many starts in its turn as its weight says.
+    #[default]
+    Weighted,
+    /// The one that was configured first, as long as it has something that may go.
+    Strict,
+}
+
+/// A limit of several queues together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedLimit {
+    /// Its name.
+    pub name: Name,
+    /// Of all their jobs.
+    pub all: Limit,
+    /// Of those of one key, in all of them.
+    pub keys: KeyLimits,
+    /// Whose turn it is where it is the limit that decides.
+    pub draw: Draw,
+}

@@ -1,0 +1,255 @@
+//! What limits leave free: counts of what runs, and buckets of what may start.
+//!
+//! Owns the limiters of keys and of what several queues share, and their audit. Never decides who goes: it says whether one may.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::lines::Aside;
+use super::slab::{Slab, Slot};
+use super::state::State;
+use crate::command::QueueNo;
+use crate::limit::{KeyLimits, Limit, SharedLimit};
+use crate::rate::{Bucket, Rate};
+use crate::time::Mono;
+
+/// Why nothing may start now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// As many run as may: until one of them ends.
+    Full { running: u32, slots: u32 },
+    /// As many started as may: until then.
+    Slow { rate: Rate, next: Mono },
+}
+
+impl Closed {
+    /// For how long whoever may not go stands aside.
+    pub(crate) const fn aside(self) -> Aside {
+        match self {
+            Self::Full { .. } => Aside::UntilAnEnd,
+            Self::Slow { next, .. } => Aside::Until(next),
+        }
+    }
+}
+
+/// A limit, and what is used up of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Limiter {
+    slots: Option<u32>,
+    pub(crate) running: u32,
+    pub(crate) bucket: Option<Bucket>,
+}
+
+impl Limiter {
+    pub(crate) fn new(limit: Limit, started: Mono) -> Self {
+        let bucket = limit.rate.map(|rate| Bucket::empty(rate, started));
+        Self { slots: limit.slots, running: 0, bucket }
+    }
+
+    /// Why a job that counts for so many starts may not start.
+    pub(crate) fn closed(&self, weight: u32, now: Mono) -> Option<Closed> {
+        if let Some(slots) = self.slots.filter(|slots| self.running >= *slots) {
+            return Some(Closed::Full { running: self.running, slots });
+        }
+        let bucket = self.bucket.as_ref()?;
+        (!bucket.has(weight, now)).then(|| Closed::Slow { rate: bucket.rate, next: bucket.next(weight) })
+    }
+}
+
+/// Whose keys a limiter is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Scope {
+    Queue(QueueNo),
+    /// By its place among the shared limits.
+    Shared(usize),
+}
+
+/// The limiter of one key.
+#[derive(Debug)]
+pub(crate) struct KeyLimiter {
+    pub(crate) key: Arc<str>,
+    scope: Scope,
+    pub(crate) limiter: Limiter,
+    /// Those who go by it: of one queue, or of several.
+    pub(crate) tenants: Vec<Slot>,
+}
+
+/// The limiter of several queues.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) settings: SharedLimit,
+    pub(crate) limiter: Limiter,
+}
+
+/// All limiters but for those of whole queues.
+#[derive(Debug, Default)]
+pub(crate) struct Limits {
+    pub(crate) shared: Vec<Shared>,
+    pub(crate) keys: KeyLimiters,
+    /// When the process began: what was started before, nobody has counted.
+    pub(crate) started: Mono,
+}
+
+/// The limiters of keys: of those that have live jobs, or whose rates are not yet as good as new.
+#[derive(Debug)]
+pub(crate) struct KeyLimiters {
+    pub(crate) all: Slab<KeyLimiter>,
+    by_key: BTreeMap<(Scope, Arc<str>), Slot>,
+    /// Those without jobs, and when each is as good as new.
+    idle: BTreeSet<(Mono, Slot)>,
+}
+
+impl Default for KeyLimiters {
+    fn default() -> Self {
+        Self { all: Slab::new(), by_key: BTreeMap::new(), idle: BTreeSet::new() }
+    }
+}
+
+impl KeyLimiters {
+    /// What a limiter takes beside its text: its place, its entries in two trees.
+    pub(crate) const BYTES: usize = 2 * size_of::<KeyLimiter>() + 96;
+    /// How many that are as good as new are forgotten for each new one: more than one, so that they get fewer.
+    const FORGOTTEN_FOR_EACH: usize = 2;
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Those of keys that no live job has.
+    pub(crate) fn idle(&self) -> usize {
+        self.idle.len()
+    }
+
+    /// The limiter of this key there: that which was, or a new one.
+    fn take(&mut self, (scope, key): (Scope, &Arc<str>), limit: Limit, started: Mono, now: Mono) -> Slot {
+        if let Some(slot) = self.by_key.get(&(scope, key.clone())) {
+            if let Some(full) = self.all[*slot].limiter.bucket.map(|bucket| bucket.full_at()) {
+                self.idle.remove(&(full, *slot));
+            }
+            return *slot;
+        }
+        for _ in 0..Self::FORGOTTEN_FOR_EACH {
+            let Some((_, slot)) = self.idle.first().copied().filter(|(full, _)| *full <= now) else { break };
+            self.idle.pop_first();
+            self.forget(slot);
+        }
+        let limiter = Limiter::new(limit, started);
+        let slot = self.all.insert(KeyLimiter { key: key.clone(), scope, limiter, tenants: Vec::new() });
+        self.by_key.insert((scope, key.clone()), slot);
+        slot
+    }
+
+    /// One who went by it has gone: a limiter that nobody goes by stays until it is as good as new.
+    pub(crate) fn release(&mut self, slot: Slot, tenant: Slot) {
+        let of = &mut self.all[slot];
+        of.tenants.retain(|one| *one != tenant);
+        if !of.tenants.is_empty() {
+            return;
+        }
+        match of.limiter.bucket {
+            Some(bucket) => drop(self.idle.insert((bucket.full_at(), slot))),
+            None => self.forget(slot),
+        }
+    }
+
+    fn forget(&mut self, slot: Slot) {
+        let gone = self.all.remove(slot);
+        self.by_key.remove(&(gone.scope, gone.key));
+    }
+}
+
+impl Limits {
+    pub(crate) fn new(shared: &[SharedLimit]) -> Self {
+        let entry = |settings: &SharedLimit| Shared {
+            settings: settings.clone(),
+            limiter: Limiter::new(settings.all, Mono(0)),
+        };
+        Self { shared: shared.iter().map(entry).collect(), ..Self::default() }
+    }
+
+    /// Which of them have these names.
+    pub(crate) fn places_of<'a>(&'a self, names: &'a [crate::job::Name]) -> impl Iterator<Item = usize> + 'a {
+        names.iter().filter_map(|name| self.shared.iter().position(|shared| shared.settings.name == *name))
+    }
+
+    /// The limiters of a key in a queue, for a tenant there.
+    pub(crate) fn enter(
+        &mut self,
+        (queue, own, shares): (QueueNo, &KeyLimits, &[usize]),
+        key: &Arc<str>,
+        tenant: Slot,
+        now: Mono,
+    ) -> Vec<Slot> {
+        let shared = shares.iter().map(|no| (Scope::Shared(*no), self.shared[*no].settings.keys.of(key)));
+        let scopes = core::iter::once((Scope::Queue(queue), own.of(key))).chain(shared);
+        let limited: Vec<_> = scopes.filter(|(_, limit)| !limit.is_none()).collect();
+        let mut slots = Vec::with_capacity(limited.len());
+        for (scope, limit) in limited {
+            let slot = self.keys.take((scope, key), limit, self.started, now);
+            self.keys.all[slot].tenants.push(tenant);
+            slots.push(slot);
+        }
+        slots
+    }
+
+    /// A process begins: with nothing in hand.
+    pub(crate) fn begin(&mut self, now: Mono) {
+        self.started = now;
+        let keys = &mut self.keys.all;
+        let places = keys.places() as Slot;
+        let of_keys = (0..places).filter_map(|slot| keys.get(slot).map(|_| slot)).collect::<Vec<_>>();
+        for slot in of_keys {
+            empty(&mut keys[slot].limiter, now);
+        }
+        for shared in &mut self.shared {
+            empty(&mut shared.limiter, now);
+        }
+    }
+}
+
+fn empty(limiter: &mut Limiter, now: Mono) {
+    if let Some(bucket) = &mut limiter.bucket {
+        *bucket = Bucket::empty(bucket.rate, now);
+    }
+}
+
+/// Checks limiters against what runs, and against those who go by them.
+pub(crate) fn audit(state: &State) -> Result<(), String> {
+    let mut shared = alloc::vec![0; state.limits.shared.len()];
+    let mut keys: BTreeMap<Slot, u32> = BTreeMap::new();
+    for (_, live) in state.jobs.iter().filter(|(_, live)| live.run().is_some()) {
+        for no in &state.queue(live.queue).shares {
+            shared[*no] += 1;
+        }
+        for slot in &state.lines.tenants[live.tenant].limiters {
+            *keys.entry(*slot).or_default() += 1;
+        }
+    }
+    for (of, running) in state.limits.shared.iter().zip(shared) {
+        if of.limiter.running != running {
+            let name = &of.settings.name;
+            return Err(format!("{running} run that share {name}, counted {}", of.limiter.running));
+        }
+    }
+    let all = &state.limits.keys;
+    for (slot, of) in all.all.iter() {
+        let running = keys.get(&slot).copied().unwrap_or_default();
+        let known = all.by_key.get(&(of.scope, of.key.clone())) == Some(&slot);
+        let is_idle = of.limiter.bucket.is_some_and(|bucket| all.idle.contains(&(bucket.full_at(), slot)));
+        if of.limiter.running != running || !known || is_idle != of.tenants.is_empty() {
+            return Err(format!("{running} of key {} run, its limiter is {of:?}", of.key));
+        }
+        let is_theirs =
+            |tenant: &Slot| state.lines.tenants.get(*tenant).is_some_and(|one| one.limiters.contains(&slot));
+        if !of.tenants.iter().all(is_theirs) {
+            return Err(format!("tenants {:?} do not know the limiter of key {}", of.tenants, of.key));
+        }
+    }
+    if all.all.len() != all.by_key.len() {
+        return Err(format!("{} limiters for {} keys", all.all.len(), all.by_key.len()));
+    }
+    Ok(())
+}
