@@ -39,6 +39,7 @@ mod soak;
 #[cfg(feature = "rocksdb")]
 pub mod suite;
 #[cfg(feature = "rocksdb")]
+mod turns;
 mod unique;
 #[cfg(feature = "rocksdb")]
 mod urgent;

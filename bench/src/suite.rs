@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::ceilings::Ceilings;
 use crate::figure::{Figure, table};
 use crate::{
-    Failure, backlog, claims, delays, enqueue, latency, life, memory, recovery, schedules, soak, unique, urgent,
+    Failure, backlog, claims, delays, enqueue, latency, life, memory, recovery, schedules, soak, turns, unique, urgent,
 };
 
 /// The groups, in order.
@@ -15,7 +15,7 @@ pub const GROUPS: [&str; 9] =
     ["enqueue", "life", "latency", "memory", "delays", "recovery", "urgent", "claims", "ceilings"];
 
 /// The workloads by their numbers, for those who know them so: `ONLY=w2` is `ONLY=life`.
-const NUMBERS: [(&str, &str); 11] = [
+const NUMBERS: [(&str, &str); 12] = [
     ("w1", "enqueue"),
     ("w2", "life"),
     ("w3", "latency"),
@@ -27,10 +27,11 @@ const NUMBERS: [(&str, &str); 11] = [
     ("w9", "claims"),
     ("w10", "schedules"),
     ("w11", "unique"),
+    ("w12", "turns"),
 ];
 
 /// Groups that run only where they are asked for by name.
-pub const ASKED_FOR: [&str; 4] = ["backlog", "soak", "schedules", "unique"];
+pub const ASKED_FOR: [&str; 5] = ["backlog", "soak", "schedules", "unique", "turns"];
 
 /// What to run, and where.
 #[derive(Clone, Debug)]
@@ -101,6 +102,7 @@ pub fn run(options: &Options) -> Result<bool, Failure> {
             "soak" => figures.extend(soak::measure(dir)?),
             "schedules" => figures.extend(schedules::measure(dir)?),
             "unique" => figures.extend(unique::measure(dir)?),
+            "turns" => figures.extend(turns::measure(dir)?),
             _ => ceilings.measure_all()?,
         }
         eprintln!("{group}: {:.0} s", started.elapsed().as_secs_f64());

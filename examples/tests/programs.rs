@@ -69,6 +69,25 @@ fn blocking_work_ends_when_asked() {
 }
 
 #[test]
+fn nobody_waits_behind_the_customer_with_a_backlog_and_the_partner_turns_nobody_away() {
+    let printed = output_of(env!("CARGO_BIN_EXE_tenants"));
+    assert_in_order(
+        &printed,
+        &["ada:   3 calls", "ben:   3 calls", "cleo:   3 calls", "noisy: 150 calls", "till:  10 calls"],
+    );
+    assert_in_order(&printed, &["the partner had 169 calls, and turned away 0"]);
+    // 169 calls take 3.4 s; those of the quiet ones are among the first fifty.
+    let last = |customer: &str| {
+        let line = printed.lines().find(|line| line.trim_start().starts_with(customer)).unwrap();
+        let after = line.rsplit_once("the last after ").unwrap().1.trim_end_matches(" s");
+        after.parse::<f64>().unwrap()
+    };
+    for customer in ["ada", "ben", "cleo", "till"] {
+        assert!(last(customer) < 0.6 * last("noisy"), "{printed}");
+    }
+}
+
+#[test]
 fn a_webhook_is_delivered_and_another_one_waits() {
     let printed = output_of(env!("CARGO_BIN_EXE_webhook_policy"));
     assert_in_order(&printed, &["answered 200", "told again"]);
