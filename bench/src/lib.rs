@@ -40,6 +40,7 @@ mod soak;
 pub mod suite;
 #[cfg(feature = "rocksdb")]
 mod turns;
+#[cfg(feature = "rocksdb")]
 mod unique;
 #[cfg(feature = "rocksdb")]
 mod urgent;
