@@ -1,8 +1,9 @@
 //! Find and steer: what operators ask of jobs and queues. Here: whole queues.
 //!
-//! `find` looks, `steer` has the verbs on one job, `orders` those on many, `schedules` is about those, `walk` is how jobs are passed in review.
+//! `find` looks, `steer` has the verbs on one job, `orders` those on many, `schedules` is about those, `limits` about what may run, `walk` is how jobs are passed in review.
 
 mod find;
+mod limits;
 mod orders;
 mod schedules;
 mod steer;
@@ -13,6 +14,7 @@ use windlass_scheduler::job::Name;
 use windlass_scheduler::view::QueueStats;
 
 pub use self::find::List;
+pub use self::limits::Override;
 pub use self::orders::{OrderDraft, OrderStatus};
 pub(crate) use self::orders::{carry_out, resume};
 pub(crate) use self::schedules::report_orphans;

@@ -108,7 +108,7 @@ mod unique;
 mod witness;
 mod writer;
 
-pub use admin::{List, OrderDraft, OrderStatus};
+pub use admin::{List, OrderDraft, OrderStatus, Override};
 pub use builder::EngineBuilder;
 pub use checkpoint::CheckpointError;
 pub use clock::{Clock, ManualClock, SystemClock};
@@ -141,6 +141,7 @@ pub use windlass_scheduler::change::Counters;
 pub use windlass_scheduler::effect::Receipt;
 pub use windlass_scheduler::job::{JobId, Name, Priority, When};
 pub use windlass_scheduler::lease::StopReason;
+pub use windlass_scheduler::limit::{LimitOf, LimitView};
 pub use windlass_scheduler::order::{OrderEnd, OrderId};
 pub use windlass_scheduler::recurrence::{CatchUp, Overlap};
 pub use windlass_scheduler::refusal::Refusal;

@@ -32,6 +32,7 @@ use windlass_scheduler::effect::{Answer, Deadline, Wave};
 use windlass_scheduler::filter::Filter;
 use windlass_scheduler::job::{Body, JobId, Name, NewJob};
 use windlass_scheduler::lease::{Lease, LeaseToken, StopReason};
+use windlass_scheduler::limit::{LimitOf, Override};
 use windlass_scheduler::order::{OrderCommand, OrderId};
 use windlass_scheduler::recurrence::ScheduleCommand;
 use windlass_scheduler::refusal::Refusal;
@@ -64,6 +65,8 @@ pub(crate) enum Question {
     Edit { id: JobId, payload: Bytes, version: u32, known: Known },
     Pause(Name),
     Resume(Name),
+    Override { of: LimitOf, change: Option<Override> },
+    Limits,
     Watch(JobId),
     Look(JobId),
     List { filter: Box<Filter>, from: u32, limit: usize, scan_max: usize },

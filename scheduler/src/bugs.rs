@@ -98,6 +98,7 @@ bank! {
     CursorApart: "a schedule fires, and how far it came is not written with the job", "one job an instant";
     InstantTwice: "an instant that had its job has it again when the clock goes back", "one job an instant";
     CancelForgotten: "that a running job was called off is not written", "a cancellation stands";
+    OverrideForgotten: "that a limit is not as the code says is not written", "an operator's word stands";
     PauseForgotten: "that a queue is paused is not written", "a pause stands";
     // Bounds.
     DepthUnchecked: "a full queue takes more jobs", "I6";

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use crate::attempt::{Failure, Output};
 use crate::job::{Body, JobId, Name, Priority};
 use crate::lease::LeaseToken;
+use crate::limit::{LimitOf, Override};
 use crate::order::{Order, OrderId};
 use crate::recurrence::Schedule;
 use crate::retry::RetryPolicy;
@@ -102,6 +103,8 @@ pub enum SettingKey {
     Paused(Name),
     /// How many suspects may run at once.
     SuspectsMax,
+    /// What is set over the limit of this.
+    Limit(LimitOf),
 }
 
 /// Something that an operator or the engine itself set at run time, and that a restart keeps.
@@ -111,6 +114,8 @@ pub enum Setting {
     Paused(Name),
     /// How many suspects (jobs lost twice or more) may run at once. Deleted when it is back at all slots.
     SuspectsMax(u32),
+    /// A limit that is not as the code says. Deleted when it is reset.
+    Limit(LimitOf, Override),
 }
 
 /// The mutable part of a live job, all that deciding needs. Small: it is written at every move.
@@ -325,6 +330,7 @@ impl Setting {
         match self {
             Self::Paused(queue) => SettingKey::Paused(queue.clone()),
             Self::SuspectsMax(_) => SettingKey::SuspectsMax,
+            Self::Limit(of, _) => SettingKey::Limit(of.clone()),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::change::Claim;
 use crate::filter::Filter;
 use crate::job::{Body, JobId, Name, NewJob};
 use crate::lease::LeaseToken;
+use crate::limit::{LimitOf, Override};
 use crate::order::OrderCommand;
 use crate::recurrence::ScheduleCommand;
 use crate::verb::{Known, Read, Verb};
@@ -159,6 +160,20 @@ pub enum Command {
         request: Request,
         /// The queue.
         queue: Name,
+    },
+    /// Set this over a limit from now on, across restarts; `None`: as the code says.
+    Override {
+        /// Who waits.
+        request: Request,
+        /// Which.
+        of: LimitOf,
+        /// What.
+        change: Option<Override>,
+    },
+    /// Tell all limits.
+    Limits {
+        /// Who waits.
+        request: Request,
     },
     /// Answer when this job has ended.
     Watch {

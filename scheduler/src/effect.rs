@@ -9,6 +9,7 @@ use crate::change::{Change, EndedKey};
 use crate::command::{QueueNo, Request, TimerClass};
 use crate::job::{Body, JobId, Name, NewJob};
 use crate::lease::{Lease, LeaseToken, StopReason};
+use crate::limit::LimitView;
 use crate::order::{Order, OrderProgress};
 use crate::recurrence::ScheduleView;
 use crate::refusal::Refusal;
@@ -187,6 +188,8 @@ pub enum Answer {
     OrderProgress(Box<OrderProgress>),
     /// To Stats.
     Stats(Vec<QueueStats>),
+    /// To Limits.
+    Limits(Vec<LimitView>),
     /// To Memory.
     Memory(MemoryUse),
     /// To everything else: it is so.

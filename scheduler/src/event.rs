@@ -11,6 +11,7 @@ use crate::change::{Claims, ClaimsNo, Counters, EndedRecord, JobRecord, PolicyNo
 use crate::command::{QueueNo, Request};
 use crate::job::{Body, JobId, Name, NewJob, Priority, When};
 use crate::lease::LeaseToken;
+use crate::limit::{LimitOf, Override};
 use crate::order::{Order, OrderId};
 use crate::recurrence::Schedule;
 use crate::retry::RetryPolicy;
@@ -87,6 +88,8 @@ pub(crate) enum Event {
     KeyUnwaited { store: usize, key: Arc<UniqueKey> },
     /// A queue was paused or resumed.
     Paused { queue: QueueNo, paused: bool },
+    /// A limit is another one from now on, or as the code says.
+    Overridden { of: LimitOf, change: Option<Override>, now: Now },
     /// A worker said how much it can run at once.
     SlotsSet { queue: QueueNo, slots: u32 },
     /// How many suspects may run at once changed.

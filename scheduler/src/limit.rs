@@ -5,6 +5,7 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use core::fmt;
 
 use crate::job::Name;
 use crate::rate::Rate;
@@ -91,4 +92,104 @@ pub struct SharedLimit {
     pub keys: KeyLimits,
     /// Whose turn it is where it is the limit that decides.
     pub draw: Draw,
+}
+
+/// What a limit is of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LimitOf {
+    /// All of a queue.
+    Queue(Name),
+    /// Each key in a queue that has none of its own.
+    EachKey(Name),
+    /// One key in a queue.
+    Key(Name, Box<str>),
+    /// All of the queues that share a limit.
+    Shared(Name),
+    /// Each key in them that has none of its own.
+    SharedEachKey(Name),
+    /// One key in them.
+    SharedKey(Name, Box<str>),
+}
+
+impl LimitOf {
+    /// All of a queue.
+    #[must_use]
+    pub fn queue(queue: &str) -> Self {
+        Self::Queue(Name::from(queue))
+    }
+
+    /// Each key in a queue that has none of its own.
+    #[must_use]
+    pub fn each_key(queue: &str) -> Self {
+        Self::EachKey(Name::from(queue))
+    }
+
+    /// One key in a queue.
+    #[must_use]
+    pub fn key(queue: &str, key: &str) -> Self {
+        Self::Key(Name::from(queue), key.into())
+    }
+
+    /// All of the queues that share this limit.
+    #[must_use]
+    pub fn shared(limit: &str) -> Self {
+        Self::Shared(Name::from(limit))
+    }
+
+    /// Each key in them that has none of its own.
+    #[must_use]
+    pub fn shared_each_key(limit: &str) -> Self {
+        Self::SharedEachKey(Name::from(limit))
+    }
+
+    /// One key in them.
+    #[must_use]
+    pub fn shared_key(limit: &str, key: &str) -> Self {
+        Self::SharedKey(Name::from(limit), key.into())
+    }
+}
+
+impl fmt::Display for LimitOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Queue(queue) => write!(f, "queue `{queue}`"),
+            Self::EachKey(queue) => write!(f, "each key of queue `{queue}`"),
+            Self::Key(queue, key) => write!(f, "key `{key}` of queue `{queue}`"),
+            Self::Shared(limit) => write!(f, "shared limit `{limit}`"),
+            Self::SharedEachKey(limit) => write!(f, "each key of shared limit `{limit}`"),
+            Self::SharedKey(limit, key) => write!(f, "key `{key}` of shared limit `{limit}`"),
+        }
+    }
+}
+
+/// What an operator set over what the code says; what is `None` stays the code's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Override {
+    /// Attempts at once.
+    pub slots: Option<u32>,
+    /// Starts in a time.
+    pub rate: Option<Rate>,
+    /// Starts in one turn: of a key in its queue, or of a queue among those that it shares a limit with.
+    pub weight: Option<u32>,
+}
+
+impl Override {
+    /// A limit with this over it.
+    #[must_use]
+    pub fn over(&self, limit: Limit) -> Limit {
+        Limit { slots: self.slots.or(limit.slots), rate: self.rate.or(limit.rate) }
+    }
+}
+
+/// A limit as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitView {
+    /// Of what.
+    pub of: LimitOf,
+    /// What the code says.
+    pub configured: Override,
+    /// What an operator set over it.
+    pub overridden: Option<Override>,
+    /// Attempts of it that run; of each key: of all that have no limit of their own, none.
+    pub running: u64,
 }

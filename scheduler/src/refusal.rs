@@ -84,6 +84,16 @@ pub enum Refusal {
         /// How many may be.
         keys_max: usize,
     },
+    /// No limit of this name is shared.
+    NoSharedLimit {
+        /// The name.
+        limit: Name,
+    },
+    /// As many limits as may be are not as the code says.
+    TooManyOverrides {
+        /// How many may be.
+        overrides_max: usize,
+    },
     /// Too many different retry policies are in use.
     TooManyPolicies {
         /// How many may be.
@@ -161,6 +171,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Limits that may be set over the code's at a time: somebody did each by hand.
+    pub const OVERRIDES_MAX: usize = 10_000;
     /// Distinct retry policies that jobs may bring along; what no job has any more is forgotten at the next start.
     pub const POLICIES_MAX: usize = 4_096;
 }
@@ -168,10 +180,7 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoQueue { queue } => write!(f, "there is no queue `{queue}`: add it to the builder"),
-            Self::NoHandler { kind } => {
-                write!(f, "no handler is registered for kind `{kind}`: register one, or allow unknown kinds")
-            }
+            Self::NoSharedLimit { .. } | Self::NoQueue { .. } | Self::NoHandler { .. } => self.not_there(f),
             Self::QueueFull { queue, depth, depth_max, jobs } => {
                 write!(
                     f,
@@ -230,6 +239,7 @@ impl fmt::Display for Refusal {
             }
             Self::TooManyKeys { .. }
             | Self::TooManyLimitKeys { .. }
+            | Self::TooManyOverrides { .. }
             | Self::TooManyPolicies { .. }
             | Self::TooManyOrders { .. }
             | Self::TooManySchedules { .. } => self.too_many(f),
@@ -240,8 +250,22 @@ impl fmt::Display for Refusal {
 
 impl Refusal {
     /// Of something of which there are as many as may be.
+    fn not_there(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSharedLimit { limit } => write!(f, "there is no shared limit `{limit}`: add it to the builder"),
+            Self::NoQueue { queue } => write!(f, "there is no queue `{queue}`: add it to the builder"),
+            Self::NoHandler { kind } => {
+                write!(f, "no handler is registered for kind `{kind}`: register one, or allow unknown kinds")
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn too_many(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::TooManyOverrides { overrides_max } => {
+                write!(f, "{overrides_max} limits, as many as may be, are not as the code says: reset some of them")
+            }
             Self::TooManyLimitKeys { keys_max } => write!(
                 f,
                 "{keys_max} limit keys are in use, by jobs that wait or run and by rates that are not yet as good as new, and no \

@@ -155,8 +155,6 @@ impl Shard {
                 let edited = steer::edit(state, id, payload, version, known, now);
                 self.answer(request, edited.map(|edited| edited.reply(request)));
             }
-            Command::Pause { request, queue } => self.answer(request, watch::pause(state, request, &queue, true)),
-            Command::Resume { request, queue } => self.answer(request, watch::pause(state, request, &queue, false)),
             Command::Watch { request, id } => self.answer(request, watch::watch(&self.state, request, id)),
             Command::Unwatch { request, id } => self.take(Decision::default().event(Event::Unwatched { id, request })),
             Command::Look { request, id } => match look::look(&self.state, request, id, now) {
@@ -170,13 +168,12 @@ impl Shard {
             }
             Command::Order { request, command } => self.order(request, command, now),
             Command::Schedule { request, command } => self.schedule(request, command, now),
-            Command::Stats { request } => {
-                let stats = look::stats(&self.state, |no| self.door.waiting(no), now);
-                self.reply(request, Mark::Sealed, Ok(Answer::Stats(stats)));
-            }
-            Command::Memory { request } => {
-                self.reply(request, Mark::Sealed, Ok(Answer::Memory(self.state.memory())));
-            }
+            Command::Pause { .. }
+            | Command::Resume { .. }
+            | Command::Override { .. }
+            | Command::Limits { .. }
+            | Command::Stats { .. }
+            | Command::Memory { .. } => self.operate(command, now),
             Command::Fetched { no, bodies } => self.take(page::fetched(state, no, bodies)),
             Command::Drain => self.drain(),
             Command::StopAttempts => self.take(watch::stop_attempts(&self.state)),
@@ -285,6 +282,30 @@ impl Shard {
     #[must_use]
     pub fn sizes(&self) -> (usize, usize, usize) {
         (self.state.jobs.len(), self.state.stubs.len(), self.state.watchers.len())
+    }
+
+    /// What operators ask of queues and of the whole.
+    fn operate(&mut self, command: Command, now: Now) {
+        let state = &self.state;
+        match command {
+            Command::Pause { request, queue } => self.answer(request, watch::pause(state, request, &queue, true)),
+            Command::Resume { request, queue } => self.answer(request, watch::pause(state, request, &queue, false)),
+            Command::Override { request, of, change } => {
+                self.answer(request, decide::limits::set(state, request, of, change, now));
+            }
+            Command::Limits { request } => {
+                let limits = decide::limits::list(&self.state);
+                self.reply(request, Mark::Sealed, Ok(Answer::Limits(limits)));
+            }
+            Command::Stats { request } => {
+                let stats = look::stats(&self.state, |no| self.door.waiting(no), now);
+                self.reply(request, Mark::Sealed, Ok(Answer::Stats(stats)));
+            }
+            Command::Memory { request } => {
+                self.reply(request, Mark::Sealed, Ok(Answer::Memory(self.state.memory())));
+            }
+            other => unreachable!("{other:?} is about a job"),
+        }
     }
 
     fn schedule(&mut self, request: Request, command: ScheduleCommand, now: Now) {

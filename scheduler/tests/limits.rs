@@ -9,7 +9,7 @@ use windlass_scheduler::change::{Change, Key, Record};
 use windlass_scheduler::command::{Command, QueueNo, Request, Submit};
 use windlass_scheduler::effect::{Answer, Effect};
 use windlass_scheduler::job::{Body, Labels, Name, NewJob, When};
-use windlass_scheduler::limit::{Limit, Share};
+use windlass_scheduler::limit::{Limit, LimitOf, Override, Share};
 use windlass_scheduler::rate::Rate;
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
@@ -193,4 +193,27 @@ fn so_many_limit_keys_are_in_use_and_no_more() {
     driver.settle();
     assert!(submit(&mut driver, vec![of_key(7, "c")]).is_ok());
     driver.shard.audit().unwrap();
+}
+
+#[test]
+fn so_many_limits_are_set_by_hand_and_no_more() {
+    let mut driver = driver();
+    let over = Override { slots: Some(1), ..Override::default() };
+    let max = Refusal::OVERRIDES_MAX as u64;
+    let changed = Override { slots: Some(2), ..over };
+    // One that is known is changed, and one that is reset makes room.
+    let more = [(max, Some(over)), (0, Some(changed)), (0, None), (max, Some(over))];
+    for (no, (n, change)) in (0..).zip((0..max).map(|n| (n, Some(over))).chain(more)) {
+        let of = LimitOf::key("mail", &n.to_string());
+        driver.handle(Command::Override { request: Request(no), of, change });
+    }
+    driver.settle();
+    let answers = driver.effects.drain(..).filter_map(|effect| match effect {
+        Effect::Reply { request: Request(no), answer } => Some((no, answer.map(|_| ()))),
+        _ => None,
+    });
+    let refused: Vec<_> = answers.filter(|(_, answer)| answer.is_err()).collect();
+    let overrides_max = Refusal::OVERRIDES_MAX;
+    assert_eq!(refused, [(max, Err(Refusal::TooManyOverrides { overrides_max }))]);
+    assert_eq!(driver.copy().portrait(), driver.shard.portrait(), "I1");
 }

@@ -14,6 +14,7 @@ use windlass_scheduler::bug;
 use windlass_scheduler::change::{AttemptRecord, Claim, Claims, Key, Record, Setting, SettingKey};
 use windlass_scheduler::job::{JobId, Name};
 use windlass_scheduler::lease::LeaseToken;
+use windlass_scheduler::limit::Override;
 use windlass_scheduler::time::Timestamp;
 
 use crate::error::StorageError;
@@ -157,6 +158,7 @@ impl Encoder {
                 let body = match setting {
                     Setting::Paused(_) => SettingV1::Paused,
                     &Setting::SuspectsMax(max) => SettingV1::SuspectsMax(max),
+                    Setting::Limit(_, limit) => SettingV1::limit(limit),
                 };
                 self.finish(family, kind::SETTING, &body)
             }
@@ -335,6 +337,11 @@ pub fn decode(family: Family, key: &[u8], value: &[u8], names: &mut Names) -> Re
         (Key::Setting(key), kind::SETTING) => match (key, read::<SettingV1>(body)?) {
             (SettingKey::Paused(queue), SettingV1::Paused) => Record::Setting(Setting::Paused(queue)),
             (SettingKey::SuspectsMax, SettingV1::SuspectsMax(max)) => Record::Setting(Setting::SuspectsMax(max)),
+            (SettingKey::Limit(of), SettingV1::Limit { slots, rate, weight }) => {
+                let weight = weight.map(|weight| weight.max(1));
+                let limit = Override { slots, rate: rate.map(|rate| rate.domain()), weight };
+                Record::Setting(Setting::Limit(of, limit))
+            }
             _ => return Err(CodecError::Body { reason: "a setting under another setting's key".to_owned() }),
         },
         (Key::Policy(no), kind::POLICY) => Record::Policy(no, read::<PolicyV1>(body)?.domain()),

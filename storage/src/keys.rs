@@ -7,6 +7,7 @@
 use uuid::Uuid;
 use windlass_scheduler::change::{ClaimsNo, EndedKey, Key, PolicyNo, SettingKey};
 use windlass_scheduler::job::{JobId, Name};
+use windlass_scheduler::limit::LimitOf;
 use windlass_scheduler::order::OrderId;
 use windlass_scheduler::state::EndState;
 use windlass_scheduler::unique::{KeyOf, UniqueKey};
@@ -102,6 +103,14 @@ pub mod jobs {
 
 const SETTING_PAUSED: u8 = 1;
 const SETTING_SUSPECTS_MAX: u8 = 2;
+const SETTING_LIMIT: u8 = 3;
+
+const LIMIT_OF_QUEUE: u8 = 1;
+const LIMIT_OF_EACH_KEY: u8 = 2;
+const LIMIT_OF_KEY: u8 = 3;
+const LIMIT_OF_SHARED: u8 = 4;
+const LIMIT_OF_SHARED_EACH_KEY: u8 = 5;
+const LIMIT_OF_SHARED_KEY: u8 = 6;
 
 const UNIQUE_OF_KIND: u8 = 1;
 const UNIQUE_OF_QUEUE: u8 = 2;
@@ -140,6 +149,20 @@ pub(crate) fn setting(key: &SettingKey, out: &mut Vec<u8>) -> Result<Family, Sto
             name(queue, out)?;
         }
         SettingKey::SuspectsMax => out.push(SETTING_SUSPECTS_MAX),
+        SettingKey::Limit(of) => {
+            out.push(SETTING_LIMIT);
+            let (no, of, key) = match of {
+                LimitOf::Queue(queue) => (LIMIT_OF_QUEUE, queue, ""),
+                LimitOf::EachKey(queue) => (LIMIT_OF_EACH_KEY, queue, ""),
+                LimitOf::Key(queue, key) => (LIMIT_OF_KEY, queue, &**key),
+                LimitOf::Shared(limit) => (LIMIT_OF_SHARED, limit, ""),
+                LimitOf::SharedEachKey(limit) => (LIMIT_OF_SHARED_EACH_KEY, limit, ""),
+                LimitOf::SharedKey(limit, key) => (LIMIT_OF_SHARED_KEY, limit, &**key),
+            };
+            out.push(no);
+            name(of, out)?;
+            out.extend_from_slice(key.as_bytes());
+        }
     }
     Ok(Family::Meta)
 }
@@ -278,6 +301,7 @@ pub fn decode(family: Family, key: &[u8], intern: &mut dyn FnMut(&str) -> Name) 
                 meta::SETTING => match rest.split_first()? {
                     (&SETTING_PAUSED, rest) => whole_name(rest, intern).map(SettingKey::Paused),
                     (&SETTING_SUSPECTS_MAX, []) => Some(SettingKey::SuspectsMax),
+                    (&SETTING_LIMIT, rest) => limit_of(rest, intern).map(SettingKey::Limit),
                     _ => None,
                 }
                 .map(Key::Setting),
@@ -330,6 +354,21 @@ fn unique_of(bytes: &[u8], intern: &mut dyn FnMut(&str) -> Name) -> Option<Uniqu
         _ => return None,
     };
     Some(UniqueKey { of, text: std::str::from_utf8(text).ok()?.into() })
+}
+
+fn limit_of(bytes: &[u8], intern: &mut dyn FnMut(&str) -> Name) -> Option<LimitOf> {
+    let (&no, rest) = bytes.split_first()?;
+    let (of, key) = split_name(rest, intern)?;
+    let key: Box<str> = std::str::from_utf8(key).ok()?.into();
+    match (no, key.is_empty()) {
+        (LIMIT_OF_QUEUE, true) => Some(LimitOf::Queue(of)),
+        (LIMIT_OF_EACH_KEY, true) => Some(LimitOf::EachKey(of)),
+        (LIMIT_OF_KEY, _) => Some(LimitOf::Key(of, key)),
+        (LIMIT_OF_SHARED, true) => Some(LimitOf::Shared(of)),
+        (LIMIT_OF_SHARED_EACH_KEY, true) => Some(LimitOf::SharedEachKey(of)),
+        (LIMIT_OF_SHARED_KEY, _) => Some(LimitOf::SharedKey(of, key)),
+        _ => None,
+    }
 }
 
 fn id_of(bytes: &[u8; 16]) -> JobId {

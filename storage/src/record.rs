@@ -14,7 +14,8 @@ use bincode::{BorrowDecode as BorrowDecodeDerive, Encode};
 use windlass_scheduler::attempt::{Failure, FailureKind, Output};
 use windlass_scheduler::change::{Counters, EndedRecord, Head, JobRecord, PolicyNo};
 use windlass_scheduler::job::{Body, JobId, Labels, Name, Priority};
-use windlass_scheduler::limit::Share;
+use windlass_scheduler::limit::{Override, Share};
+use windlass_scheduler::rate::Rate;
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
 use windlass_scheduler::time::Timestamp;
 
@@ -133,6 +134,28 @@ pub(crate) struct EndedV1<'a> {
 pub(crate) enum SettingV1 {
     Paused,
     SuspectsMax(u32),
+    Limit { slots: Option<u32>, rate: Option<RateV1>, weight: Option<u32> },
+}
+
+#[derive(Encode, BorrowDecodeDerive)]
+pub(crate) struct RateV1 {
+    jobs: u32,
+    period_ms: u64,
+    burst: u32,
+}
+
+impl SettingV1 {
+    pub(crate) fn limit(limit: &Override) -> Self {
+        let rate = limit.rate.map(|Rate { jobs, period_ms, burst }| RateV1 { jobs, period_ms, burst });
+        Self::Limit { slots: limit.slots, rate, weight: limit.weight }
+    }
+}
+
+impl RateV1 {
+    /// A rate that a bucket can be made of: whoever wrote it had checked that.
+    pub(crate) fn domain(&self) -> Rate {
+        Rate { jobs: self.jobs.max(1), period_ms: self.period_ms.max(1), burst: self.burst.max(1) }
+    }
 }
 
 #[derive(Encode, BorrowDecodeDerive)]

@@ -470,6 +470,8 @@ fn as_command(request: Request, question: Question) -> Command {
         Question::Edit { id, payload, version, known } => Command::Edit { request, id, payload, version, known },
         Question::Pause(queue) => Command::Pause { request, queue },
         Question::Resume(queue) => Command::Resume { request, queue },
+        Question::Override { of, change } => Command::Override { request, of, change },
+        Question::Limits => Command::Limits { request },
         Question::Watch(id) => Command::Watch { request, id },
         Question::Look(id) => Command::Look { request, id },
         Question::List { filter, from, limit, scan_max } => Command::List { request, filter, from, limit, scan_max },

@@ -15,6 +15,7 @@ use crate::change::{Counters, Head};
 use crate::command::QueueNo;
 use crate::job::{JobId, Name};
 use crate::lease::LeaseToken;
+use crate::limit::{LimitOf, Override};
 use crate::order::{Order, OrderId};
 use crate::recurrence::Schedule;
 use crate::state::EndState;
@@ -34,6 +35,8 @@ pub struct Portrait {
     pub counters: BTreeMap<Name, (bool, Counters)>,
     /// How many suspects may run.
     pub suspects_max: u32,
+    /// Limits that are not as the code says.
+    pub overrides: BTreeMap<LimitOf, Override>,
     /// Orders that are remembered.
     pub orders: BTreeMap<OrderId, Order>,
     /// Schedules, each with when it fires next.
@@ -73,6 +76,7 @@ impl Shard {
                 .map(|queue| (name(queue), (queue.paused, queue.counters.clone())))
                 .collect(),
             suspects_max: state.suspects_max,
+            overrides: state.overrides.clone(),
             orders: state.orders.clone(),
             schedules: state.schedules.by_name.clone(),
             keys: [0, 1].map(|store| state.keys[store].by_key.values().cloned().collect()),

@@ -5,6 +5,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod claim;
 pub(crate) mod due;
 pub(crate) mod end;
+pub(crate) mod limits;
 pub(crate) mod load;
 pub(crate) mod look;
 pub(crate) mod notice;

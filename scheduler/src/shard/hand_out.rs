@@ -84,9 +84,8 @@ impl Shard {
 
     /// How many starts a turn of this queue has: any number, unless others wait for what it takes.
     fn turn_of(&self, no: QueueNo) -> u32 {
-        let queue = self.state.queue(no);
-        let mut shared = queue.shares.iter().map(|place| &self.state.limits.shared[*place].settings);
-        if shared.any(|shared| shared.draw == Draw::Weighted) { queue.settings.share_weight } else { u32::MAX }
+        let mut shared = self.state.queue(no).shares.iter().map(|place| &self.state.limits.shared[*place].settings);
+        if shared.any(|shared| shared.draw == Draw::Weighted) { self.state.share_weight(no) } else { u32::MAX }
     }
 
     /// Hands out what may run now of a queue, up to so many starts, and expires what is late and in the way. Tells whether it did

@@ -12,7 +12,7 @@ use super::lines::Aside;
 use super::slab::{Slab, Slot};
 use super::state::State;
 use crate::command::QueueNo;
-use crate::limit::{KeyLimits, Limit, SharedLimit};
+use crate::limit::{Limit, LimitOf, Override, SharedLimit};
 use crate::rate::{Bucket, Rate};
 use crate::time::Mono;
 
@@ -43,10 +43,22 @@ pub(crate) struct Limiter {
     pub(crate) bucket: Option<Bucket>,
 }
 
+/// A bucket of this rate from now on: the same one, or an empty one.
+pub(crate) fn rated(bucket: Option<Bucket>, rate: Option<Rate>, now: Mono) -> Option<Bucket> {
+    let rate = rate?;
+    bucket.filter(|bucket| bucket.rate == rate).or_else(|| Some(Bucket::empty(rate, now)))
+}
+
 impl Limiter {
     pub(crate) fn new(limit: Limit, started: Mono) -> Self {
         let bucket = limit.rate.map(|rate| Bucket::empty(rate, started));
         Self { slots: limit.slots, running: 0, bucket }
+    }
+
+    /// It is this limit from now on.
+    pub(crate) fn set(&mut self, limit: Limit, now: Mono) {
+        self.slots = limit.slots;
+        self.bucket = rated(self.bucket, limit.rate, now);
     }
 
     /// Why a job that counts for so many starts may not start.
@@ -71,7 +83,7 @@ pub(crate) enum Scope {
 #[derive(Debug)]
 pub(crate) struct KeyLimiter {
     pub(crate) key: Arc<str>,
-    scope: Scope,
+    pub(crate) scope: Scope,
     pub(crate) limiter: Limiter,
     /// Those who go by it: of one queue, or of several.
     pub(crate) tenants: Vec<Slot>,
@@ -124,22 +136,60 @@ impl KeyLimiters {
     }
 
     /// The limiter of this key there: that which was, or a new one.
-    fn take(&mut self, (scope, key): (Scope, &Arc<str>), limit: Limit, started: Mono, now: Mono) -> Slot {
+    pub(crate) fn take(
+        &mut self,
+        (scope, key): (Scope, &Arc<str>),
+        limit: Limit,
+        tenant: Slot,
+        (started, now): (Mono, Mono),
+    ) -> Slot {
+        let slot = self.slot(scope, key, limit, started, now);
+        self.all[slot].tenants.push(tenant);
+        slot
+    }
+
+    fn slot(&mut self, scope: Scope, key: &Arc<str>, limit: Limit, started: Mono, now: Mono) -> Slot {
         if let Some(slot) = self.by_key.get(&(scope, key.clone())) {
             if let Some(full) = self.all[*slot].limiter.bucket.map(|bucket| bucket.full_at()) {
                 self.idle.remove(&(full, *slot));
             }
             return *slot;
         }
-        for _ in 0..Self::FORGOTTEN_FOR_EACH {
-            let Some((_, slot)) = self.idle.first().copied().filter(|(full, _)| *full <= now) else { break };
-            self.idle.pop_first();
-            self.forget(slot);
-        }
+        self.forget_idle(Self::FORGOTTEN_FOR_EACH, now);
         let limiter = Limiter::new(limit, started);
         let slot = self.all.insert(KeyLimiter { key: key.clone(), scope, limiter, tenants: Vec::new() });
         self.by_key.insert((scope, key.clone()), slot);
         slot
+    }
+
+    /// Forgets some of those that nobody has and that are as good as new.
+    pub(crate) fn forget_idle(&mut self, most: usize, now: Mono) {
+        for _ in 0..most {
+            let Some((_, slot)) = self.idle.first().copied().filter(|(full, _)| *full <= now) else { break };
+            self.idle.pop_first();
+            self.forget(slot);
+        }
+    }
+
+    /// A limiter is another one from now on; one that nobody has and that limits nothing any more is forgotten.
+    pub(crate) fn set(&mut self, slot: Slot, limit: Limit, now: Mono) {
+        let of = &mut self.all[slot];
+        let is_idle = of.tenants.is_empty();
+        if let Some(bucket) = of.limiter.bucket.filter(|_| is_idle) {
+            self.idle.remove(&(bucket.full_at(), slot));
+        }
+        of.limiter.set(limit, now);
+        match of.limiter.bucket {
+            Some(bucket) if is_idle => drop(self.idle.insert((bucket.full_at(), slot))),
+            None if is_idle => self.forget(slot),
+            _ => {}
+        }
+    }
+
+    /// Those of a scope.
+    pub(crate) fn of_scope(&self, scope: Scope) -> Vec<(Slot, Arc<str>)> {
+        let mine = self.by_key.iter().filter(|((of, _), _)| *of == scope);
+        mine.map(|((_, key), slot)| (*slot, key.clone())).collect()
     }
 
     /// One who went by it has gone: a limiter that nobody goes by stays until it is as good as new.
@@ -178,21 +228,13 @@ impl Limits {
     /// The limiters of a key in a queue, for a tenant there.
     pub(crate) fn enter(
         &mut self,
-        (queue, own, shares): (QueueNo, &KeyLimits, &[usize]),
+        limits: impl Iterator<Item = (Scope, Limit)>,
         key: &Arc<str>,
         tenant: Slot,
         now: Mono,
     ) -> Vec<Slot> {
-        let shared = shares.iter().map(|no| (Scope::Shared(*no), self.shared[*no].settings.keys.of(key)));
-        let scopes = core::iter::once((Scope::Queue(queue), own.of(key))).chain(shared);
-        let limited: Vec<_> = scopes.filter(|(_, limit)| !limit.is_none()).collect();
-        let mut slots = Vec::with_capacity(limited.len());
-        for (scope, limit) in limited {
-            let slot = self.keys.take((scope, key), limit, self.started, now);
-            self.keys.all[slot].tenants.push(tenant);
-            slots.push(slot);
-        }
-        slots
+        let times = (self.started, now);
+        limits.map(|(scope, limit)| self.keys.take((scope, key), limit, tenant, times)).collect()
     }
 
     /// A process begins: with nothing in hand.
@@ -207,6 +249,63 @@ impl Limits {
         for shared in &mut self.shared {
             empty(&mut shared.limiter, now);
         }
+    }
+}
+
+impl State {
+    fn override_of(&self, of: &LimitOf) -> Override {
+        self.overrides.get(of).copied().unwrap_or_default()
+    }
+
+    /// What limits all of a queue.
+    pub(crate) fn queue_limit(&self, no: QueueNo) -> Limit {
+        let settings = &self.queue(no).settings;
+        let limit = Limit { slots: Some(settings.slots), rate: settings.rate };
+        self.override_of(&LimitOf::Queue(settings.name.clone())).over(limit)
+    }
+
+    /// Starts in one turn of a queue, among those that it shares a limit with.
+    pub(crate) fn share_weight(&self, no: QueueNo) -> u32 {
+        let settings = &self.queue(no).settings;
+        self.override_of(&LimitOf::Queue(settings.name.clone())).weight.unwrap_or(settings.share_weight)
+    }
+
+    /// What limits all of the queues that share this one.
+    pub(crate) fn shared_limit(&self, place: usize) -> Limit {
+        let settings = &self.limits.shared[place].settings;
+        self.override_of(&LimitOf::Shared(settings.name.clone())).over(settings.all)
+    }
+
+    /// What limits a key there: its own limit, or that of each, and what is set over it.
+    pub(crate) fn key_limit(&self, scope: Scope, key: &str) -> Limit {
+        let (keys, each, own) = match scope {
+            Scope::Queue(no) => {
+                let settings = &self.queue(no).settings;
+                let name = || settings.name.clone();
+                (&settings.keys, LimitOf::EachKey(name()), LimitOf::Key(name(), key.into()))
+            }
+            Scope::Shared(place) => {
+                let settings = &self.limits.shared[place].settings;
+                let name = || settings.name.clone();
+                (&settings.keys, LimitOf::SharedEachKey(name()), LimitOf::SharedKey(name(), key.into()))
+            }
+        };
+        let each = || self.override_of(&each).over(keys.each);
+        let limit = keys.of.get(key).copied().unwrap_or_else(each);
+        if self.overrides.is_empty() { limit } else { self.override_of(&own).over(limit) }
+    }
+
+    /// Starts in one turn of a key.
+    pub(crate) fn key_weight(&self, no: QueueNo, key: &str) -> u32 {
+        let settings = &self.queue(no).settings;
+        let configured = settings.key_weights.get(key).copied().unwrap_or(1);
+        self.override_of(&LimitOf::Key(settings.name.clone(), key.into())).weight.unwrap_or(configured)
+    }
+
+    /// Whose limits a key of a queue has.
+    pub(crate) fn scopes(&self, no: QueueNo) -> impl Iterator<Item = Scope> + '_ {
+        let shared = self.queue(no).shares.iter().map(|place| Scope::Shared(*place));
+        core::iter::once(Scope::Queue(no)).chain(shared)
     }
 }
 

@@ -153,6 +153,15 @@ impl Lines {
         slot
     }
 
+    /// How many starts each turn of a key has, the one at hand included.
+    pub(crate) fn set_weight(&mut self, tenant: Slot, weight: u32) {
+        self.tenants[tenant].weight = weight;
+        for place in 0..self.tenants[tenant].strands.len() {
+            let strand = &mut self.strands[self.tenants[tenant].strands[place]];
+            strand.left = strand.left.min(weight);
+        }
+    }
+
     /// The last job of its key has gone.
     pub(crate) fn drop_tenant(&mut self, slot: Slot) {
         self.come_back(slot);

@@ -23,6 +23,7 @@ use crate::change::{Claims, ClaimsNo, Counters, Head, PolicyNo};
 use crate::command::{QueueNo, Request};
 use crate::job::{JobId, Name};
 use crate::lease::LeaseToken;
+use crate::limit::{LimitOf, Override};
 use crate::order::{Order, OrderId};
 use crate::rate::Bucket;
 use crate::recurrence::Schedule;
@@ -78,7 +79,10 @@ pub(crate) struct Queue {
     pub(crate) settings: QueueSettings,
     /// In the settings of this build; otherwise only the journal knows it.
     pub(crate) is_configured: bool,
+    /// Attempts that may run at once: none without a worker.
     pub(crate) slots: u32,
+    /// As its worker says.
+    pub(crate) worker_slots: u32,
     pub(crate) paused: bool,
     /// What is left of its rate.
     pub(crate) bucket: Option<Bucket>,
@@ -154,6 +158,8 @@ pub(crate) struct State {
     /// What is ready, in lanes that have limits of their own: see [`lane`].
     pub(crate) lines: Lines,
     pub(crate) limits: Limits,
+    /// What is set over the limits that the code says.
+    pub(crate) overrides: BTreeMap<LimitOf, Override>,
     pub(crate) stubs: Slab<Stub>,
     pub(crate) index: Index,
     pub(crate) running: Map<LeaseToken, Slot>,
@@ -196,6 +202,7 @@ impl State {
             jobs: Slab::new(),
             lines: Lines::new(),
             limits: Limits::new(&settings.shared),
+            overrides: BTreeMap::new(),
             stubs: Slab::new(),
             index: Index::new(hash.clone()),
             running: Map::with_hasher(hash.clone()),
@@ -346,6 +353,7 @@ impl Queue {
         Self {
             is_configured,
             slots: 0,
+            worker_slots: 0,
             paused: false,
             bucket: settings.rate.map(|rate| Bucket::empty(rate, Mono(0))),
             shares,

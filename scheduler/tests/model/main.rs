@@ -16,6 +16,7 @@ mod reload;
 mod settings;
 mod steer;
 mod told;
+mod turns;
 mod unique;
 mod verbs;
 mod world;
@@ -38,10 +39,11 @@ use windlass_scheduler::verb::Verb;
 
 use self::common::id;
 use self::play::Play;
-use self::rate::{SHARES, share};
+use self::rate::{Change, SHARES, change, share};
 use self::recur::{Plan, plan};
 use self::reload::Death;
 use self::settings::{memory, settings, start};
+use self::steer::Do;
 use self::unique::{KeySpec, key_spec};
 
 const QUEUES: [&str; 3] = ["ram", "tiny", "safe"];
@@ -85,6 +87,7 @@ enum Move {
     Schedule(u8, Plan),
     Pause(usize, bool),
     Slots(usize, u32),
+    Override(Change),
     Advance(u64),
     SetWall(i64),
     Due(usize, TimerClass),
@@ -103,24 +106,6 @@ enum Move {
         finish: bool,
     },
     Drain,
-}
-
-/// What an operator does to jobs.
-#[derive(Clone, Debug)]
-enum Do {
-    Verb(Verb),
-    Reschedule((bool, u64)),
-    MoveTo(usize),
-}
-
-impl Do {
-    fn verb(&self, now: Now) -> Verb {
-        match self {
-            Self::Verb(verb) => verb.clone(),
-            Self::Reschedule(when) => Verb::Reschedule(moment(*when, now)),
-            Self::MoveTo(queue) => Verb::Move(Name::from(QUEUES[*queue])),
-        }
-    }
 }
 
 /// How an attempt ends.
@@ -329,6 +314,7 @@ fn one_move() -> impl Strategy<Value = Move> {
         2 => job().prop_map(|(queue, n)| Move::Look(queue, n)),
         2 => (0..3_usize, prop::bool::weighted(0.4)).prop_map(|(queue, paused)| Move::Pause(queue, paused)),
         2 => (0..3_usize, 0..4_u32).prop_map(|(queue, slots)| Move::Slots(queue, slots)),
+        4 => change().prop_map(Move::Override),
     ];
     prop_oneof![
         30 => submit(1..2),
@@ -379,6 +365,7 @@ fn make(play: &mut Play, one: &Move) {
         Move::Schedule(n, plan) => play.schedule(*n, plan),
         Move::Pause(queue, paused) => play.pause(*queue, *paused),
         Move::Slots(queue, slots) => play.slots(*queue, *slots),
+        Move::Override(change) => play.override_limit(change.clone()),
         Move::Advance(ms) => play.driver.advance(*ms),
         Move::SetWall(by) => play.driver.set_wall(now.wall.0.saturating_add_signed(*by)),
         Move::Due(queue, class) => play.due(*queue, *class),
@@ -401,6 +388,7 @@ fn make(play: &mut Play, one: &Move) {
         Move::Drain => play.drain(),
     }
     play.collect();
+    play.world.note_keys();
     play.world.check(&play.driver.shard);
 }
 
@@ -422,6 +410,7 @@ fn come_to_rest(play: &mut Play) {
         play.restart(Death::OfProcess);
     }
     play.remove_schedules();
+    play.reset_limits();
     for queue in 0..3 {
         play.pause(queue, false);
         play.slots(queue, 2);

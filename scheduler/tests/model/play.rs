@@ -19,8 +19,8 @@ use windlass_scheduler::time::Now;
 use windlass_scheduler::view::IsMeant;
 
 use super::common::Driver;
-use super::rate::Seen;
 use super::told::{Names, Told};
+use super::turns::Seen;
 use super::unique::Taken;
 use super::world::World;
 
@@ -287,6 +287,7 @@ impl Play {
     /// Hands out and lets in, as the seal does, one after the other.
     fn hand_out(&mut self) {
         let (now, term) = (self.driver.now, self.driver.settings.term);
+        self.world.note_keys();
         let mut seen = Seen::of(&self.driver.shard, self.world.last_token, term);
         self.world.last_token = seen.last_token;
         loop {
@@ -303,7 +304,7 @@ impl Play {
                 }
             }
             if !came_in {
-                assert!(seen.started.is_empty(), "these started, and may not: {seen:?}");
+                assert!(seen.started.is_empty(), "I13: these started, and may not: {seen:?}");
                 (0..3).for_each(|queue| self.world.check_rest(queue, now));
                 return;
             }
@@ -433,7 +434,7 @@ fn said(answer: Result<Answer, Refusal>) -> What {
         Ok(Answer::Orders(orders)) => What::Order(orders[0].clone()),
         Ok(Answer::OrderProgress(come)) => What::Progress(come.order, come.met, come.held_up.is_some()),
         Ok(Answer::Page(page)) => What::Page(page.jobs.iter().map(|(view, is_meant)| (view.id, *is_meant)).collect()),
-        Ok(Answer::Stats(_) | Answer::Memory(_) | Answer::Ok) => What::Ok,
+        Ok(Answer::Stats(_) | Answer::Limits(_) | Answer::Memory(_) | Answer::Ok) => What::Ok,
         Err(refusal) => What::No(word(&refusal)),
     }
 }

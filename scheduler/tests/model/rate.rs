@@ -1,18 +1,21 @@
-//! Limits, made on the oracle: counts of what runs, and tokens that come with time, as the words say it; and whose turn it may be.
+//! Limits, made on the oracle: counts of what runs, and tokens that come with time, as the words say it; and what operators set.
 //!
-//! Guards I13 (no limit is ever a start over) and I14 (fair turns). Where several keys may go, the shard is asked which one it was, and
-//! judged for it: the oracle keeps no order of turns, only how often others went first.
+//! Guards I13: no limit is ever a start over.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use proptest::prelude::*;
+use proptest::sample::select;
+use windlass_scheduler::command::Command;
 use windlass_scheduler::job::JobId;
-use windlass_scheduler::limit::{Limit, Share};
+use windlass_scheduler::limit::{Limit, LimitOf, Override, Share};
 use windlass_scheduler::rate::Rate;
-use windlass_scheduler::shard::Shard;
+use windlass_scheduler::settings::Level;
 use windlass_scheduler::state::State;
-use windlass_scheduler::time::{Now, Timestamp};
+use windlass_scheduler::time::Now;
 
+use super::play::{Play, What};
 use super::world::{Job, World};
 
 /// The keys of jobs, and what each of theirs counts for.
@@ -33,70 +36,147 @@ pub(crate) enum Of {
 /// Limits of a job: those of all, or those of its key.
 type Limits = Vec<(Of, Limit)>;
 
-/// What the shard did at a seal.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Seen {
-    pub(crate) started: VecDeque<JobId>,
-    pub(crate) last_token: u64,
-    /// What it has retained, and the number of each end.
-    ended: BTreeMap<JobId, u64>,
-    /// What lives, and when it came and expires: an id may come again.
-    live: BTreeMap<JobId, (Timestamp, Option<Timestamp>)>,
+/// What an operator sets, and over which limit.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    of: LimitOf,
+    change: Option<Override>,
 }
 
-impl Seen {
-    pub(crate) fn of(shard: &Shard, last_token: u64, term: u64) -> Self {
-        let leases = shard.running_leases().into_iter();
-        let new: Vec<_> = leases.filter(|(_, token)| token.term == term && token.n > last_token).collect();
-        let last_token = new.last().map_or(last_token, |(_, token)| token.n);
-        let started = new.into_iter().map(|(id, _)| id);
-        let portrait = shard.portrait();
-        let live = portrait.jobs.into_iter().map(|(id, (_, _, head, _))| (id, (head.created, head.expires)));
-        let ended = portrait.retained.into_iter().map(|(id, (_, _, end_no))| (id, end_no)).collect();
-        Self { last_token, started: started.collect(), ended, live: live.collect() }
+pub(crate) fn change() -> impl Strategy<Value = Change> {
+    let of = select(vec![
+        LimitOf::queue("tiny"),
+        LimitOf::queue("safe"),
+        LimitOf::each_key("ram"),
+        LimitOf::key("ram", "a"),
+        LimitOf::key("safe", "b"),
+        LimitOf::shared("api"),
+        LimitOf::shared_each_key("api"),
+        LimitOf::shared_key("api", "c"),
+    ]);
+    let rate = select(vec![(1, 10, 1), (3, 40, 2), (2, 50, 3)]);
+    let rate = rate.prop_map(|(jobs, period_ms, burst)| Rate { jobs, period_ms, burst });
+    let change = (prop::option::of(1..4_u32), prop::option::of(rate), prop::option::of(1..4_u32));
+    let change = change.prop_map(|(slots, rate, weight)| Override { slots, rate, weight });
+    (of, prop::option::weighted(0.7, change)).prop_map(|(of, change)| Change { of, change })
+}
+
+impl Play {
+    /// The judge knows the limits of the code alone.
+    pub(crate) fn override_limit(&mut self, Change { of, change }: Change) {
+        if self.told.is_some() {
+            return;
+        }
+        let request = self.request();
+        self.driver.handle(Command::Override { request, of: of.clone(), change });
+        if self.world.overrides.get(&of) != change.as_ref() {
+            self.world.override_limit(of, change, self.driver.now);
+        }
+        self.expect(request, What::Ok, Level::Durable as usize);
     }
 
-    /// Of these, the one that ended first, of those that ended, and when: what is not retained any more ended before the others.
-    fn first_gone<'a>(&self, late: impl Iterator<Item = (&'a JobId, &'a Job)>) -> Option<JobId> {
-        let is_it = |job: &Job, live: &(Timestamp, Option<Timestamp>)| {
-            (live.0.0, live.1.map(|at| at.0)) == (job.created, job.expires)
-        };
-        let gone = late.filter(|(id, job)| !self.live.get(id).is_some_and(|live| is_it(job, live)));
-        gone.map(|(id, _)| *id).min_by_key(|id| self.ended.get(id).copied().unwrap_or_default())
+    /// Everything is as the code says.
+    pub(crate) fn reset_limits(&mut self) {
+        for of in self.world.overrides.clone().into_keys() {
+            self.override_limit(Change { of, change: None });
+        }
     }
 }
-
-/// What a queue does next.
-pub(crate) enum Step {
-    Expire(JobId),
-    Start(JobId),
-}
-
-/// How often each other key went since this job is the next one of its own key, there, at that priority and place, and may go.
-pub(crate) type Passed = BTreeMap<(usize, u8, JobId, i64), BTreeMap<Option<Arc<str>>, u32>>;
 
 impl World {
     /// What limits the starts of a job: its queue's rate and what that shares, and the limits of its key.
-    fn limits_of(&self, job: &Job) -> (Limits, Limits) {
-        let settings = &self.settings.queues[job.queue];
-        let shared = || {
-            let named =
-                settings.shares.iter().map(|name| self.settings.shared.iter().position(|one| one.name == *name));
-            named.flatten().map(|no| (no, &self.settings.shared[no]))
+    pub(crate) fn limits_of(&self, job: &Job) -> (Limits, Limits) {
+        let shares = &self.settings.queues[job.queue].shares;
+        let places = |key: &Option<Arc<str>>| -> Limits {
+            let named = shares.iter().filter_map(|name| self.settings.shared.iter().position(|one| one.name == *name));
+            let shared = named.map(|no| Of::Shared(no, key.clone()));
+            let all = std::iter::once(Of::Queue(job.queue, key.clone())).chain(shared);
+            all.map(|of| (of.clone(), self.limit_of(&of))).collect()
         };
-        let mut of_all = vec![(Of::Queue(job.queue, None), Limit { slots: None, rate: settings.rate })];
-        of_all.extend(shared().map(|(no, one)| (Of::Shared(no, None), one.all)));
-        let Some(key) = &job.share.key else { return (of_all, Vec::new()) };
-        let mut of_key = vec![(Of::Queue(job.queue, Some(key.clone())), settings.keys.of(key))];
-        of_key.extend(shared().map(|(no, one)| (Of::Shared(no, Some(key.clone())), one.keys.of(key))));
-        (of_all, of_key)
+        let of_key = if job.share.key.is_some() { places(&job.share.key) } else { Vec::new() };
+        (places(&None), of_key)
     }
 
-    fn has_room(&self, queue: usize) -> bool {
-        !self.draining && !self.paused.contains(&queue) && self.running(queue) < self.slots[queue]
+    /// What the code says, and an operator. A queue's slots are looked at elsewhere.
+    pub(crate) fn limit_of(&self, of: &Of) -> Limit {
+        let over = |of: LimitOf| self.overrides.get(&of).copied().unwrap_or_default();
+        let (keys, each, key, own) = match of {
+            Of::Queue(no, None) => {
+                let queue = &self.settings.queues[*no];
+                let limit = over(LimitOf::Queue(queue.name.clone())).over(Limit { slots: None, rate: queue.rate });
+                return Limit { slots: None, ..limit };
+            }
+            Of::Shared(no, None) => {
+                let shared = &self.settings.shared[*no];
+                return over(LimitOf::Shared(shared.name.clone())).over(shared.all);
+            }
+            Of::Queue(no, Some(key)) => {
+                let queue = &self.settings.queues[*no];
+                (&queue.keys, LimitOf::EachKey(queue.name.clone()), key, LimitOf::key(queue.name.as_str(), key))
+            }
+            Of::Shared(no, Some(key)) => {
+                let shared = &self.settings.shared[*no];
+                let own = LimitOf::shared_key(shared.name.as_str(), key);
+                (&shared.keys, LimitOf::SharedEachKey(shared.name.clone()), key, own)
+            }
+        };
+        let limit = keys.of.get(&**key).copied().unwrap_or_else(|| over(each).over(keys.each));
+        over(own).over(limit)
     }
 
-    fn running_of(&self, of: &Of) -> u32 {
+    /// Every key that a live job has is known from then on: an operator's word counts for it though its job may have gone.
+    pub(crate) fn note_keys(&mut self) {
+        let began = self.began;
+        let of_keys: Vec<_> = self.jobs.values().flat_map(|job| self.limits_of(job).1).collect();
+        for (of, _) in of_keys {
+            self.tokens.entry(of).or_insert((0, began));
+        }
+    }
+
+    /// An operator's word: whatever has another rate now begins with nothing in hand.
+    pub(crate) fn override_limit(&mut self, of: LimitOf, change: Option<Override>, now: Now) {
+        let live = self.jobs.values().flat_map(|job| {
+            let (of_all, of_key) = self.limits_of(job);
+            of_all.into_iter().chain(of_key).map(|(of, _)| of)
+        });
+        let whole = (0..3).map(|no| Of::Queue(no, None)).chain([Of::Shared(0, None)]);
+        let live: BTreeSet<Of> = live.chain(whole).collect();
+        let all: BTreeSet<Of> = live.iter().chain(self.tokens.keys()).cloned().collect();
+        let before: Vec<_> = all.into_iter().map(|of| (self.limit_of(&of).rate, of)).collect();
+        // Nobody has it, and it is as good as new: forgotten.
+        let is_idle = |state: &Self, of: &Of, rate: Option<Rate>| {
+            let full = |rate: Rate| i128::from(rate.period_ms) * i128::from(rate.burst);
+            !live.contains(of) && rate.is_none_or(|rate| state.tokens_of(of, rate, now) == full(rate))
+        };
+        let idle: BTreeSet<Of> =
+            before.iter().filter(|(rate, of)| is_idle(self, of, *rate)).map(|(_, of)| of.clone()).collect();
+        match change {
+            Some(change) => drop(self.overrides.insert(of, change)),
+            None => drop(self.overrides.remove(&of)),
+        }
+        for (rate, of) in before {
+            let after = self.limit_of(&of).rate;
+            if idle.contains(&of) || after.is_none() && !live.contains(&of) {
+                self.tokens.remove(&of);
+            } else if after != rate {
+                self.tokens.insert(of, (0, now.mono.0));
+            }
+        }
+        self.passed.clear();
+    }
+
+    /// Attempts that may run at once.
+    fn slots_of(&self, queue: usize) -> u32 {
+        let over = self.overrides.get(&LimitOf::Queue(self.settings.queues[queue].name.clone()));
+        let slots = over.and_then(|over| over.slots).unwrap_or(self.slots[queue]);
+        if self.slots[queue] == 0 { 0 } else { slots }
+    }
+
+    pub(crate) fn has_room(&self, queue: usize) -> bool {
+        !self.draining && !self.paused.contains(&queue) && self.running(queue) < self.slots_of(queue)
+    }
+
+    pub(crate) fn running_of(&self, of: &Of) -> u32 {
         let shares =
             |job: &Job, no: usize| self.settings.queues[job.queue].shares.contains(&self.settings.shared[no].name);
         let counts = |job: &&Job| {
@@ -110,13 +190,13 @@ impl World {
     }
 
     /// Tokens by now, in parts of its period.
-    fn tokens_of(&self, of: &Of, rate: Rate, now: Now) -> i128 {
+    pub(crate) fn tokens_of(&self, of: &Of, rate: Rate, now: Now) -> i128 {
         let (tokens, since) = self.tokens.get(of).copied().unwrap_or((0, self.began));
         let tokens = tokens + i128::from(now.mono.0 - since) * i128::from(rate.jobs);
         tokens.min(i128::from(rate.period_ms) * i128::from(rate.burst))
     }
 
-    fn is_closed(&self, limits: &[(Of, Limit)], weight: u32, now: Now) -> bool {
+    pub(crate) fn is_closed(&self, limits: &[(Of, Limit)], weight: u32, now: Now) -> bool {
         limits.iter().any(|(of, limit)| {
             let is_full = limit.slots.is_some_and(|slots| self.running_of(of) >= slots);
             let wanted = |rate: Rate| i128::from(weight.min(rate.burst)) * i128::from(rate.period_ms);
@@ -135,82 +215,6 @@ impl World {
                 self.tokens.insert(of, (left, now.mono.0));
             }
         }
-    }
-
-    /// Of each key the job that is next, as far as lanes go.
-    fn fronts(&self, queue: usize) -> Vec<JobId> {
-        let mut fronts: BTreeMap<&Option<Arc<str>>, (u8, i64, JobId)> = BTreeMap::new();
-        for (id, job) in self.jobs.iter().filter(|(_, job)| self.may_run(queue, job)) {
-            let rank = (job.priority, job.turn, *id);
-            let front = fronts.entry(&job.share.key).or_insert(rank);
-            *front = rank.min(*front);
-        }
-        fronts.into_values().map(|(_, _, id)| id).collect()
-    }
-
-    /// Those of the fronts whose turn it can be.
-    fn most_urgent(&self, queue: usize, now: Now) -> Vec<JobId> {
-        let mut open = self.fronts(queue);
-        open.retain(|id| !self.is_closed(&self.limits_of(&self.jobs[id]).1, self.jobs[id].share.weight, now));
-        let most = open.iter().map(|id| self.jobs[id].priority).min();
-        open.retain(|id| Some(self.jobs[id].priority) == most);
-        open
-    }
-
-    /// What a queue with a free slot does next, as it was seen to do: what is late and gone went before what started.
-    pub(crate) fn next_step(&self, queue: usize, seen: &Seen, now: Now) -> Option<Step> {
-        let is_late = |job: &Job| job.expires.is_some_and(|expires| expires <= now.wall.0);
-        let is_ready = |job: &Job| job.queue == queue && job.state == State::Ready;
-        let late = self.jobs.iter().filter(|(_, job)| is_ready(job) && is_late(job));
-        if let Some(id) = seen.first_gone(late) {
-            return Some(Step::Expire(id));
-        }
-        if !self.has_room(queue) {
-            return None;
-        }
-        let id = *seen.started.front().filter(|id| self.most_urgent(queue, now).contains(id))?;
-        let is_closed = self.is_closed(&self.limits_of(&self.jobs[&id]).0, self.jobs[&id].share.weight, now);
-        assert!(!is_closed, "I13: {id} started over a limit: {:?}", self.tokens);
-        assert!(!is_late(&self.jobs[&id]), "{id} started too late");
-        Some(Step::Start(id))
-    }
-
-    /// Nothing is left in a queue that may start. Who may not for its key's sake has stepped aside, and comes back behind the others.
-    pub(crate) fn check_rest(&mut self, queue: usize, now: Now) {
-        let stays = |id: &JobId| !self.is_closed(&self.limits_of(&self.jobs[id]).1, self.jobs[id].share.weight, now);
-        let stay: Vec<_> = self.fronts(queue).into_iter().filter(stays).collect();
-        self.forget_passed(queue, &stay);
-        if !self.has_room(queue) {
-            return;
-        }
-        let may = self.most_urgent(queue, now);
-        let is_open = |id: &JobId| !self.is_closed(&self.limits_of(&self.jobs[id]).0, self.jobs[id].share.weight, now);
-        // Where the turn may be one's that counts for more, the others wait with it.
-        assert!(may.is_empty() || !may.iter().all(is_open), "these may start, or are late and in the way: {may:?}");
-    }
-
-    /// One of these started: nobody else of that priority waits longer than a turn of its key.
-    pub(crate) fn pass(&mut self, id: JobId, now: Now) {
-        let (queue, priority, key) = (self.jobs[&id].queue, self.jobs[&id].priority, self.jobs[&id].share.key.clone());
-        let weights = &self.settings.queues[queue].key_weights;
-        let weight = key.as_ref().and_then(|key| weights.get(&**key)).copied().unwrap_or(1);
-        let mut others = self.most_urgent(queue, now);
-        others.retain(|other| *other != id);
-        self.forget_passed(queue, &others);
-        for other in others {
-            let times = self
-                .passed
-                .entry((queue, priority, other, self.jobs[&other].turn))
-                .or_default()
-                .entry(key.clone())
-                .or_default();
-            *times += 1;
-            assert!(*times <= weight, "I14: {key:?} went {times} times, and {other} waits at {priority} of {queue}");
-        }
-    }
-
-    fn forget_passed(&mut self, queue: usize, but: &[JobId]) {
-        self.passed.retain(|(of, _, id, _), _| *of != queue || but.contains(id));
     }
 
     /// Until when rates alone may hold up a queue at most, if they do.

@@ -219,6 +219,7 @@ impl World {
         assert_eq!(portrait.retained, self.ended.iter().map(kept).collect(), "retained jobs");
         assert_eq!(portrait.suspects_max, self.suspects_max);
         assert_eq!(portrait.orders, self.orders, "orders");
+        assert_eq!(portrait.overrides, self.overrides, "limits that an operator set");
         let schedules: BTreeMap<_, _> =
             portrait.schedules.into_iter().map(|(name, (schedule, _))| (name, schedule)).collect();
         assert_eq!(schedules, self.schedules, "schedules");

@@ -9,18 +9,38 @@ use windlass_scheduler::attempt::Output;
 use windlass_scheduler::command::Command;
 use windlass_scheduler::filter::Filter;
 use windlass_scheduler::history::{Call, fingerprint};
-use windlass_scheduler::job::{JobId, When};
+use windlass_scheduler::job::{JobId, Name, When};
 use windlass_scheduler::order::{Order, OrderCommand, OrderEnd, OrderId, OrderPlace, OrderStep};
 use windlass_scheduler::settings::Level;
 use windlass_scheduler::state::{EndState, State};
+use windlass_scheduler::time::Now;
 use windlass_scheduler::verb::{Known, Read, Retained, Verb};
 
 use super::play::{No, Play, What};
 use super::world::{Job, World};
+use super::{QUEUES, moment};
 
 /// What came of a verb: the state that the job is in then, the mark that the answer waits for, and whether anything is
 /// different.
 type Did = Result<(State, usize, bool), No>;
+
+/// What an operator does to jobs.
+#[derive(Clone, Debug)]
+pub(crate) enum Do {
+    Verb(Verb),
+    Reschedule((bool, u64)),
+    MoveTo(usize),
+}
+
+impl Do {
+    pub(crate) fn verb(&self, now: Now) -> Verb {
+        match self {
+            Self::Verb(verb) => verb.clone(),
+            Self::Reschedule(when) => Verb::Reschedule(moment(*when, now)),
+            Self::MoveTo(queue) => Verb::Move(Name::from(QUEUES[*queue])),
+        }
+    }
+}
 
 impl Play {
     /// What a job is and where, if it is among these states.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use windlass_scheduler::attempt::{Failure, FailureKind, Outcome, Output, Retry};
 use windlass_scheduler::change::Counters;
 use windlass_scheduler::job::{JobId, Name, NewJob, When};
-use windlass_scheduler::limit::Share;
+use windlass_scheduler::limit::{LimitOf, Override, Share};
 use windlass_scheduler::order::{Order, OrderId};
 use windlass_scheduler::recurrence::Schedule;
 use windlass_scheduler::retry::RetryPolicy;
@@ -18,8 +18,9 @@ use windlass_scheduler::state::{EndState, State};
 use windlass_scheduler::time::Now;
 use windlass_scheduler::unique::{Held, Unique};
 
-use super::rate::{Of, Passed, Seen, Step};
-use super::settings::{kind, timeout_ms};
+use super::rate::Of;
+use super::settings::kind;
+use super::turns::Passed;
 use super::unique::Place;
 
 /// A live job.
@@ -86,6 +87,7 @@ pub(crate) struct World {
     /// What is left of rates, in parts of their periods, and since when; of the others nothing was taken since the process began.
     pub(crate) tokens: BTreeMap<Of, (i128, u64)>,
     pub(crate) began: u64,
+    pub(crate) overrides: BTreeMap<LimitOf, Override>,
     pub(crate) passed: Passed,
     /// The last token that was seen.
     pub(crate) last_token: u64,
@@ -111,7 +113,7 @@ impl Job {
     }
 
     /// Every move of every job is one that the table of moves has; the core is held to the same moves by `check`.
-    fn moves_to(&mut self, state: State) {
+    pub(crate) fn moves_to(&mut self, state: State) {
         assert!(self.state.may_become(state), "{:?} -> {state:?} is no move", self.state);
         self.state = state;
     }
@@ -134,6 +136,7 @@ impl World {
             slots: settings.queues.iter().map(|queue| queue.slots).collect(),
             tokens: BTreeMap::new(),
             began: 0,
+            overrides: BTreeMap::new(),
             passed: Passed::new(),
             last_token: 0,
             jobs: BTreeMap::new(),
@@ -224,47 +227,6 @@ impl World {
         job.due = None;
         let is_handled = kind(&self.settings, &job.kind).is_some();
         job.moves_to(if is_handled { State::Ready } else { State::Parked });
-    }
-
-    fn kind_is_free(&self, name: &Name) -> bool {
-        let running = || self.jobs.values().filter(|job| job.state == State::Running && job.kind == *name).count();
-        kind(&self.settings, name).and_then(|kind| kind.slots).is_none_or(|slots| running() < slots as usize)
-    }
-
-    /// Whether a job of this queue may start, whatever its expiry and its key.
-    pub(crate) fn may_run(&self, queue: usize, job: &Job) -> bool {
-        let suspects = || self.jobs.values().filter(|job| job.state == State::Running && job.was_suspect).count();
-        let is_free = || job.lost < 2 || (suspects() as u32) < self.suspects_max;
-        job.queue == queue && job.state == State::Ready && is_free() && self.kind_is_free(&job.kind)
-    }
-
-    /// Starts what was seen to start, one after the other: whether that was anything.
-    pub(crate) fn claim(&mut self, queue: usize, seen: &mut Seen, now: Now) -> bool {
-        let mut did = false;
-        while let Some(step) = self.next_step(queue, seen, now) {
-            did = true;
-            let id = match step {
-                Step::Expire(id) => {
-                    self.close(id, EndState::Expired, Output::None, None, now);
-                    self.trim_if_ended(id, queue, now);
-                    continue;
-                }
-                Step::Start(id) => id,
-            };
-            seen.started.pop_front();
-            self.pass(id, now);
-            self.take_tokens(id, now);
-            let timeout_ms = timeout_ms(&self.settings, &self.jobs[&id], now);
-            let job = self.jobs.get_mut(&id).unwrap();
-            job.moves_to(State::Running);
-            job.was_suspect = job.lost >= 2;
-            job.overdue = false;
-            job.deadline = timeout_ms.map(|ms| now.mono.0 + ms);
-            self.counters[queue].attempts += 1;
-            let key = self.jobs[&id].key.clone();
-            self.let_go(key);
-        }
-        did
     }
 
     /// A job's life ends.

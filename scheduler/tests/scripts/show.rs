@@ -105,6 +105,7 @@ impl Script {
                 let jobs: Vec<_> = jobs.collect();
                 format!("{asked}: {}{}", jobs.join(", "), page.next.map_or("", |_| ", and more"))
             }
+            Answer::Limits(limits) => format!("{asked}: {} limits", limits.len()),
             Answer::Orders(orders) => {
                 let orders: Vec<_> = orders.iter().map(shown).collect();
                 format!("{asked}: {}", orders.join("; "))

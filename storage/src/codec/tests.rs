@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use windlass_scheduler::attempt::{Failure, FailureKind, Output};
 use windlass_scheduler::change::{ClaimsNo, EndedKey, EndedRecord, Head, JobRecord, PolicyNo};
 use windlass_scheduler::job::{Body, Labels, Priority};
-use windlass_scheduler::limit::Share;
+use windlass_scheduler::limit::{LimitOf, Override, Share};
+use windlass_scheduler::rate::Rate;
 use windlass_scheduler::state::EndState;
 use windlass_scheduler::unique::{Held, KeyOf, OnConflict, Unique, UniqueKey, Until};
 
@@ -129,7 +130,8 @@ fn a_later_record_version_is_called_that_and_damage_is_not() {
 fn a_list_that_claims_to_be_endless_reserves_nothing() {
     // A kind of list, and the longest length that a number can say, in a frame that holds.
     let mut encoder = Encoder::default();
-    for (kind, record) in [(kind::CLAIMS, &all()[12]), (kind::JOB, &samples::job(1))] {
+    let claims = all().into_iter().find(|record| matches!(record, Record::Claims(_))).unwrap();
+    for (kind, record) in [(kind::CLAIMS, &claims), (kind::JOB, &samples::job(1))] {
         let (family, key, _) = encoded(record);
         encoder.start();
         encoder.buffer.extend_from_slice(&key);
@@ -227,6 +229,28 @@ prop_compose! {
     }
 }
 
+fn limit_of() -> impl Strategy<Value = LimitOf> {
+    let key = || ".{1,20}".prop_map(|key: String| Box::<str>::from(key));
+    prop_oneof![
+        name().prop_map(LimitOf::Queue),
+        name().prop_map(LimitOf::EachKey),
+        (name(), key()).prop_map(|(queue, key)| LimitOf::Key(queue, key)),
+        name().prop_map(LimitOf::Shared),
+        name().prop_map(LimitOf::SharedEachKey),
+        (name(), key()).prop_map(|(limit, key)| LimitOf::SharedKey(limit, key)),
+    ]
+}
+
+prop_compose! {
+    fn limit()(
+        slots in proptest::option::of(any::<u32>()),
+        rate in proptest::option::of((1..u32::MAX, 1..u64::MAX, 1..u32::MAX)),
+        weight in proptest::option::of(1..u32::MAX),
+    ) -> Override {
+        Override { slots, rate: rate.map(|(jobs, period_ms, burst)| Rate { jobs, period_ms, burst }), weight }
+    }
+}
+
 prop_compose! {
     fn job()(
         (id, kind, head, payload, version) in (id(), name(), head(), payload(), any::<u32>()),
@@ -297,6 +321,7 @@ fn record() -> impl Strategy<Value = Record> {
         (id(), payload()).prop_map(|(id, bytes)| Record::Checkpoint(id, bytes)),
         name().prop_map(|queue| Record::Setting(Setting::Paused(queue))),
         any::<u32>().prop_map(|max| Record::Setting(Setting::SuspectsMax(max))),
+        (limit_of(), limit()).prop_map(|(of, limit)| Record::Setting(Setting::Limit(of, limit))),
         proptest::sample::select(samples::one_of_each()),
     ]
 }

@@ -14,8 +14,9 @@ use windlass_scheduler::change::{
 use windlass_scheduler::filter::{Filter, Span};
 use windlass_scheduler::job::{Body, JobId, Labels, Name, Priority, When};
 use windlass_scheduler::lease::LeaseToken;
-use windlass_scheduler::limit::Share;
+use windlass_scheduler::limit::{LimitOf, Override, Share};
 use windlass_scheduler::order::{Order, OrderEnd, OrderId, OrderPlace};
+use windlass_scheduler::rate::Rate;
 use windlass_scheduler::recurrence::{CatchUp, Origin, Overlap, Rule, Schedule, Template};
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
 use windlass_scheduler::state::{EndState, State};
@@ -140,6 +141,12 @@ impl Suspects {
     }
 }
 
+/// A limit that an operator set.
+#[must_use]
+pub fn limit(of: LimitOf, rate: Option<Rate>) -> Record {
+    Record::Setting(Setting::Limit(of, Override { slots: Some(4), rate, weight: rate.map(|rate| rate.burst) }))
+}
+
 /// A policy with this backoff.
 #[must_use]
 pub const fn policy(no: u16, backoff: Backoff) -> Record {
@@ -261,6 +268,12 @@ pub fn one_of_each() -> Vec<Record> {
     };
     vec![
         paused("q"),
+        limit(LimitOf::queue("q"), None),
+        limit(LimitOf::each_key("q"), None),
+        limit(LimitOf::key("q", "größe/7"), Some(Rate { jobs: 50, period_ms: 1_000, burst: 7 })),
+        limit(LimitOf::shared("api"), Some(Rate { jobs: 1, period_ms: 60_000, burst: 1 })),
+        limit(LimitOf::shared_each_key("api"), None),
+        limit(LimitOf::shared_key("api", "a"), None),
         suspects(12).record(),
         policy(0, Backoff::Fixed { delay_ms: 1_000 }),
         policy(1, Backoff::Linear { first_ms: 1, step_ms: 2, cap_ms: 300 }),

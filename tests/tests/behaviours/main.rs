@@ -35,6 +35,7 @@ mod memory_verbs;
 mod middleware;
 mod orders;
 mod overdraft;
+mod overrides;
 mod pause;
 mod priority;
 mod progress;

@@ -247,7 +247,7 @@ impl Recorder {
                 return 0;
             }
             // What comes of it is told as it comes.
-            Question::Schedule(_) => return 0,
+            Question::Schedule(_) | Question::Override { .. } | Question::Limits => return 0,
             Question::Order(_) => Call::Order,
         };
         tale.call(what)

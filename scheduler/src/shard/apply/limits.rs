@@ -1,13 +1,19 @@
 //! What events do to limits, and to those who take turns.
 
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
+use super::super::limits::{Scope, rated};
 use super::super::lines::Aside;
 use super::super::slab::Slot;
 use super::super::state::State;
+use super::super::tape::Tape;
 use crate::bug;
+use crate::change::Setting;
 use crate::command::QueueNo;
-use crate::limit::Share;
+use crate::job::Name;
+use crate::limit::{LimitOf, Override, Share};
 use crate::time::{Mono, Now};
 
 impl State {
@@ -16,11 +22,11 @@ impl State {
         let tenant = match (self.lines.tenant(queue, key.map(|key| &**key)), key) {
             (Some(tenant), _) => tenant,
             (None, Some(key)) => {
-                let of = &self.queues[queue.0 as usize];
-                let weight = of.settings.key_weights.get(&**key).copied().unwrap_or(1);
+                let weight = self.key_weight(queue, key);
                 let tenant = self.lines.add_tenant(queue, key.clone(), weight);
-                let scope = (queue, &of.settings.keys, &of.shares[..]);
-                self.lines.tenants[tenant].limiters = self.limits.enter(scope, key, tenant, now);
+                let limits = self.scopes(queue).map(|scope| (scope, self.key_limit(scope, key)));
+                let limits: Vec<_> = limits.filter(|(_, limit)| !limit.is_none()).collect();
+                self.lines.tenants[tenant].limiters = self.limits.enter(limits.into_iter(), key, tenant, now);
                 tenant
             }
             (None, None) => unreachable!("those without a key are always there"),
@@ -61,6 +67,94 @@ impl State {
         }
         for limiter in self.lines.tenants[live.tenant].limiters.iter().filter(|_| !bug!(KeyLimitIgnored)) {
             self.limits.keys.all[*limiter].limiter.running += 1;
+        }
+    }
+
+    /// A limit is another one from now on, or as the code says.
+    pub(super) fn overridden(&mut self, of: &LimitOf, change: Option<Override>, now: Now, tape: &mut Tape) {
+        let setting = Setting::Limit(of.clone(), change.unwrap_or_default());
+        Self::remember(setting, change.is_some() && !bug!(OverrideForgotten), tape);
+        match change {
+            Some(change) => drop(self.overrides.insert(of.clone(), change)),
+            None => drop(self.overrides.remove(of)),
+        }
+        self.limit_changed(of, now.mono);
+    }
+
+    /// What follows from a limit is as the limit now says.
+    pub(super) fn limit_changed(&mut self, of: &LimitOf, now: Mono) {
+        let shared = |state: &Self, name: &Name| {
+            state.limits.shared.iter().position(|shared| shared.settings.name == *name).map(Scope::Shared)
+        };
+        match of {
+            LimitOf::Queue(name) => {
+                let Some(no) = self.queue_no(name) else { return };
+                let limit = self.queue_limit(no);
+                let queue = &mut self.queues[no.0 as usize];
+                queue.bucket = rated(queue.bucket, limit.rate, now);
+                self.slots_set(no, self.queues[no.0 as usize].worker_slots);
+            }
+            LimitOf::Shared(name) => {
+                let Some(Scope::Shared(place)) = shared(self, name) else { return };
+                let limit = self.shared_limit(place);
+                self.limits.shared[place].limiter.set(limit, now);
+            }
+            LimitOf::EachKey(name) | LimitOf::Key(name, _) => {
+                if let Some(no) = self.queue_no(name) {
+                    self.key_limits_changed(Scope::Queue(no), now);
+                }
+            }
+            LimitOf::SharedEachKey(name) | LimitOf::SharedKey(name, _) => {
+                if let Some(scope) = shared(self, name) {
+                    self.key_limits_changed(scope, now);
+                }
+            }
+        }
+    }
+
+    /// How many attempts of a queue its worker can run; an operator may have said another number.
+    pub(super) fn slots_set(&mut self, no: QueueNo, worker_slots: u32) {
+        let over = self.overrides.get(&LimitOf::Queue(self.queue(no).settings.name.clone()));
+        let slots = over.and_then(|over| over.slots).unwrap_or(worker_slots);
+        let queue = &mut self.queues[no.0 as usize];
+        (queue.worker_slots, queue.slots) = (worker_slots, if worker_slots == 0 { 0 } else { slots });
+    }
+
+    /// All keys there have the limits and weights that now hold, and all of them may try again.
+    fn key_limits_changed(&mut self, scope: Scope, now: Mono) {
+        self.limits.keys.forget_idle(usize::MAX, now);
+        for (slot, key) in self.limits.keys.of_scope(scope) {
+            let limit = self.key_limit(scope, &key);
+            self.limits.keys.set(slot, limit, now);
+        }
+        let mut running: BTreeMap<Slot, u32> = BTreeMap::new();
+        for slot in self.running.values() {
+            *running.entry(self.jobs[*slot].tenant).or_default() += 1;
+        }
+        let tenants = self.lines.tenants.iter().filter_map(|(slot, tenant)| {
+            let key = tenant.key.clone().filter(|_| self.scopes(tenant.queue).any(|of| of == scope))?;
+            Some((slot, tenant.queue, key))
+        });
+        for (tenant, queue, key) in tenants.collect::<Vec<_>>() {
+            let weight = self.key_weight(queue, &key);
+            self.lines.set_weight(tenant, weight);
+            let limit = self.key_limit(scope, &key);
+            let limiters = &self.lines.tenants[tenant].limiters;
+            let has = limiters.iter().copied().find(|slot| self.limits.keys.all[*slot].scope == scope);
+            match has {
+                Some(slot) if limit.is_none() => {
+                    self.lines.tenants[tenant].limiters.retain(|one| *one != slot);
+                    self.limits.keys.release(slot, tenant);
+                }
+                None if !limit.is_none() => {
+                    let slot = self.limits.keys.take((scope, &key), limit, tenant, (now, now));
+                    let runs = running.get(&tenant).copied().unwrap_or_default();
+                    self.limits.keys.all[slot].limiter.running += runs;
+                    self.lines.tenants[tenant].limiters.push(slot);
+                }
+                _ => {}
+            }
+            self.lines.come_back(tenant);
         }
     }
 

@@ -26,6 +26,10 @@ impl State {
                 self.queues[no.0 as usize].paused = true;
             }
             LoadedRecord::Setting(Setting::SuspectsMax(max)) => self.suspects_max = max,
+            LoadedRecord::Setting(Setting::Limit(of, change)) => {
+                self.overrides.insert(of.clone(), change);
+                self.limit_changed(&of, Mono(0));
+            }
             LoadedRecord::Policy(no, policy) => {
                 if !self.policies_once.remove(&no) {
                     self.policies_once.insert(no);
@@ -130,8 +134,9 @@ impl State {
     pub(super) fn all_loaded(&mut self, now: Now, tape: &mut Tape) {
         self.link_keys(tape);
         // What was started before, nobody has counted.
-        for queue in &mut self.queues {
-            queue.bucket = queue.settings.rate.map(|rate| Bucket::empty(rate, now.mono));
+        for no in (0..self.queues.len() as u32).map(QueueNo) {
+            let rate = self.queue_limit(no).rate;
+            self.queues[no.0 as usize].bucket = rate.map(|rate| Bucket::empty(rate, now.mono));
         }
         self.limits.begin(now.mono);
         let mut order: Vec<(i64, Slot)> = self

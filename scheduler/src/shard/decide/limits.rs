@@ -1,0 +1,135 @@
+//! Limits as operators see and set them.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use super::super::outbox::Mark;
+use super::super::slab::Slot;
+use super::super::state::State;
+use super::Decision;
+use crate::command::{QueueNo, Request};
+use crate::effect::Answer;
+use crate::event::Event;
+use crate::limit::{KeyLimits, Limit, LimitOf, LimitView, Override};
+use crate::refusal::Refusal;
+use crate::settings::Level;
+use crate::time::Now;
+
+/// Sets something over a limit that the code says, or takes it away; remembered whatever the queue's level.
+pub(crate) fn set(
+    state: &State,
+    request: Request,
+    of: LimitOf,
+    change: Option<Override>,
+    now: Now,
+) -> Result<Decision, Refusal> {
+    let mut decision = Decision::default();
+    if change.is_some() {
+        check(state, &of)?;
+    }
+    if state.overrides.get(&of) != change.as_ref() {
+        decision.events.push(Event::Overridden { of, change, now });
+    }
+    Ok(decision.reply(Mark::from(Level::Durable), request, Ok(Answer::Ok)))
+}
+
+fn check(state: &State, of: &LimitOf) -> Result<(), Refusal> {
+    match of {
+        LimitOf::Queue(name) | LimitOf::EachKey(name) | LimitOf::Key(name, _) => {
+            let no = state.queue_no(name).filter(|no| state.queue(*no).is_configured);
+            no.ok_or_else(|| Refusal::NoQueue { queue: name.clone() })?;
+        }
+        LimitOf::Shared(name) | LimitOf::SharedEachKey(name) | LimitOf::SharedKey(name, _) => {
+            if state.limits.shared.iter().all(|shared| shared.settings.name != *name) {
+                return Err(Refusal::NoSharedLimit { limit: name.clone() });
+            }
+        }
+    }
+    let overrides_max = Refusal::OVERRIDES_MAX;
+    if state.overrides.len() >= overrides_max && !state.overrides.contains_key(of) {
+        return Err(Refusal::TooManyOverrides { overrides_max });
+    }
+    Ok(())
+}
+
+/// All limits that the code says, or an operator.
+pub(crate) fn list(state: &State) -> Vec<LimitView> {
+    let mut of_tenants: BTreeMap<Slot, u64> = BTreeMap::new();
+    for slot in state.running.values() {
+        *of_tenants.entry(state.jobs[*slot].tenant).or_default() += 1;
+    }
+    let running = |queues: &[QueueNo], key: &str| {
+        let tenants = queues.iter().filter_map(|no| state.lines.tenant(*no, Some(key)));
+        tenants.filter_map(|tenant| of_tenants.get(&tenant)).sum()
+    };
+    let queues = (0..).map(QueueNo).zip(&state.queues).filter(|(_, queue)| queue.is_configured);
+    let mut all = Vec::new();
+    for (no, queue) in queues.clone() {
+        let settings = &queue.settings;
+        let limit = Limit { slots: Some(settings.slots), rate: settings.rate };
+        let weight = (!queue.shares.is_empty()).then_some(settings.share_weight);
+        all.push(view(state, LimitOf::Queue(settings.name.clone()), said(&limit, weight), queue.running));
+        let each = LimitOf::EachKey(settings.name.clone());
+        let of_key = |key: &str| LimitOf::Key(settings.name.clone(), key.into());
+        for (of, key) in keys_of(state, &settings.keys, settings.key_weights.keys(), each, of_key) {
+            let weight = key.as_ref().and_then(|key| settings.key_weights.get(key).copied());
+            all.push(view_of_key(state, of, &settings.keys, (key, weight), |key| running(&[no], key)));
+        }
+    }
+    for (place, shared) in state.limits.shared.iter().enumerate() {
+        let settings = &shared.settings;
+        let of_all = shared.limiter.running.into();
+        all.push(view(state, LimitOf::Shared(settings.name.clone()), said(&settings.all, None), of_all));
+        let mine = queues.clone().filter(|(_, queue)| queue.shares.contains(&place)).map(|(no, _)| no);
+        let mine: Vec<_> = mine.collect();
+        let each = LimitOf::SharedEachKey(settings.name.clone());
+        let of_key = |key: &str| LimitOf::SharedKey(settings.name.clone(), key.into());
+        for (of, key) in keys_of(state, &settings.keys, core::iter::empty(), each, of_key) {
+            all.push(view_of_key(state, of, &settings.keys, (key, None), |key| running(&mine, key)));
+        }
+    }
+    // What is set over limits that this build has not stands, and can be reset.
+    let known: BTreeSet<_> = all.iter().map(|limit| limit.of.clone()).collect();
+    let others = state.overrides.keys().filter(|of| !known.contains(of));
+    all.extend(others.map(|of| view(state, of.clone(), Override::default(), 0)));
+    all
+}
+
+const fn said(limit: &Limit, weight: Option<u32>) -> Override {
+    Override { slots: limit.slots, rate: limit.rate, weight }
+}
+
+fn view(state: &State, of: LimitOf, configured: Override, running: u64) -> LimitView {
+    LimitView { configured, overridden: state.overrides.get(&of).copied(), running, of }
+}
+
+/// Of a key with its weight, or of each.
+fn view_of_key(
+    state: &State,
+    of: LimitOf,
+    keys: &KeyLimits,
+    (key, weight): (Option<Box<str>>, Option<u32>),
+    running: impl Fn(&str) -> u64,
+) -> LimitView {
+    let limit = key.as_ref().map_or(keys.each, |key| keys.of(key));
+    view(state, of, said(&limit, weight), key.map_or(0, |key| running(&key)))
+}
+
+/// Each key, if there is something to say of it, and those of which something else is said.
+fn keys_of<'a>(
+    state: &'a State,
+    keys: &'a KeyLimits,
+    weighted: impl Iterator<Item = &'a Box<str>>,
+    each: LimitOf,
+    of_key: impl Fn(&str) -> LimitOf,
+) -> Vec<(LimitOf, Option<Box<str>>)> {
+    let set = state.overrides.keys().filter_map(|of| match of {
+        LimitOf::Key(_, key) | LimitOf::SharedKey(_, key) if *of == of_key(key) => Some(key),
+        _ => None,
+    });
+    let named: BTreeSet<_> = keys.of.keys().chain(weighted).chain(set).cloned().collect();
+    let has_each = !keys.each.is_none() || state.overrides.contains_key(&each);
+    let each = has_each.then_some((each, None));
+    each.into_iter().chain(named.into_iter().map(|key| (of_key(&key), Some(key)))).collect()
+}
