@@ -19,6 +19,7 @@ use crate::context::{AttemptCore, Context};
 use crate::door::Door;
 use crate::error::ControlError;
 use crate::messages::Question;
+use crate::step::Word;
 
 /// How often a storage that breaks meanwhile is waited for.
 const TRIES_MAX: u32 = 5;
@@ -116,9 +117,17 @@ impl<A> Context<A> {
     /// # Errors
     /// [`CheckpointError`]. But for [`ControlError::Interrupted`], which says that it may stand or not, the one before stands.
     pub async fn checkpoint<T: Serialize + ?Sized>(&self, checkpoint: &T) -> Result<(), CheckpointError> {
-        let json = serde_json::to_vec(checkpoint);
+        self.checkpoint_as(checkpoint, false).await
+    }
+
+    async fn checkpoint_as<T: Serialize + ?Sized>(
+        &self,
+        checkpoint: &T,
+        may_block: bool,
+    ) -> Result<(), CheckpointError> {
+        let json = serde_json::value::to_raw_value(checkpoint);
         let json = json.map_err(|error| CheckpointError::Encode { reason: error.to_string() })?;
-        self.attempt.leave(Bytes::from(json)).await
+        self.attempt.change_left(may_block, |left| left.checkpoint = Some(json)).await
     }
 
     /// As [`checkpoint`](Self::checkpoint), for blocking handlers: it blocks their thread until the answer is there. Never call
@@ -136,7 +145,7 @@ impl<A> Context<A> {
     /// # Errors
     /// As of [`checkpoint`](Self::checkpoint).
     pub fn checkpoint_blocking<T: Serialize + ?Sized>(&self, checkpoint: &T) -> Result<(), CheckpointError> {
-        futures_executor::block_on(self.checkpoint(checkpoint))
+        futures_executor::block_on(self.checkpoint_as(checkpoint, true))
     }
 
     /// The newest checkpoint of this job, by this attempt or an earlier one; `None` where there is none. Read from the
@@ -145,7 +154,7 @@ impl<A> Context<A> {
     /// # Errors
     /// [`CheckpointError::Decode`], where it is of another type; [`CheckpointError::Control`], where it cannot be read.
     pub async fn last_checkpoint<T: DeserializeOwned>(&self) -> Result<Option<T>, CheckpointError> {
-        self.decoded(self.attempt.left(false).await?)
+        self.decoded(self.attempt.stands(false).await?)
     }
 
     /// As [`last_checkpoint`](Self::last_checkpoint), for blocking handlers: it blocks their thread. Never call it from async
@@ -154,18 +163,52 @@ impl<A> Context<A> {
     /// # Errors
     /// As of [`last_checkpoint`](Self::last_checkpoint).
     pub fn last_checkpoint_blocking<T: DeserializeOwned>(&self) -> Result<Option<T>, CheckpointError> {
-        self.decoded(futures_executor::block_on(self.attempt.left(true))?)
+        self.decoded(futures_executor::block_on(self.attempt.stands(true))?)
     }
 
     fn decoded<T: DeserializeOwned>(&self, json: Option<Bytes>) -> Result<Option<T>, CheckpointError> {
         let Some(json) = json else { return Ok(None) };
-        let (id, bytes) = (self.id(), json.len());
-        let value = serde_json::from_slice(&json);
-        value.map(Some).map_err(|error| CheckpointError::Decode { id, bytes, reason: error.to_string() })
+        let undecodable = |error| self.attempt.undecodable(json.len(), &error);
+        let left = Word::decode(&json).map_err(undecodable)?;
+        let checkpoint = left.checkpoint.map(|checkpoint| serde_json::from_str(checkpoint.get()));
+        checkpoint.transpose().map_err(undecodable)
     }
 }
 
 impl AttemptCore {
+    pub(crate) fn undecodable(&self, bytes: usize, error: &serde_json::Error) -> CheckpointError {
+        CheckpointError::Decode { id: self.lease.id, bytes, reason: error.to_string() }
+    }
+
+    /// What this attempt and those before it left, as it stands.
+    pub(crate) async fn read_left(&self, may_block: bool) -> Result<Word, CheckpointError> {
+        let Some(bytes) = self.stands(may_block).await? else { return Ok(Word::default()) };
+        Word::decode(&bytes).map_err(|error| self.undecodable(bytes.len(), &error))
+    }
+
+    /// Leaves something else. One change at a time; what is not known to stand is read anew the next time.
+    pub(crate) async fn change_left(
+        &self,
+        may_block: bool,
+        change: impl FnOnce(&mut Word),
+    ) -> Result<(), CheckpointError> {
+        let mut known = self.left.lock().await;
+        let before = match known.take() {
+            Some(left) => left,
+            None => self.read_left(may_block).await?,
+        };
+        let mut left = before.clone();
+        change(&mut left);
+        let bytes = left.encode().map_err(|error| CheckpointError::Encode { reason: error.to_string() })?;
+        let kept = self.leave(bytes).await;
+        match &kept {
+            Ok(()) => *known = Some(left),
+            Err(CheckpointError::TooLarge { .. } | CheckpointError::DiskNearlyFull { .. }) => *known = Some(before),
+            Err(_) => {}
+        }
+        kept
+    }
+
     async fn leave(&self, json: Bytes) -> Result<(), CheckpointError> {
         let (bytes, bytes_max) = (json.len(), CHECKPOINT_BYTES_MAX);
         if bytes > bytes_max {
@@ -186,7 +229,7 @@ impl AttemptCore {
         }
     }
 
-    async fn left(&self, may_block: bool) -> Result<Option<Bytes>, ControlError> {
+    async fn stands(&self, may_block: bool) -> Result<Option<Bytes>, ControlError> {
         // Nobody was there before who could have left one.
         if self.lease.attempt == 1 && !self.has_checkpointed.load(Ordering::SeqCst) {
             return Ok(None);

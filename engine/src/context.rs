@@ -17,6 +17,7 @@ use crate::job::{Draft, Job};
 use crate::live::Signals;
 use crate::messages::Question;
 use crate::range;
+use crate::step::Word;
 
 /// One attempt, as its handler sees it. Cheap to clone.
 pub struct Context<A> {
@@ -34,12 +35,15 @@ pub(crate) struct AttemptCore {
     pub(crate) follow_ups: Mutex<Option<Vec<NewJob>>>,
     /// It has left a checkpoint, or tried to.
     pub(crate) has_checkpointed: AtomicBool,
+    /// What its attempts left, where that is known.
+    pub(crate) left: tokio::sync::Mutex<Option<Word>>,
 }
 
 impl AttemptCore {
     pub(crate) fn new(lease: Lease, body: Arc<Body>, signals: Arc<Signals>, door: Arc<Door>) -> Self {
         let follow_ups = Mutex::new(Some(Vec::new()));
-        Self { lease, body, signals, door, follow_ups, has_checkpointed: AtomicBool::new(false) }
+        let left = tokio::sync::Mutex::default();
+        Self { lease, body, signals, door, follow_ups, has_checkpointed: AtomicBool::new(false), left }
     }
 }
 

@@ -101,6 +101,7 @@ mod schedule;
 #[cfg(feature = "signal")]
 mod signal;
 mod status;
+mod step;
 mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;

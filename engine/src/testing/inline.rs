@@ -13,6 +13,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_json::value::to_raw_value;
 use windlass_scheduler::attempt::{CHECKPOINT_BYTES_MAX, Failure, Outcome, Output};
 use windlass_scheduler::job::{JobId, Names, NewJob};
 use windlass_scheduler::lease::{Lease, LeaseToken, StopReason};
@@ -32,6 +33,7 @@ use crate::handler::{Registry, Runner};
 use crate::job::{Draft, Job, new_job_id};
 use crate::live::Signals;
 use crate::middleware::AttemptOutcome;
+use crate::step::Word;
 
 /// The context of one attempt that has no engine, made by hand. What is not said is as for a first attempt.
 ///
@@ -49,7 +51,7 @@ pub struct TestContext<A> {
     tags: Vec<String>,
     correlation_id: Option<String>,
     trace: Option<String>,
-    checkpoint: Option<Bytes>,
+    left: Option<Word>,
     signals: Arc<Signals>,
 }
 
@@ -81,7 +83,7 @@ impl<A: Send + Sync + 'static> TestContext<A> {
             tags: Vec::new(),
             correlation_id: None,
             trace: None,
-            checkpoint: None,
+            left: None,
             signals: Arc::default(),
         }
     }
@@ -148,10 +150,19 @@ impl<A: Send + Sync + 'static> TestContext<A> {
     /// Where no attempt could have left it: it is no JSON, or over 64 KiB.
     #[must_use]
     pub fn checkpoint<T: Serialize + ?Sized>(mut self, checkpoint: &T) -> Self {
-        let json = serde_json::to_vec(checkpoint).unwrap_or_else(|error| panic!("a checkpoint is JSON: {error}"));
-        let (bytes, bytes_max) = (json.len(), CHECKPOINT_BYTES_MAX);
-        assert!(bytes <= bytes_max, "the checkpoint has {bytes} bytes, {bytes_max} are allowed");
-        self.checkpoint = Some(json.into());
+        let json = to_raw_value(checkpoint).unwrap_or_else(|error| panic!("a checkpoint is JSON: {error}"));
+        self.left.get_or_insert_default().checkpoint = Some(json);
+        self
+    }
+
+    /// A step that an earlier attempt has done, and what it gave: unless said otherwise, this is then the second one.
+    ///
+    /// # Panics
+    /// Where no attempt could have left it: it is no JSON, or with all others over 64 KiB.
+    #[must_use]
+    pub fn step<T: Serialize + ?Sized>(mut self, name: &str, result: &T) -> Self {
+        let json = to_raw_value(result).unwrap_or_else(|error| panic!("a step's result is JSON: {error}"));
+        self.left.get_or_insert_default().set_step(name, json);
         self
     }
 
@@ -170,16 +181,16 @@ impl<A: Send + Sync + 'static> TestContext<A> {
 
     /// The attempt of this job.
     fn core<J: Job>(self, job: &J) -> (Arc<A>, Arc<AttemptCore>, Arc<StandIn>) {
-        let attempt = self.attempt.unwrap_or(1 + u32::from(self.checkpoint.is_some()));
+        let attempt = self.attempt.unwrap_or(1 + u32::from(self.left.is_some()));
         assert!(attempt > 0, "attempts are counted from 1");
-        assert!(
-            attempt > 1 || self.checkpoint.is_none(),
-            "nobody was there before the first attempt to leave a checkpoint"
-        );
+        assert!(attempt > 1 || self.left.is_none(), "nobody was there before the first attempt to leave a checkpoint");
         let failures = self.failures.unwrap_or(attempt - 1);
         assert!(failures < attempt, "{failures} failures do not fit before attempt {attempt}");
         let id = self.id.unwrap_or_else(new_job_id);
-        let stand_in = Arc::new(StandIn::new(id, self.signals.clone(), self.checkpoint));
+        let left = self.left.map(|left| left.encode().unwrap_or_else(|error| panic!("it is JSON: {error}")));
+        let (bytes, bytes_max) = (left.as_ref().map_or(0, Bytes::len), CHECKPOINT_BYTES_MAX);
+        assert!(bytes <= bytes_max, "the checkpoint has {bytes} bytes, {bytes_max} are allowed");
+        let stand_in = Arc::new(StandIn::new(id, self.signals.clone(), left));
         let door = Door::without_engine(self.settled, &default_queue(), stand_in.clone());
         let draft = self.tags.iter().fold(Draft::new(job).id(id), |draft, tag| draft.tag(tag));
         let draft = self.queue.iter().fold(draft, |draft, queue| draft.queue(queue));
@@ -404,9 +415,19 @@ impl<J: Job> Run<J> {
     /// Where it is of another type.
     #[must_use]
     pub fn checkpoint<T: DeserializeOwned>(&self) -> Option<T> {
-        let decode = |json: &Bytes| serde_json::from_slice(json);
-        let checkpoint = self.left.checkpoint.as_ref().map(decode).transpose();
-        checkpoint.unwrap_or_else(|error| panic!("the checkpoint is of another type: {error}"))
+        let checkpoint = self.stands().checkpoint.map(|json| serde_json::from_str(json.get()));
+        checkpoint.transpose().unwrap_or_else(|error| panic!("the checkpoint is of another type: {error}"))
+    }
+
+    /// The steps that are done, by this attempt or before it, by name.
+    #[must_use]
+    pub fn steps(&self) -> Vec<String> {
+        self.stands().step_names().map(str::to_owned).collect()
+    }
+
+    fn stands(&self) -> Word {
+        let left = self.left.checkpoint.as_ref().map(|bytes| Word::decode(bytes));
+        left.transpose().unwrap_or_else(|error| panic!("what it left is no JSON: {error}")).unwrap_or_default()
     }
 
     /// How long the attempt asked to run on, each time from then.

@@ -51,6 +51,7 @@ mod schedules;
 mod several_engines;
 mod shared_limits;
 mod steer;
+mod steps;
 mod supervision;
 mod suspects;
 mod tower_layers;
