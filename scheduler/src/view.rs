@@ -127,7 +127,7 @@ pub enum Why {
         /// Until the next start, in milliseconds.
         next_ms: u64,
     },
-    /// All slots are taken, or more urgent or earlier jobs go first.
+    /// All slots are taken, or others go first: they are more urgent, or earlier, or it is the turn of their key or queue.
     InLine {
         /// Jobs of its queue that run.
         running: u64,

@@ -64,11 +64,12 @@ impl Shard {
         let (mut went, mut place) = (false, 0);
         for _ in 0..self.visits.0.len() {
             let (no, left) = self.visits.0[place];
-            let (did_any, starts) = self.claim(no, now, left, late_left);
+            // Where nobody else waits for what it takes, it is nobody else's turn.
+            let starts_max = if self.has_rivals(no) { left } else { u32::MAX };
+            let (did_any, starts) = self.claim(no, now, starts_max, late_left);
             went |= did_any;
-            match self.visits.0[place].1.checked_sub(starts) {
-                // A turn that never ends.
-                _ if left == u32::MAX => place += 1,
+            match left.checked_sub(starts) {
+                _ if starts_max == u32::MAX => place += 1,
                 Some(0) | None => {
                     self.visits.0.remove(place);
                     self.visits.0.push((no, self.turn_of(no)));
@@ -80,6 +81,15 @@ impl Shard {
             }
         }
         went
+    }
+
+    /// Whether another queue has something in line that shares a limit with this one.
+    fn has_rivals(&self, no: QueueNo) -> bool {
+        let shares = &self.state.queue(no).shares;
+        let mut others = (0..).map(QueueNo).zip(&self.state.queues);
+        let is_rival = |place: &usize| shares.contains(place);
+        !shares.is_empty()
+            && others.any(|(other, queue)| other != no && queue.ready > 0 && queue.shares.iter().any(is_rival))
     }
 
     /// How many starts a turn of this queue has: any number, unless others wait for what it takes.

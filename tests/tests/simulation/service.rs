@@ -1,7 +1,7 @@
 //! The simulation as a service's tests use it.
 
 use windlass::testing::{Faults, Finish, History, Law, Simulation};
-use windlass::{Context, HOUR, Job, JobError, JobState, MIN, QueueConfig, RetryPolicy, SEC};
+use windlass::{Context, HOUR, Job, JobError, JobState, LimitOf, MIN, Override, QueueConfig, RetryPolicy, SEC};
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Mail {
@@ -19,6 +19,12 @@ async fn send(mail: Mail, cx: Context<()>) -> Result<u32, JobError> {
         "nowhere" => Err(JobError::permanent("no address")),
         "busy" => Err("the line is busy".into()),
         "for ever" => std::future::pending().await,
+        "slowly" => {
+            for _ in 0..1_000 {
+                tokio::task::yield_now().await;
+            }
+            Ok(cx.attempt())
+        }
         _ => Ok(cx.attempt()),
     }
 }
@@ -94,6 +100,27 @@ fn a_crash_and_a_loss_of_power_where_the_service_says_so() {
         assert_eq!(history.seen().deaths, 1);
         history.each::<Mail>("what was accepted is sent once", |_, job| job.successes() == 1).unwrap();
     }
+}
+
+#[test]
+fn limits_that_the_service_changes_at_run_time_are_not_judged_by_those_of_the_code() {
+    let history = Simulation::new(1).run(
+        HOUR,
+        |builder| builder.queue(queue().concurrency(1)).handler(send),
+        async |life| {
+            if life.number() == 1 {
+                let faster = Override::new().concurrency(8);
+                life.engine().override_limit(LimitOf::queue("mail"), faster).await.unwrap();
+                life.crash().await;
+            }
+            for _ in 0..8 {
+                let _ = life.engine().enqueue(Mail { to: "slowly".into() }).await;
+            }
+            let slots = life.engine().stats().await.unwrap()[0].slots;
+            assert_eq!(slots, 8);
+        },
+    );
+    history.check().unwrap();
 }
 
 #[test]

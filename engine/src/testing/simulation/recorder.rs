@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use uuid::Uuid;
 use windlass_scheduler::effect::{Answer as CoreAnswer, Found};
-use windlass_scheduler::history::{Alone, Answer, Call, Event, Intent, What, fingerprint};
+use windlass_scheduler::history::{Alone, Answer, Call, Event, Intent, Rules, What, fingerprint};
 use windlass_scheduler::job::{JobId, Name, NewJob, Priority, When};
 use windlass_scheduler::lease::{Lease, LeaseToken};
 use windlass_scheduler::order::OrderCommand;
@@ -46,6 +46,8 @@ pub(crate) struct Tale {
     pub(crate) priorities: BTreeMap<Name, Priority>,
     /// The queues at level `Memory`.
     pub(crate) volatile: BTreeSet<Name>,
+    /// Some limit is not as the code says: none is judged any more.
+    pub(crate) has_overrides: bool,
     /// Which life may be heard; none after its death.
     life: Option<u64>,
     calls: u64,
@@ -75,6 +77,7 @@ impl Tale {
             faults,
             priorities: BTreeMap::new(),
             volatile: BTreeSet::new(),
+            has_overrides: false,
             life: None,
             calls: 0,
             running: BTreeMap::new(),
@@ -92,6 +95,31 @@ impl Tale {
     pub(crate) fn say(&mut self, what: What) {
         let at_ms = self.now_ms();
         self.events.push(Event { at_ms, what });
+    }
+
+    /// What a queue is judged by, as far as an operator has not changed it.
+    pub(crate) fn say_rules(&mut self, rules: Rules) {
+        let judged = !self.has_overrides;
+        self.say(What::Queue(Rules {
+            slots: if judged { rules.slots } else { u32::MAX },
+            rate: rules.rate.filter(|_| judged),
+            key_slots: rules.key_slots.filter(|_| judged),
+            ..rules
+        }));
+    }
+
+    fn overridden(&mut self) {
+        if std::mem::replace(&mut self.has_overrides, true) {
+            return;
+        }
+        let rules = self.events.iter().filter_map(|event| match &event.what {
+            What::Queue(rules) => Some((rules.queue.clone(), rules.clone())),
+            _ => None,
+        });
+        let rules: BTreeMap<Name, Rules> = rules.collect();
+        for rules in rules.into_values() {
+            self.say_rules(rules);
+        }
     }
 
     /// Ends the life that is heard; what it still does leaves no trace. To be called where its clock is.
@@ -246,8 +274,12 @@ impl Recorder {
             Question::Order(OrderCommand::All) | Question::List { .. } | Question::Stats | Question::Memory => {
                 return 0;
             }
+            Question::Override { .. } => {
+                tale.overridden();
+                return 0;
+            }
             // What comes of it is told as it comes.
-            Question::Schedule(_) | Question::Override { .. } | Question::Limits => return 0,
+            Question::Schedule(_) | Question::Limits => return 0,
             Question::Order(_) => Call::Order,
         };
         tale.call(what)

@@ -1,6 +1,6 @@
 //! How a service's queues are to be judged: read off its own configuration.
 
-use windlass_scheduler::history::{Rules, What};
+use windlass_scheduler::history::Rules;
 use windlass_scheduler::job::Name;
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
 use windlass_scheduler::settings::{Keep, KeepDone, Level};
@@ -73,6 +73,6 @@ pub(super) fn tell<A: Send + Sync + 'static>(builder: &EngineBuilder<A>, recorde
         if rules.level == Level::Memory {
             tale.volatile.insert(rules.queue.clone());
         }
-        tale.say(What::Queue(rules));
+        tale.say_rules(rules);
     }
 }

@@ -114,7 +114,10 @@ pub(crate) fn look_ahead(state: &State, pager: &mut Pager) -> Vec<Slot> {
     }
     pager.reach.resize(state.queues.len(), Vec::new());
     let queues = (0..).map(QueueNo).zip(&state.queues).zip(&mut pager.reach);
-    let in_use = state.queues.iter().filter(|queue| queue.ready > 0).count();
+    let lanes = (0..state.queues.len() as u32)
+        .map(QueueNo)
+        .flat_map(|no| (0..state.lines.lanes(no)).map(move |lane| (no, lane)));
+    let in_use = lanes.filter(|(no, lane)| state.lines.front(*no, *lane).is_some()).count();
     let bytes_max = state.settings.memory_bytes_max / AHEAD_SHARE / in_use.max(1) as u64;
     for ((no, queue), reaches) in queues {
         if queue.level() == Level::Memory || !queue.is_configured || queue.ready == 0 {
