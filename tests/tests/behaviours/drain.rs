@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use windlass::{EnqueueError, JobState, MIN, Refusal, SEC, ShutdownError, StopReason};
+use windlass::{EnqueueError, JobState, MIN, Refusal, SEC, ShutdownError, StopReason, Why};
 use windlass_tests::script::{Play, Script, Step, block, step};
 use windlass_tests::world::{World, start, took, work};
 
@@ -51,7 +51,7 @@ async fn while_it_drains_an_engine_accepts_nothing_and_starts_nothing() {
     let engine = start(&script, work().concurrency(1)).await;
     script.plan("running", [Play::Hold]);
     let running = engine.enqueue(step("running")).await.unwrap();
-    engine.enqueue(step("waiting")).await.unwrap();
+    let waiting = engine.enqueue(step("waiting")).await.unwrap();
     script.started("running", 1).await;
     let stop = tokio::spawn({
         let engine = engine.clone();
@@ -60,6 +60,8 @@ async fn while_it_drains_an_engine_accepts_nothing_and_starts_nothing() {
     tokio::task::yield_now().await;
     let refused = engine.enqueue(step("more")).await.unwrap_err();
     assert!(matches!(refused, EnqueueError::Refused(Refusal::Stopping)), "{refused}");
+    let why = waiting.status().await.unwrap().why;
+    assert_eq!(why, Some(Why::Stopping));
     let waits = tokio::spawn(async move { running.wait().await });
     tokio::task::yield_now().await;
     script.tell("running", Play::Succeed);
