@@ -50,6 +50,7 @@ pub(crate) const PAYLOAD: Range = Range::bytes("payload_bytes_max", 1, 16 << 20)
 pub(crate) const RESULT: Range = Range::bytes("result_bytes_max", 0, 16 << 20);
 pub(crate) const TIMEOUT: Range = Range::ms("attempt_timeout in ms", 1);
 pub(crate) const START_WITHIN: Range = Range::ms("start_within in ms", 1);
+pub(crate) const AGES_AFTER: Range = Range::ms("ages_after in ms", 1);
 pub(crate) const ABORT_AFTER: Range = Range::ms("abort_after in ms", 0);
 pub(crate) const DISK_FREE: Range = Range::bytes("disk_free_bytes_min", 0, BYTES_MAX);
 /// With less there is no room for the journal's own tables; more is more than a machine has.

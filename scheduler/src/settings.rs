@@ -114,6 +114,8 @@ pub struct QueueSettings {
     pub key_weights: BTreeMap<Box<str>, u32>,
     /// The priority of jobs that state none.
     pub priority: Priority,
+    /// After so many milliseconds in line a job goes before all that have not waited so long, whatever its priority; `None`: never.
+    pub ages_after_ms: Option<u64>,
     /// The retry policy of jobs that have none of their own, looked up at each failure.
     pub retry: RetryPolicy,
     /// How long an attempt may run in milliseconds, for jobs that do not say; `None`: for ever.
@@ -147,6 +149,7 @@ impl QueueSettings {
             share_weight: 1,
             key_weights: BTreeMap::new(),
             priority: Priority::NORMAL,
+            ages_after_ms: None,
             retry: RetryPolicy::default(),
             timeout_ms: None,
             start_within_ms: None,

@@ -185,7 +185,7 @@ impl Shard {
     /// The driver puts the volatile changes into the twin before it asks for effects.
     pub fn seal(&mut self, now: Now) -> Option<Wave> {
         let let_in_bytes = self.hand_out(now);
-        self.arm();
+        self.arm(now);
         if self.step == self.sealed {
             return None;
         }
@@ -376,11 +376,11 @@ impl Shard {
         self.take(page::ask(&self.state, &absent, self.step));
     }
 
-    fn arm(&mut self) {
+    fn arm(&mut self, now: Now) {
         self.armed.resize(self.state.queues.len(), [None; TimerClass::ALL.len()]);
         for (no, armed) in self.armed.iter_mut().enumerate() {
             for class in TimerClass::ALL {
-                let at = due::next(&self.state, QueueNo(no as u32), class);
+                let at = due::next(&self.state, QueueNo(no as u32), class, now);
                 if armed[class as usize] != at {
                     armed[class as usize] = at;
                     let effect = Effect::Arm { queue: QueueNo(no as u32), class, at };

@@ -25,6 +25,7 @@
 //!     shares = ["mail-api"]           # limits that it shares with other queues
 //!     share_weight = 4                # its starts in each turn among them
 //!     priority = "urgent"             # or "high", "normal", "low", or 0 to 255
+//!     ages_after = "10m"              # then a job goes before all that have not waited so long
 //!     start_within = "30s"            # a promise: later, and the queue counts as late
 //!     attempt_timeout = "2m 30s"
 //!     abort_after = "10s"

@@ -87,6 +87,14 @@ impl QueueConfig {
         self
     }
 
+    /// A ready job that has waited for so long goes before all that have not, whatever its priority and whoever's turn it is, and the one that
+    /// has waited longest first: so that no priority waits for ever. Unset: never; 1 ms to 36,500 days.
+    #[must_use]
+    pub fn ages_after(mut self, time: Duration) -> Self {
+        self.settings.ages_after_ms = Some(ms(time));
+        self
+    }
+
     /// The retry policy of jobs that bring none, looked up at each failure: a changed one counts for waiting jobs too.
     #[must_use]
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
@@ -180,6 +188,7 @@ impl QueueConfig {
             (range::RESULT, settings.result_bytes_max as u64),
             (range::TIMEOUT, settings.timeout_ms.unwrap_or(range::TIMEOUT.min)),
             (range::START_WITHIN, settings.start_within_ms.unwrap_or(range::START_WITHIN.min)),
+            (range::AGES_AFTER, settings.ages_after_ms.unwrap_or(range::AGES_AFTER.min)),
             (range::ABORT_AFTER, ms(self.abort_after)),
             (range::SHARES, settings.shares.len() as u64),
             (range::SHARE_WEIGHT, u64::from(settings.share_weight)),

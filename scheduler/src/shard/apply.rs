@@ -189,6 +189,9 @@ impl State {
         if can_run {
             live.spot = Spot::Line;
             queue.ready += 1;
+            if queue.settings.ages_after_ms.is_some() {
+                queue.elders.insert((live.clock_ms, live.arrival, slot));
+            }
             self.lines.join(&mut self.jobs, slot, lane);
         } else {
             live.spot = Spot::Parked;
@@ -212,6 +215,7 @@ impl State {
             Spot::Line => {
                 let lane = lane(self.kinds[live.kind as usize].limit, live.is_suspect());
                 queue.ready -= 1;
+                queue.elders.remove(&(live.clock_ms, live.arrival, slot));
                 self.lines.leave(&mut self.jobs, slot, lane);
             }
             Spot::Parked => queue.parked -= 1,

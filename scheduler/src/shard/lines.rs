@@ -462,6 +462,11 @@ pub(crate) fn audit(state: &State) -> Result<(), String> {
         if lines.all_of(&state.jobs, no).count() as u64 != queue.ready {
             return Err(format!("{} are ready in {}, and stand in no line", queue.ready, queue.settings.name));
         }
+        let since = |slot: Slot| (state.jobs[slot].clock_ms, state.jobs[slot].arrival, slot);
+        let elders: BTreeSet<_> = lines.all_of(&state.jobs, no).map(since).collect();
+        if queue.settings.ages_after_ms.is_some() && elders != queue.elders {
+            return Err(format!("{:?} wait, and should since {elders:?}", queue.elders));
+        }
         for lane in 0..lines.lanes(no) {
             for ring in lines.rings(no, lane) {
                 let strands: Vec<_> = ring.map(|no| (no, &lines.strands[no])).collect();

@@ -134,7 +134,9 @@ impl Pager {
 impl State {
     /// What is in memory, by counts: within a tenth of what the heap says where jobs are many.
     pub(crate) fn memory(&self) -> MemoryUse {
-        let timers = |queue: &Queue| queue.delay.len() + queue.at.len() + queue.expiry.len() + queue.leases.len();
+        let timers = |queue: &Queue| {
+            queue.delay.len() + queue.at.len() + queue.expiry.len() + queue.leases.len() + queue.elders.len()
+        };
         let timers = self.queues.iter().map(timers).sum::<usize>() * TIMER_BYTES;
         let mores = self.pages.mores as usize * size_of::<More>() + self.running.allocation_size();
         let keys = self.keys.iter().map(|keys| keys.bytes).sum::<usize>()

@@ -96,6 +96,8 @@ pub(crate) struct Queue {
     pub(crate) ticks: BTreeSet<(Timestamp, Name)>,
     /// When the windows of keys are over whose jobs came in here.
     pub(crate) windows: BTreeSet<(Timestamp, Arc<UniqueKey>)>,
+    /// What stands in line, since when, by arrival: where waiting makes more urgent.
+    pub(crate) elders: BTreeSet<(i64, i64, Slot)>,
     pub(crate) ready: u64,
     pub(crate) running: u64,
     pub(crate) parked: u64,
@@ -363,6 +365,7 @@ impl Queue {
             expiry: BTreeSet::new(),
             ticks: BTreeSet::new(),
             windows: BTreeSet::new(),
+            elders: BTreeSet::new(),
             ready: 0,
             running: 0,
             parked: 0,

@@ -334,6 +334,7 @@ fn one_move() -> impl Strategy<Value = Move> {
 
 fn make(play: &mut Play, one: &Move) {
     let now = play.driver.now;
+    play.world.now_ms = now.mono.0;
     match one {
         Move::Submit { jobs, watch } => {
             let jobs = jobs.iter().map(|spec| spec.job(play)).collect();

@@ -127,7 +127,8 @@ impl World {
     /// What a load makes of it. `claims` are those that stand, in their order, and `adopted` the jobs whose code still
     /// runs.
     pub(crate) fn reload(&mut self, claims: &[Claim], first_term: u64, adopted: &BTreeSet<JobId>, now: Now) {
-        (self.began, self.last_token) = (now.mono.0, 0);
+        (self.began, self.last_token, self.now_ms) = (now.mono.0, 0, now.mono.0);
+        self.jobs.values_mut().for_each(|job| job.ready_since = now.mono.0);
         self.tokens.clear();
         self.passed.clear();
         self.next_turn = self.jobs.values().map(|job| job.turn + 1).max().unwrap_or(1).max(1);

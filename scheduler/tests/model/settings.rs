@@ -52,6 +52,8 @@ pub(crate) fn settings(memory_bytes_max: u64) -> ShardSettings {
     ram.keys.of.insert("a".into(), Limit { slots: Some(2), rate: None });
     ram.key_weights.insert("b".into(), 2);
     safe.keys.of.insert("b".into(), Limit { slots: None, rate: rate(2, 3) });
+    safe.ages_after_ms = Some(60);
+    ram.ages_after_ms = Some(100);
     safe.key_weights.insert("a".into(), 2);
     tiny.shares.push(Name::from("api"));
     safe.shares.push(Name::from("api"));

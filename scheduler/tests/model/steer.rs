@@ -175,6 +175,7 @@ impl Play {
         self.world.new_turn(id);
         let now = self.driver.now;
         let job = self.job(id);
+        job.ready_since = now.mono.0;
         let due = match when {
             When::After(ms) => now.wall.0 + ms,
             When::At(at) => at.0,
@@ -204,7 +205,9 @@ impl Play {
         }
         self.depth_is_left(to)?;
         self.world.new_turn(id);
-        self.job(id).queue = to;
+        let since = self.world.now_ms;
+        let job = self.job(id);
+        (job.queue, job.ready_since) = (to, since);
         self.world.counters[from].moved_out += 1;
         self.world.counters[to].moved_in += 1;
         Ok((state, mark, true))

@@ -107,8 +107,21 @@ impl World {
         fronts.into_values().map(|(_, _, id)| id).collect()
     }
 
+    /// The one that has waited longest, if that is too long.
+    fn elder(&self, queue: usize, now: Now) -> Option<JobId> {
+        let ages_after_ms = self.settings.queues[queue].ages_after_ms?;
+        let is_open = |job: &Job| !self.is_closed(&self.limits_of(job).1, job.share.weight, now);
+        let aged = self.jobs.iter().filter(|(_, job)| {
+            self.may_run(queue, job) && job.ready_since + ages_after_ms <= now.mono.0 && is_open(job)
+        });
+        aged.min_by_key(|(_, job)| (job.ready_since, job.turn)).map(|(id, _)| *id)
+    }
+
     /// Those of the fronts whose turn it can be.
     fn most_urgent(&self, queue: usize, now: Now) -> Vec<JobId> {
+        if let Some(elder) = self.elder(queue, now) {
+            return vec![elder];
+        }
         let mut open = self.fronts(queue);
         open.retain(|id| !self.is_closed(&self.limits_of(&self.jobs[id]).1, self.jobs[id].share.weight, now));
         let most = open.iter().map(|id| self.jobs[id].priority).min();
@@ -150,6 +163,9 @@ impl World {
     /// One of these started: nobody else of that priority waits longer than a turn of its key.
     pub(crate) fn pass(&mut self, id: JobId, now: Now) {
         let (queue, priority, key) = (self.jobs[&id].queue, self.jobs[&id].priority, self.jobs[&id].share.key.clone());
+        if self.elder(queue, now) == Some(id) {
+            return;
+        }
         let settings = &self.settings.queues[queue];
         let weight = key.as_ref().map_or(1, |key| {
             let over = self.overrides.get(&LimitOf::key(settings.name.as_str(), key)).and_then(|over| over.weight);

@@ -34,6 +34,8 @@ pub(crate) struct Job {
     pub(crate) priority: u8,
     pub(crate) turn: i64,
     pub(crate) state: State,
+    /// Since when it stands in line.
+    pub(crate) ready_since: u64,
     pub(crate) due: Option<u64>,
     pub(crate) by_wall: bool,
     /// When it is due, by the clock that it goes by.
@@ -87,6 +89,8 @@ pub(crate) struct World {
     /// What is left of rates, in parts of their periods, and since when; of the others nothing was taken since the process began.
     pub(crate) tokens: BTreeMap<Of, (i128, u64)>,
     pub(crate) began: u64,
+    /// The monotonic clock.
+    pub(crate) now_ms: u64,
     pub(crate) overrides: BTreeMap<LimitOf, Override>,
     pub(crate) passed: Passed,
     /// The last token that was seen.
@@ -136,6 +140,7 @@ impl World {
             slots: settings.queues.iter().map(|queue| queue.slots).collect(),
             tokens: BTreeMap::new(),
             began: 0,
+            now_ms: 0,
             overrides: BTreeMap::new(),
             passed: Passed::new(),
             last_token: 0,
@@ -193,6 +198,7 @@ impl World {
             priority: new.priority.unwrap_or(self.settings.queues[queue].priority).0,
             turn,
             state: State::Delayed,
+            ready_since: 0,
             due,
             by_wall,
             clock,
@@ -224,7 +230,7 @@ impl World {
     /// A job is ready, or parked where nobody can run it.
     pub(crate) fn stand(&mut self, id: JobId) {
         let job = self.jobs.get_mut(&id).unwrap();
-        job.due = None;
+        (job.due, job.ready_since) = (None, self.now_ms);
         let is_handled = kind(&self.settings, &job.kind).is_some();
         job.moves_to(if is_handled { State::Ready } else { State::Parked });
     }

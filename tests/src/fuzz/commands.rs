@@ -83,6 +83,7 @@ fn settings(memory_bytes_max: u64) -> ShardSettings {
     let rate = |jobs| Some(Rate { jobs, period_ms: 40, burst: 2 });
     ram.keys.each = Limit { slots: Some(1), rate: None };
     safe.keys.of.insert("x".into(), Limit { slots: None, rate: rate(2) });
+    safe.ages_after_ms = Some(100);
     safe.key_weights.insert("y".into(), 2);
     for queue in [&mut tiny, &mut safe] {
         queue.shares.push(Name::from("api"));

@@ -106,6 +106,9 @@ fn queue(chance: &mut Chance, name: &str) -> QueueConfig {
     if chance.below(4) == 0 {
         queue = queue.rate_limit(rate(chance));
     }
+    if chance.below(5) == 0 {
+        queue = queue.ages_after(ms(chance, 20_000));
+    }
     if chance.below(3) == 0 {
         queue = queue.per_key(limit(chance)).key_weight("1", few(chance)).share_weight(few(chance));
     }

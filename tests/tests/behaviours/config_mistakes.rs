@@ -39,7 +39,7 @@ fn a_field_that_there_is_not_is_refused_at_every_level() {
     assert_eq!(
         error.to_string(),
         "line 4 of the text: there is no field `queues.critical-email.concurency`: correct the name, or take it out; \
-         allowed are concurrency, rate_limit, per_key, keys, shares, share_weight, priority, start_within, attempt_timeout, \
+         allowed are concurrency, rate_limit, per_key, keys, shares, share_weight, priority, ages_after, start_within, attempt_timeout, \
          abort_after, durability, depth_max, wait_when_full, payload_bytes_max, result_bytes_max, retry, retention"
     );
     assert_eq!(error.field, "queues.critical-email.concurency");
@@ -162,6 +162,7 @@ fn every_number_has_its_range_and_the_refusal_names_it() {
         "keys.a = { weight = 1_001 }",
         "keys.\"\" = { weight = 1 }",
         "share_weight = 0",
+        "ages_after = \"0s\"",
         "priority = -1",
         "priority = 256",
         "depth_max = 0",

@@ -51,7 +51,7 @@ fn retention() -> impl Strategy<Value = Retention> {
 }
 
 type Numbers = (u32, u8, u64, Option<usize>, usize, usize);
-type Times = (Option<Duration>, Option<Duration>, Duration);
+type Times = (Option<Duration>, Option<Duration>, Duration, Option<Duration>);
 type Rate = Option<(u32, Duration, u32)>;
 type KeyLimit = (Option<u32>, Rate);
 type Keys = (KeyLimit, BTreeMap<String, (Option<KeyLimit>, Option<u32>)>, u32);
@@ -68,7 +68,7 @@ fn queue() -> impl Strategy<Value = Parts> {
         number(1, 16 << 20).prop_map(usize_of),
         number(0, 16 << 20).prop_map(usize_of),
     );
-    let times = (option::of(duration(1)), option::of(duration(1)), duration(0));
+    let times = (option::of(duration(1)), option::of(duration(1)), duration(0), option::of(duration(1)));
     let key = (option::of(key_limit()), option::of(1..=1_000_u32));
     let keys = (key_limit(), btree_map(".{1,20}", key, 0..3), 1..=100_000_u32);
     let rate = (rate(), keys);
@@ -111,6 +111,7 @@ fn queue_of(name: &str, (numbers, (times, (rate, keys)), level, retry, retention
         queue = weight.iter().fold(queue, |queue, weight| queue.key_weight(key, *weight));
     }
     let queue = numbers.3.into_iter().fold(queue, QueueConfig::wait_when_full);
+    let queue = times.3.into_iter().fold(queue, QueueConfig::ages_after);
     let queue = times.0.into_iter().fold(queue, QueueConfig::attempt_timeout);
     times.1.into_iter().fold(queue, QueueConfig::start_within)
 }

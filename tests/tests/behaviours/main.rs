@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 mod actors;
+mod ageing;
 mod backup;
 mod bad_input;
 mod blocking;

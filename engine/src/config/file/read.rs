@@ -27,7 +27,7 @@ pub(super) const NEVER: &str = "never";
 
 const ALL: [&str; 4] = ["engine", "queues", "kinds", "limits"];
 const WIDE: [&str; 4] = ["disk_free_bytes_min", "memory_bytes_max", "allow_unknown_kinds", "single_runtime"];
-const QUEUE: [&str; 17] = [
+const QUEUE: [&str; 18] = [
     "concurrency",
     "rate_limit",
     "per_key",
@@ -35,6 +35,7 @@ const QUEUE: [&str; 17] = [
     "shares",
     "share_weight",
     "priority",
+    "ages_after",
     "start_within",
     "attempt_timeout",
     "abort_after",
@@ -135,6 +136,9 @@ fn queue(field: Field<'_>) -> Read<QueueConfig> {
     limits::of_queue(&fields, &mut queue.settings)?;
     if let Some(field) = fields.get("priority") {
         queue = queue.priority(priority(&field)?);
+    }
+    if let Some(ms) = fields.number("ages_after", &range::AGES_AFTER)? {
+        queue = queue.ages_after(Duration::from_millis(ms));
     }
     if let Some(ms) = fields.number("start_within", &range::START_WITHIN)? {
         queue = queue.start_within(Duration::from_millis(ms));

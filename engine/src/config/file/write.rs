@@ -133,6 +133,9 @@ fn queue(queue: &QueueConfig) -> Table {
         Some(word) => table.word("priority", word),
         None => table.number("priority", u64::from(settings.priority.0)),
     }
+    if let Some(ms) = settings.ages_after_ms {
+        table.duration("ages_after", ms);
+    }
     if let Some(ms) = settings.start_within_ms {
         table.duration("start_within", ms);
     }

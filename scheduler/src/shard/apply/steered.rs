@@ -44,7 +44,12 @@ impl State {
             self.arrive(slot, arrival);
             self.place_ready(slot, now);
             // It has been ready for as long as before.
-            self.jobs[slot].clock_ms = since;
+            let live = &mut self.jobs[slot];
+            let elders = &mut self.queues[live.queue.0 as usize].elders;
+            if elders.remove(&(live.clock_ms, live.arrival, slot)) {
+                elders.insert((since, live.arrival, slot));
+            }
+            live.clock_ms = since;
         } else {
             self.jobs[slot].priority = priority;
         }

@@ -36,7 +36,7 @@ pub(crate) fn next(state: &State, no: QueueNo, now: Now) -> Next {
     if let Some((_, tenant)) = state.lines.aside(no).next().filter(|(until, _)| *until <= now.mono) {
         return Next::Back(tenant);
     }
-    let Some(slot) = first_in_line(state, no) else { return Next::Nothing };
+    let Some(slot) = first_in_line(state, no, now.mono) else { return Next::Nothing };
     let live = &state.jobs[slot];
     if let Some(closed) = state.key_closed(live.tenant, live.weight(), now.mono) {
         return Next::Aside(live.tenant, closed.aside());
@@ -57,7 +57,7 @@ pub(crate) fn queue_closed(state: &State, queue: &Queue, weight: u32, now: Mono)
 }
 
 /// When rates let the next start of a queue come that nothing else holds up.
-pub(crate) fn next_start(state: &State, no: QueueNo) -> Option<Mono> {
+pub(crate) fn next_start(state: &State, no: QueueNo, now: Mono) -> Option<Mono> {
     let queue = state.queue(no);
     let may_run = queue.is_configured && !queue.paused && !state.draining && queue.running < u64::from(queue.slots);
     if !may_run || queue.ready == 0 {
@@ -65,7 +65,7 @@ pub(crate) fn next_start(state: &State, no: QueueNo) -> Option<Mono> {
     }
     let aside = state.lines.aside(no).next().map(|(until, _)| until);
     let has_rate = queue.bucket.is_some() || !queue.shares.is_empty();
-    let first = if has_rate { first_in_line(state, no) } else { None };
+    let first = if has_rate { first_in_line(state, no, now) } else { None };
     let Some(weight) = first.map(|slot| state.jobs[slot].weight()) else { return aside };
     let shared = queue.shares.iter().map(|place| &state.limits.shared[*place].limiter);
     // A full one is opened by an end.
@@ -77,8 +77,30 @@ pub(crate) fn next_start(state: &State, no: QueueNo) -> Option<Mono> {
     [free, aside].into_iter().flatten().min()
 }
 
+/// Jobs that have waited too long are looked at, this many: those beyond wait behind them.
+const ELDERS_LOOKED_AT: usize = 32;
+
+/// The one that has waited longest, if that is too long: of those that lane and key let go.
+fn elder(state: &State, queue: &Queue, now: Mono) -> Option<Slot> {
+    let ages_after_ms = i64::try_from(queue.settings.ages_after_ms?).unwrap_or(i64::MAX);
+    let now_ms = i64::try_from(now.0).unwrap_or(i64::MAX);
+    let has_aged = |(since, ..): &&(i64, i64, Slot)| since.saturating_add(ages_after_ms) <= now_ms;
+    let aged = queue.elders.iter().take_while(has_aged).take(ELDERS_LOOKED_AT).map(|(.., slot)| *slot);
+    let mut may_go = aged.filter(|slot| {
+        let live = &state.jobs[*slot];
+        let is_aside = state.lines.tenants[live.tenant].aside.is_some();
+        !is_aside
+            && state.is_lane_open(state.lane_of(live))
+            && state.key_closed(live.tenant, live.weight(), now).is_none()
+    });
+    may_go.next()
+}
+
 /// The first job of a queue that its lane lets go.
-fn first_in_line(state: &State, no: QueueNo) -> Option<Slot> {
+fn first_in_line(state: &State, no: QueueNo, now: Mono) -> Option<Slot> {
+    if let Some(slot) = elder(state, state.queue(no), now) {
+        return Some(slot);
+    }
     let arrival = |slot: Slot| state.jobs[slot].arrival;
     let lanes = (0..state.lines.lanes(no)).filter(|lane| state.is_lane_open(*lane));
     let fronts = lanes.filter_map(|lane| state.lines.front(no, lane));

@@ -66,7 +66,7 @@ fn fell_due<'a>(
 }
 
 /// When this queue's timer of this class has to fire next.
-pub(crate) fn next(state: &State, no: QueueNo, class: TimerClass) -> Option<Deadline> {
+pub(crate) fn next(state: &State, no: QueueNo, class: TimerClass, now: Now) -> Option<Deadline> {
     let queue = state.queue(no);
     match class {
         TimerClass::Delay => queue.delay.first().map(|(at, _, _)| Deadline::Mono(Mono(from_key(*at)))),
@@ -76,6 +76,6 @@ pub(crate) fn next(state: &State, no: QueueNo, class: TimerClass) -> Option<Dead
         TimerClass::Retention => retain::next(state, queue),
         TimerClass::Schedule => recur::next(state, queue).map(Deadline::Wall),
         TimerClass::Window => unique::next(queue).map(Deadline::Wall),
-        TimerClass::Rate => next_start(state, no).map(Deadline::Mono),
+        TimerClass::Rate => next_start(state, no, now.mono).map(Deadline::Mono),
     }
 }
