@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::string::String;
 
+use super::checker::Start;
 use super::line::Line;
 use super::story::{LastEnd, Promise, Story};
 use super::{Checker, Finish, Law, Rules};
@@ -141,26 +142,27 @@ impl Checker {
         }
     }
 
-    /// However far one looks back. What was handed out in time may start a little later, beside what comes then; and what counts for
-    /// more than a burst may be the last one.
+    /// However far one looks back. What was handed out in time may start a little later, beside what comes then (how late is told anew by
+    /// each process); and what counts for more than a burst may be the last one.
     fn judge_rate(&mut self, story: &Story, rules: &Rules) {
         let (Some(rate), Some(late_ms)) = (rules.rate, rules.start_ms_max) else { return };
         let (now_ms, id) = (self.now_ms, story.intent.id);
         // One that may get another one's words may have got another weight.
         let weight = if story.intent.alone.is_none() { story.intent.weight } else { 1 };
         let Some(queue) = self.queues.get_mut(&rules.queue) else { return };
-        queue.starts.push_back((now_ms, weight));
+        queue.starts.push_back(Start { from_ms: now_ms.saturating_sub(late_ms), weight });
         if queue.starts.len() > STARTS_MAX {
             queue.starts.pop_front();
         }
         let most = |since_ms: u64| {
-            let time = u128::from(now_ms - since_ms + late_ms) * u128::from(rate.jobs) / u128::from(rate.period_ms);
+            let time = u128::from(now_ms - since_ms) * u128::from(rate.jobs) / u128::from(rate.period_ms);
             u128::from(rate.burst.max(weight)) + time
         };
-        let mut starts = 0;
-        let mut back = queue.starts.iter().rev().map(|(since_ms, weight)| {
-            starts += u128::from(*weight);
-            (starts, *since_ms)
+        let (mut starts, mut since_ms) = (0, now_ms);
+        let mut back = queue.starts.iter().rev().map(|start| {
+            starts += u128::from(start.weight);
+            since_ms = since_ms.min(start.from_ms);
+            (starts, since_ms)
         });
         if let Some((starts, since_ms)) = back.find(|(starts, since_ms)| *starts > most(*since_ms)) {
             let (time_ms, most) = (now_ms - since_ms, most(since_ms));

@@ -36,13 +36,22 @@ pub struct Seen {
     pub missing: u64,
 }
 
+/// A start, as a rate counts it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start {
+    /// When it may have been handed out.
+    pub(super) from_ms: u64,
+    /// What it counts for.
+    pub(super) weight: u32,
+}
+
 /// A queue's rules and what it is doing.
 #[derive(Debug, Default)]
 pub(super) struct QueueSeen {
     pub(super) rules: Option<Rules>,
     pub(super) running: u32,
-    /// When its last attempts started, and what each counts for.
-    pub(super) starts: VecDeque<(u64, u32)>,
+    /// Its last starts.
+    pub(super) starts: VecDeque<Start>,
     /// When a pause was answered, and no resume was asked for since.
     pub(super) paused_ms: Option<u64>,
     /// The event of the last call that resumed it.
@@ -215,7 +224,7 @@ impl Checker {
         // What was owed beyond a burst is forgotten with the process that knew it.
         for queue in self.queues.values_mut() {
             let burst = queue.rules.as_ref().and_then(|rules| rules.rate).map_or(u32::MAX, |rate| rate.burst);
-            queue.starts.iter_mut().for_each(|(_, weight)| *weight = burst.min(*weight));
+            queue.starts.iter_mut().for_each(|start| start.weight = start.weight.min(burst));
         }
         // What was not found is used again by nobody: the term is a new one.
         self.committed = self.committed.max(recovered);
