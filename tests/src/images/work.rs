@@ -35,7 +35,7 @@ const FAILURES_MAX: u32 = 3;
 /// Lives in one process.
 const LIVES: u16 = 2;
 /// Jobs of one call.
-const BULK: u32 = 8;
+const BULK: u8 = 8;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -138,7 +138,8 @@ async fn produce(engine: Engine, life: u16, queue: Queue, first: u32, seed: u64)
 }
 
 async fn bulk(engine: &Engine, life: u16, first: u32) {
-    let numbers: Vec<No> = (first..first + BULK).map(|serial| No::new(life, Queue::Fast, 0, serial, first)).collect();
+    let serials = first..first + u32::from(BULK);
+    let numbers: Vec<No> = serials.map(|serial| No::new(life, Queue::Fast, 0, serial, first).among(BULK)).collect();
     tell_all(&numbers, Line::Intent);
     let drafts = numbers.iter().map(|no| Draft::new(&Work(no.payload())).id(no.id()).queue(Queue::Fast.name()));
     match engine.enqueue_all(drafts).await {

@@ -250,10 +250,11 @@ where
 }
 
 impl Producer {
-    fn number(&self, queue: Queue, group: u32, chance: &mut Chance) -> No {
+    /// Of a group, and of so many jobs in it.
+    fn number(&self, queue: Queue, (group, jobs): (u32, u8), chance: &mut Chance) -> No {
         let serial = self.serials.fetch_add(1, Ordering::SeqCst);
         let script = u8::try_from(chance.below(No::SCRIPTS)).expect("a small number");
-        let no = No::new(self.life, queue, script, serial, group);
+        let no = No::new(self.life, queue, script, serial, group).among(jobs);
         Line::Intent(no).tell();
         no
     }
@@ -262,7 +263,7 @@ impl Producer {
     async fn singles(mut self, queue: Queue, seed: u64) {
         let mut chance = Chance::new(seed);
         loop {
-            let no = self.number(queue, 0, &mut chance);
+            let no = self.number(queue, (0, 0), &mut chance);
             let waits = chance.below(3) == 0;
             let came = if queue == Queue::Heavy {
                 single(with_options!(self.engine.enqueue(Press(no.payload())), no).await, no, waits)
@@ -280,12 +281,12 @@ impl Producer {
         let mut chance = Chance::new(seed);
         loop {
             let group = self.serials.fetch_add(1, Ordering::SeqCst) + 1;
-            let jobs = 2 + chance.below(30);
+            let jobs = u8::try_from(2 + chance.below(30)).expect("a small number");
             let queue = |chance: &mut Chance| Queue::ALL[usize::try_from(chance.below(3)).expect("a small number")];
             let numbers: Vec<No> = (0..jobs)
                 .map(|_| {
                     let queue = queue(&mut chance);
-                    self.number(queue, group, &mut chance)
+                    self.number(queue, (group, jobs), &mut chance)
                 })
                 .collect();
             let result = self.engine.enqueue_all(numbers.iter().copied().map(draft)).await;

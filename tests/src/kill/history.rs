@@ -22,7 +22,7 @@ pub struct History {
     calls: u64,
     /// Calls that were not answered.
     open: BTreeMap<No, u64>,
-    /// Calls with many jobs: their jobs, told one by one before the call is made.
+    /// Calls with many jobs that are not made yet: their jobs, told one by one.
     gathered: BTreeMap<(u16, u32), Vec<No>>,
     bulks: BTreeMap<(u16, u32), u64>,
     /// Follow-ups that a running attempt has told.
@@ -107,7 +107,6 @@ impl History {
             Line::Accepted(no) => self.answer(*no, Answer::Ok),
             Line::Refused(no) => self.answer(*no, Answer::Refused),
             Line::Start(no, attempt, _, payload) => {
-                self.gather(*no);
                 self.running.insert(*no, *attempt);
                 self.tell(What::Started { id: no.id(), attempt: *attempt, payload: *payload });
             }
@@ -138,24 +137,22 @@ impl History {
                 self.call(Call::FollowUps { parent: parent.id(), attempt, jobs });
             }
         } else if no.group() > 0 {
-            self.gathered.entry((no.life(), no.group())).or_default().push(no);
+            let key = (no.life(), no.group());
+            let jobs = self.gathered.entry(key).or_default();
+            jobs.push(no);
+            // All are told before the call is made, and another call may be answered before this one is.
+            if jobs.len() == no.group_len() {
+                let jobs = self.gathered.remove(&key).unwrap_or_default().into_iter().map(intent).collect();
+                let call = self.call(Call::Enqueue(jobs));
+                self.bulks.insert(key, call);
+            }
         } else {
             let call = self.call(Call::Enqueue(vec![intent(no)]));
             self.open.insert(no, call);
         }
     }
 
-    /// The call with many jobs that this one is of is made by now.
-    fn gather(&mut self, no: No) {
-        let key = (no.life(), no.group());
-        if let Some(jobs) = self.gathered.remove(&key) {
-            let call = self.call(Call::Enqueue(jobs.into_iter().map(intent).collect()));
-            self.bulks.insert(key, call);
-        }
-    }
-
     fn answer(&mut self, no: No, answer: Answer) {
-        self.gather(no);
         let call = self.open.remove(&no).or_else(|| self.bulks.remove(&(no.life(), no.group())));
         if let Some(call) = call {
             self.tell(What::Answered { call, answer });
@@ -166,9 +163,7 @@ impl History {
     pub fn died(&mut self, power_lost: bool) {
         // One that never said a word may still have changed the store.
         self.began();
-        for (_, jobs) in std::mem::take(&mut self.gathered) {
-            self.call(Call::Enqueue(jobs.into_iter().map(intent).collect()));
-        }
+        self.gathered.clear();
         self.open.clear();
         self.bulks.clear();
         self.children.clear();

@@ -85,7 +85,7 @@ pub const FOLLOW_UPS: u8 = 2;
 /// A job's number: all that there is to know of it.
 ///
 /// From the top: 16 bits of life, 8 of queue, 8 of script, 32 of serial number in its life, 32 of group (0: none), 8 of
-/// place among its parent's follow-ups (0: it has no parent), 24 of nothing.
+/// place among its parent's follow-ups (0: it has no parent), 16 of nothing, 8 of jobs in its group.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct No(pub u128);
 
@@ -94,6 +94,17 @@ impl No {
     pub fn new(life: u16, queue: Queue, script: u8, serial: u32, group: u32) -> Self {
         let top = u128::from(life) << 112 | (queue as u128) << 104 | u128::from(script) << 96;
         Self(top | u128::from(serial) << 64 | u128::from(group) << 32)
+    }
+
+    /// The same job in a group of so many.
+    #[must_use]
+    pub fn among(self, jobs: u8) -> Self {
+        Self(self.0 | u128::from(jobs))
+    }
+
+    /// Jobs of its group.
+    pub fn group_len(self) -> usize {
+        usize::from(self.byte(0))
     }
 
     /// A follow-up of this job. It keeps its parent's script number and is quick all the same.
