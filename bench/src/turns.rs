@@ -1,10 +1,10 @@
-//! W12: what limit keys cost a job in its whole life; and how long the jobs of 99 quiet customers wait while one has a million in line.
+//! W12: what limit keys, breakers and retry budgets cost a job in its whole life; and how long the jobs of 99 quiet customers wait while one has a million in line.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use windlass::{Draft, Durability, Engine, JobId, KeepDone, Limit, Retention};
+use windlass::{CircuitBreaker, Draft, Durability, Engine, JobId, KeepDone, Limit, Retention};
 
 use crate::Failure;
 use crate::figure::{Figure, Run, Stopwatch};
@@ -23,6 +23,8 @@ const EVERY: Duration = Duration::from_millis(1);
 #[derive(Clone, Copy)]
 enum Keys {
     None,
+    /// None, under a breaker and a retry budget.
+    Guarded,
     /// So many in turn.
     Of(u64),
     /// So many in turn, of which each may run two at a time.
@@ -34,6 +36,7 @@ pub(crate) fn measure(dir: &Path) -> Result<Vec<Figure>, Failure> {
     for level in work::one_level()? {
         let rows = [
             ("no limit key", Keys::None),
+            ("no limit key, a circuit breaker and a retry budget", Keys::Guarded),
             ("100 limit keys", Keys::Of(100)),
             ("a limit key each", Keys::Of(JOBS)),
             ("100 limit keys, two at a time of each", Keys::Limited(100)),
@@ -56,6 +59,7 @@ fn run(dir: &Path, level: Durability, keys: Keys) -> Result<Run, Failure> {
         let queue = work::queue(level).retention(Retention::default().keep_done(KeepDone::None));
         let queue = match keys {
             Keys::Limited(_) => queue.per_key(Limit::new().concurrency(2)),
+            Keys::Guarded => queue.circuit_breaker(CircuitBreaker::new(50, 100)).retry_budget_percent(20),
             Keys::None | Keys::Of(_) => queue,
         };
         let engine = work::start_with(dir.path(), queue, &seen, None).await?;
@@ -73,7 +77,7 @@ fn run(dir: &Path, level: Durability, keys: Keys) -> Result<Run, Failure> {
 
 async fn bulk(engine: &Engine, no: u64, keys: Keys) -> Result<Vec<JobId>, Failure> {
     let draft = |n: u64| match keys {
-        Keys::None => Draft::new(&NoOp::new()),
+        Keys::None | Keys::Guarded => Draft::new(&NoOp::new()),
         Keys::Of(count) | Keys::Limited(count) => {
             Draft::new(&NoOp::new()).limit_key(format!("customer/{}", (no * BULK + n) % count))
         }

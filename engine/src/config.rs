@@ -17,6 +17,7 @@
 //! # Ok::<(), windlass::ConfigError>(())
 //! ```
 
+mod breaker;
 #[cfg(feature = "config-file")]
 pub(crate) mod file;
 mod kind;
@@ -29,6 +30,7 @@ mod whole;
 
 use std::time::Duration;
 
+pub use breaker::CircuitBreaker;
 pub use kind::KindConfig;
 pub use limit::{Limit, SharedLimit};
 pub use queue::QueueConfig;

@@ -114,8 +114,8 @@ pub use builder::EngineBuilder;
 pub use checkpoint::CheckpointError;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{
-    ConfigPlace, EngineConfig, HOUR, KindConfig, Limit, MIN, QueueConfig, RateLimit, Retention, RetryDecision,
-    RetryPolicy, SEC, SharedLimit,
+    CircuitBreaker, ConfigPlace, EngineConfig, HOUR, KindConfig, Limit, MIN, QueueConfig, RateLimit, Retention,
+    RetryDecision, RetryPolicy, SEC, SharedLimit,
 };
 pub use context::Context;
 pub use engine::Engine;
@@ -138,6 +138,7 @@ pub use signal::{SignalStop, StopSignal, StopSignals, stop_signal};
 pub use status::{AttemptEnd, JobDetail, JobPage, JobStatus};
 pub use unique::{Unique, UniqueScope};
 pub use windlass_scheduler::attempt::{Failure, FailureKind};
+pub use windlass_scheduler::breaker::Circuit;
 pub use windlass_scheduler::change::Counters;
 pub use windlass_scheduler::effect::Receipt;
 pub use windlass_scheduler::job::{JobId, Name, Priority, When};

@@ -3,6 +3,7 @@
 //! Owns the limits and the comparison with them. Never says where a number stood: whoever read it knows. The guide's page
 //! on limits lists them, and a test holds it to that.
 
+use windlass_scheduler::breaker::Breaker;
 use windlass_scheduler::job::When;
 use windlass_scheduler::limit::Share;
 use windlass_scheduler::recurrence::Schedule;
@@ -59,6 +60,12 @@ pub(crate) const MEMORY: Range = Range::bytes("memory_bytes_max", 16 << 20, 1 <<
 pub(crate) const RATE_JOBS: Range = Range::count("rate_limit.jobs", 1, 10_000_000);
 pub(crate) const RATE_PERIOD: Range = Range::ms("rate_limit.per in ms", 1);
 pub(crate) const RATE_BURST: Range = Range::count("rate_limit.burst", 1, 10_000_000);
+pub(crate) const BREAKER_FAILURES: Range = Range::count("circuit_breaker.failures", 1, Breaker::ATTEMPTS_MAX as u64);
+pub(crate) const BREAKER_ATTEMPTS: Range = Range::count("circuit_breaker.attempts", 1, Breaker::ATTEMPTS_MAX as u64);
+pub(crate) const BREAKER_PAUSE: Range = Range::ms("circuit_breaker.pause in ms", 1);
+pub(crate) const BREAKER_PAUSE_MAX: Range = Range::ms("circuit_breaker.pause_max in ms", 1);
+pub(crate) const BREAKER_PROBES: Range = Range::count("circuit_breaker.probes", 1, Breaker::PROBES_MAX as u64);
+pub(crate) const RETRY_BUDGET: Range = Range::count("retry_budget_percent", 0, 100);
 /// It stands in memory with every job that has it.
 pub(crate) const LIMIT_KEY: Range = Range::bytes("bytes of a limit key", 1, Share::KEY_BYTES_MAX as u64);
 /// What counts for more is a rate of its own.

@@ -1,8 +1,10 @@
-//! Every span and its fields, in one file.
+//! Every span and its fields, and what breakers say, in one file.
 
-use tracing::Span;
+use tracing::{Span, info, warn};
+use windlass_scheduler::breaker::Circuit;
 use windlass_scheduler::job::Body;
 use windlass_scheduler::lease::Lease;
+use windlass_scheduler::limit::LimitOf;
 
 /// The span around one attempt: log lines of the handler stand in it.
 pub(crate) fn attempt_span(lease: &Lease) -> Span {
@@ -20,5 +22,16 @@ pub(crate) fn attempt_span(lease: &Lease) -> Span {
 pub(crate) fn record_body(span: &Span, body: &Body) {
     if let Some(correlation_id) = body.labels.correlation_id() {
         span.record("correlation_id", correlation_id);
+    }
+}
+
+/// A breaker has moved.
+pub(crate) fn tripped(of: &LimitOf, circuit: Circuit) {
+    match circuit {
+        Circuit::Open { left_ms } => {
+            warn!(%of, left_ms, "a circuit breaker opened: most attempts fail, none starts for now");
+        }
+        Circuit::Closed { .. } => info!(%of, "a circuit breaker closed: attempts succeed again"),
+        Circuit::HalfOpen { .. } => {}
     }
 }

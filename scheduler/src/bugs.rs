@@ -61,6 +61,8 @@ bank! {
     KeyLeaked: "a job that ends keeps its key, and nobody ever has it again", "I12, one commit";
     KeyUnchecked: "a job comes in whoever has its key", "I12";
     KeyUnwritten: "who has a key is not remembered", "I12, I1";
+    BreakerIgnored: "an open breaker lets everything through", "I15";
+    RetriesUnbounded: "retries take more than their share of the starts", "I15";
     KeyLimitIgnored: "attempts of a key do not count for its limit", "I13";
     TurnKept: "who has had a turn keeps its place", "I14";
     RateIgnored: "what a queue starts is not taken from its rate", "limits";

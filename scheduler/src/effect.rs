@@ -5,11 +5,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::attempt::{Failure, Output};
+use crate::breaker::Circuit;
 use crate::change::{Change, EndedKey};
 use crate::command::{QueueNo, Request, TimerClass};
 use crate::job::{Body, JobId, Name, NewJob};
 use crate::lease::{Lease, LeaseToken, StopReason};
-use crate::limit::LimitView;
+use crate::limit::{LimitOf, LimitView};
 use crate::order::{Order, OrderProgress};
 use crate::recurrence::ScheduleView;
 use crate::refusal::Refusal;
@@ -87,6 +88,13 @@ pub enum Effect {
     /// A job of a schedule has come in, of which no caller told. Only made where [`notices`](crate::settings::ShardSettings::notices) ask
     /// for it.
     Ticked(Box<NewJob>),
+    /// A breaker has opened or closed.
+    Tripped {
+        /// Of what.
+        of: LimitOf,
+        /// Where it stands now.
+        circuit: Circuit,
+    },
     /// Fire this queue's timer of this class then; it replaces the one before. `None`: not at all.
     Arm {
         /// The queue.

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::attempt::{Failure, Output};
+use crate::breaker::Heard;
 use crate::change::{Claims, ClaimsNo, Counters, EndedRecord, JobRecord, PolicyNo, Setting};
 use crate::command::{QueueNo, Request};
 use crate::job::{Body, JobId, Name, NewJob, Priority, When};
@@ -39,9 +40,9 @@ pub(crate) enum Event {
     /// It may start something again.
     CameBack { tenant: Slot },
     /// A live attempt ended without success; where it went comes next.
-    AttemptFailed { slot: Slot, failure: Failure, now: Now, counts: bool },
+    AttemptFailed { slot: Slot, failure: Failure, now: Now, counts: bool, heard: Option<Heard> },
     /// A live attempt ended, and it was no failure; where it went comes next.
-    AttemptEnded { slot: Slot },
+    AttemptEnded { slot: Slot, now: Now, heard: Option<Heard> },
     /// After an attempt: waits for its time.
     Delayed { slot: Slot, delay_ms: u64, now: Now, is_retry: bool },
     /// After an attempt: stands in line again.

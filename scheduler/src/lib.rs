@@ -40,6 +40,7 @@
 //! - I13 No limit is exceeded by a start, of a queue, a kind, a key, or what queues share; and nothing that may go waits behind what may
 //!   not.
 //! - I14 Of the keys of one queue and priority that may go, none starts more jobs than its turn has before another one's turn.
+//! - I15 What fails rests: nothing starts under an open breaker; and retries beyond their share go after what has not failed.
 #![no_std]
 // Counts and places are far below the widths they are cast to; each cast stands where that is plain.
 #![allow(clippy::cast_possible_truncation)]
@@ -47,6 +48,7 @@
 extern crate alloc;
 
 pub mod attempt;
+pub mod breaker;
 #[cfg(windlass_bugs)]
 #[doc(hidden)]
 pub mod bugs;

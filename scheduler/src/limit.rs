@@ -7,6 +7,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::fmt;
 
+use crate::breaker::{Breaker, Circuit};
 use crate::job::Name;
 use crate::rate::Rate;
 
@@ -34,23 +35,25 @@ impl Default for Share {
     }
 }
 
-/// How many attempts may run at once, and how many may start in a time.
+/// How many attempts may run at once, how many may start in a time, and when none may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limit {
     /// Attempts at once; `None`: any number. 0 holds up everything.
     pub slots: Option<u32>,
     /// Starts in a time; `None`: any number.
     pub rate: Option<Rate>,
+    /// When nothing more may start, since most attempts fail; `None`: never.
+    pub breaker: Option<Breaker>,
 }
 
 impl Limit {
     /// None at all.
-    pub const NONE: Self = Self { slots: None, rate: None };
+    pub const NONE: Self = Self { slots: None, rate: None, breaker: None };
 
     /// Whether there is none.
     #[must_use]
     pub const fn is_none(&self) -> bool {
-        self.slots.is_none() && self.rate.is_none()
+        self.slots.is_none() && self.rate.is_none() && self.breaker.is_none()
     }
 }
 
@@ -177,7 +180,7 @@ impl Override {
     /// A limit with this over it.
     #[must_use]
     pub fn over(&self, limit: Limit) -> Limit {
-        Limit { slots: self.slots.or(limit.slots), rate: self.rate.or(limit.rate) }
+        Limit { slots: self.slots.or(limit.slots), rate: self.rate.or(limit.rate), ..limit }
     }
 }
 
@@ -192,4 +195,6 @@ pub struct LimitView {
     pub overridden: Option<Override>,
     /// Attempts of it that run; of each key: of all that have no limit of their own, none.
     pub running: u64,
+    /// Where its breaker stands, if it has one.
+    pub circuit: Option<Circuit>,
 }

@@ -7,8 +7,9 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::breaker::Breaker;
 use crate::job::{Name, Priority};
-use crate::limit::{KeyLimits, SharedLimit};
+use crate::limit::{KeyLimits, Limit, SharedLimit};
 use crate::rate::Rate;
 use crate::recurrence::{NoCalendar, Schedule, SharedCalendar};
 use crate::retry::RetryPolicy;
@@ -104,6 +105,10 @@ pub struct QueueSettings {
     pub slots: u32,
     /// Starts in a time, retries among them; `None`: as many as there are slots for.
     pub rate: Option<Rate>,
+    /// When nothing more may start, since most attempts fail; `None`: never.
+    pub breaker: Option<Breaker>,
+    /// Of a hundred starts at most so many are retries, as long as a job may go that has not failed; `None`: any number. 0 to 100.
+    pub retry_budget_percent: Option<u8>,
     /// The limits of each key in this queue.
     pub keys: KeyLimits,
     /// The limits that it shares with others, by name.
@@ -137,6 +142,12 @@ pub struct QueueSettings {
 }
 
 impl QueueSettings {
+    /// What limits all of it.
+    #[must_use]
+    pub const fn limit(&self) -> Limit {
+        Limit { slots: Some(self.slots), rate: self.rate, breaker: self.breaker }
+    }
+
     /// A queue with the defaults: 16 at once, durable, a million jobs deep, no timeout, no promise.
     #[must_use]
     pub fn new(name: Name) -> Self {
@@ -144,6 +155,8 @@ impl QueueSettings {
             name,
             slots: 16,
             rate: None,
+            breaker: None,
+            retry_budget_percent: None,
             keys: KeyLimits::default(),
             shares: Vec::new(),
             share_weight: 1,

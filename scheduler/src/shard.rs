@@ -294,7 +294,7 @@ impl Shard {
                 self.answer(request, decide::limits::set(state, request, of, change, now));
             }
             Command::Limits { request } => {
-                let limits = decide::limits::list(&self.state);
+                let limits = decide::limits::list(&self.state, now);
                 self.reply(request, Mark::Sealed, Ok(Answer::Limits(limits)));
             }
             Command::Stats { request } => {

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use crate::breaker::Circuit;
 use crate::change::Counters;
 use crate::job::{JobId, Name, Priority};
 use crate::state::State;
@@ -111,6 +112,21 @@ pub enum Why {
         /// Until the next start, in milliseconds.
         next_ms: u64,
     },
+    /// Most of the last attempts of its key failed: its breaker is open, or lets others try.
+    KeyBreaker {
+        /// Until it lets some try, in milliseconds; `None`: as many as may try do.
+        left_ms: Option<u64>,
+    },
+    /// Most of the last attempts failed in its queue, or in those that share a limit with it: a breaker is open, or lets others try.
+    Breaker {
+        /// Until it lets some try, in milliseconds; `None`: as many as may try do.
+        left_ms: Option<u64>,
+    },
+    /// It has failed before, and retries have had their share of the starts: others go first.
+    RetryBudget {
+        /// Retries among a hundred starts.
+        percent: u8,
+    },
     /// As many attempts run as may in the queues that share a limit with its own.
     SharedInUse {
         /// Attempts that run in them.
@@ -172,6 +188,8 @@ pub struct QueueStats {
     pub failed_last_minute: u64,
     /// Whether it is paused.
     pub paused: bool,
+    /// Where its breaker stands, if it has one.
+    pub circuit: Option<Circuit>,
     /// Attempts that may run at once.
     pub slots: u32,
     /// Jobs that may wait.

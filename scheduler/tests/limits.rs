@@ -169,7 +169,7 @@ fn so_many_limit_keys_are_in_use_and_no_more() {
     queue.slots = 0;
     queue.retention.dropped.count_max = 0;
     let rate = Some(Rate { jobs: 1, period_ms: 1_000, burst: 1 });
-    queue.keys.of.insert("c".into(), Limit { slots: None, rate });
+    queue.keys.of.insert("c".into(), Limit { rate, ..Limit::NONE });
     let settings = ShardSettings::new(1, 7, vec![queue], vec!["work".into()]);
     let settings = ShardSettings { limit_keys_max: 2, ..settings };
     let mut driver = Driver::new(settings, Now { mono: Mono(0), wall: Timestamp(1_000_000) });

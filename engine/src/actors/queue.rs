@@ -26,6 +26,7 @@ use crate::door::Door;
 use crate::fetch;
 use crate::live::LiveTable;
 use crate::messages::{Question, QueueMsg, ReplyTo, SchedulerMsg, SupervisorMsg, Ticket, WorkerMsg, WriterMsg};
+use crate::telemetry;
 use crate::writer::WriterHandle;
 
 /// A wave is sealed at the latest with this many commands in it, so that the writer has something to do while the next ones
@@ -456,6 +457,7 @@ impl QueueState {
                     witness.ticked(&job);
                 }
             }
+            Effect::Tripped { of, circuit } => telemetry::tripped(&of, circuit),
             Effect::Arm { queue, class, at } => {
                 let _ = self.parts.scheduler.send_message(SchedulerMsg::Arm { queue, class, at });
             }

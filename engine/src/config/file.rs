@@ -20,6 +20,7 @@
 //!     [queues.critical-email]
 //!     concurrency = 16                # attempts at once
 //!     rate_limit = { jobs = 50, per = "1s", burst = 10 }   # starts, retries too
+//!     circuit_breaker = { failures = 10, attempts = 20, pause = "30s", pause_max = "10m", probes = 3 }
 //!     per_key = { concurrency = 2, rate_limit = { jobs = 5, per = "1s" } }   # of each limit key
 //!     keys.acme = { concurrency = 8, weight = 3 }   # of this one; or { unlimited = true }
 //!     shares = ["mail-api"]           # limits that it shares with other queues
@@ -35,6 +36,7 @@
 //!     payload_bytes_max = "256 KiB"
 //!     result_bytes_max = "64 KiB"
 //!     retry = { backoff = "exponential", first = "2s", cap = "10m", attempts = 8, jitter_percent = 10 }
+//!     retry_budget_percent = 20       # of the starts, as long as others wait
 //!
 //!     [queues.critical-email.retention]
 //!     keep_done = "with-output"       # or "all", "none"

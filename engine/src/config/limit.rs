@@ -5,11 +5,12 @@
 use windlass_scheduler::job::Name;
 use windlass_scheduler::limit::{Draw, KeyLimits, Limit as CoreLimit, SharedLimit as CoreShared};
 
+use super::breaker::{self, CircuitBreaker};
 use super::rate::{self, RateLimit};
 use crate::error::ConfigError;
 use crate::range::{self, Range, in_range};
 
-/// How many attempts may run at once, and how many may start in a time: of each key, of one of them, or of several queues together.
+/// How many attempts may run at once, how many may start in a time, and when none may: of each key, of one of them, or of several queues together.
 /// What is not said is not limited.
 ///
 /// ```
@@ -42,6 +43,13 @@ impl Limit {
     #[must_use]
     pub const fn rate_limit(mut self, limit: RateLimit) -> Self {
         self.core.rate = Some(limit.core);
+        self
+    }
+
+    /// When most attempts of a key fail, nothing more of it is started for a while. The other keys go on.
+    #[must_use]
+    pub const fn circuit_breaker(mut self, breaker: CircuitBreaker) -> Self {
+        self.core.breaker = Some(breaker.core);
         self
     }
 }
@@ -85,6 +93,13 @@ impl SharedLimit {
         self
     }
 
+    /// When most attempts of its queues fail, nothing more of any of them is started for a while.
+    #[must_use]
+    pub const fn circuit_breaker(mut self, breaker: CircuitBreaker) -> Self {
+        self.core.all.breaker = Some(breaker.core);
+        self
+    }
+
     /// The limit of each key, over all its queues.
     #[must_use]
     pub const fn per_key(mut self, limit: Limit) -> Self {
@@ -118,6 +133,7 @@ impl SharedLimit {
         let slots = u64::from(self.core.all.slots.unwrap_or(1));
         in_range(WHAT, &self.name, &[(range::CONCURRENCY, slots)])?;
         in_range(WHAT, &self.name, &rate::values(self.core.all.rate))?;
+        in_range(WHAT, &self.name, &breaker::values(self.core.all.breaker))?;
         check_keys(WHAT, &self.name, &self.core.keys)
     }
 }
@@ -130,6 +146,7 @@ pub(super) fn check_keys(what: &'static str, name: &str, keys: &KeyLimits) -> Re
         let values: [(Range, u64); 2] = [(range::LIMIT_KEY, key.len() as u64), (range::KEY_CONCURRENCY, slots)];
         in_range(what, name, &values)?;
         in_range(what, name, &rate::values(limit.rate))?;
+        in_range(what, name, &breaker::values(limit.breaker))?;
     }
     Ok(())
 }

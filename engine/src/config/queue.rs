@@ -7,6 +7,7 @@ use std::time::Duration;
 use windlass_scheduler::job::{Name, Priority};
 use windlass_scheduler::settings::{Level, QueueSettings, WhenFull};
 
+use super::breaker::{self, CircuitBreaker};
 use super::limit::{self, Limit};
 use super::rate::{self, RateLimit};
 use super::retention::{self, Retention};
@@ -42,6 +43,21 @@ impl QueueConfig {
     #[must_use]
     pub const fn rate_limit(mut self, limit: RateLimit) -> Self {
         self.settings.rate = Some(limit.core);
+        self
+    }
+
+    /// When most attempts fail, nothing more of this queue is started for a while. Unset: never.
+    #[must_use]
+    pub const fn circuit_breaker(mut self, breaker: CircuitBreaker) -> Self {
+        self.settings.breaker = Some(breaker.core);
+        self
+    }
+
+    /// Of a hundred starts at most so many are retries, as long as there is a job that has not failed and may go: so that an outage does not
+    /// hold up what comes in after it. Where there is none, retries have all slots. Unset: they stand in line with the others; 0 to 100.
+    #[must_use]
+    pub const fn retry_budget_percent(mut self, percent: u8) -> Self {
+        self.settings.retry_budget_percent = Some(percent);
         self
     }
 
@@ -193,9 +209,11 @@ impl QueueConfig {
             (range::SHARES, settings.shares.len() as u64),
             (range::SHARE_WEIGHT, u64::from(settings.share_weight)),
             (range::KEYS, settings.key_weights.len() as u64),
+            (range::RETRY_BUDGET, u64::from(settings.retry_budget_percent.unwrap_or_default())),
         ];
         in_range("queue", &self.name, &values)?;
         in_range("queue", &self.name, &rate::values(settings.rate))?;
+        in_range("queue", &self.name, &breaker::values(settings.breaker))?;
         limit::check_keys("queue", &self.name, &settings.keys)?;
         for (key, weight) in &settings.key_weights {
             let values = [(range::LIMIT_KEY, key.len() as u64), (range::KEY_WEIGHT, u64::from(*weight))];

@@ -12,7 +12,7 @@ mod unique;
 
 use super::maybe::Maybe;
 use super::slab::{NONE, Slot};
-use super::state::{KindEntry, Live, More, Place, Queue, Spot, State, lane};
+use super::state::{KindEntry, Live, More, Place, Queue, Spot, State};
 use super::tape::Tape;
 use crate::bug;
 use crate::change::{Change, PolicyNo, Record, Setting};
@@ -37,10 +37,10 @@ impl State {
             Event::ClaimsMade(claims, level) => self.remember_claims(claims, level, tape),
             Event::SteppedAside { tenant, aside } => self.lines.step_aside(tenant, aside),
             Event::CameBack { tenant } => self.lines.come_back(tenant),
-            Event::AttemptFailed { slot, failure, now, counts } => {
-                self.attempt_failed(slot, failure, now, counts, tape);
+            Event::AttemptFailed { slot, failure, now, counts, heard } => {
+                self.attempt_failed(slot, attempts::Failed { failure, counts, heard }, now, tape);
             }
-            Event::AttemptEnded { slot } => self.attempt_ended(slot, tape),
+            Event::AttemptEnded { slot, now, heard } => self.attempt_ended(slot, heard, now, tape),
             Event::Delayed { slot, delay_ms, now, is_retry } => self.delayed(slot, delay_ms, now, is_retry, tape),
             Event::Ended { slot, state, now, output, failure, keep } => {
                 self.ended(slot, state, now, ends::Left { output, failure, keep }, tape);
@@ -213,7 +213,8 @@ impl State {
                 queue.delayed -= 1;
             }
             Spot::Line => {
-                let lane = lane(self.kinds[live.kind as usize].limit, live.is_suspect());
+                let lane = self.lane_of(live);
+                let queue = &mut self.queues[live.queue.0 as usize];
                 queue.ready -= 1;
                 queue.elders.remove(&(live.clock_ms, live.arrival, slot));
                 self.lines.leave(&mut self.jobs, slot, lane);
@@ -269,7 +270,9 @@ impl State {
     pub(super) fn add_queue(&mut self, settings: QueueSettings, is_configured: bool) -> QueueNo {
         let no = QueueNo(self.queues.len() as u32);
         self.queue_names.insert(settings.name.clone(), no);
-        self.lines.add_queue(2 * (self.limited_kinds.len() + 1));
+        // What is tried again has lanes of its own where its share is bounded.
+        let lanes = self.lanes() * (1 + usize::from(settings.retry_budget_percent.is_some()));
+        self.lines.add_queue(lanes);
         let shares = self.limits.places_of(&settings.shares).collect();
         self.queues.push(Queue::new(settings, is_configured, shares));
         no

@@ -15,6 +15,7 @@ pub(crate) mod recur;
 pub(crate) mod retain;
 pub(crate) mod steer;
 pub(crate) mod submit;
+pub(crate) mod trips;
 pub(crate) mod unique;
 pub(crate) mod watch;
 

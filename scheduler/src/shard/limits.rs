@@ -2,6 +2,7 @@
 //!
 //! Owns the limiters of keys and of what several queues share, and their audit. Never decides who goes: it says whether one may.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
@@ -11,7 +12,9 @@ use alloc::vec::Vec;
 use super::lines::Aside;
 use super::slab::{Slab, Slot};
 use super::state::State;
+use crate::breaker::{Breaker, Guard, Heard};
 use crate::command::QueueNo;
+use crate::lease::LeaseToken;
 use crate::limit::{Limit, LimitOf, Override, SharedLimit};
 use crate::rate::{Bucket, Rate};
 use crate::time::Mono;
@@ -23,6 +26,8 @@ pub(crate) enum Closed {
     Full { running: u32, slots: u32 },
     /// As many started as may: until then.
     Slow { rate: Rate, next: Mono },
+    /// Most attempts failed: for so long.
+    Tripped(Aside),
 }
 
 impl Closed {
@@ -31,6 +36,7 @@ impl Closed {
         match self {
             Self::Full { .. } => Aside::UntilAnEnd,
             Self::Slow { next, .. } => Aside::Until(next),
+            Self::Tripped(aside) => aside,
         }
     }
 }
@@ -41,6 +47,7 @@ pub(crate) struct Limiter {
     slots: Option<u32>,
     pub(crate) running: u32,
     pub(crate) bucket: Option<Bucket>,
+    pub(crate) guard: Option<Box<Guard>>,
 }
 
 /// A bucket of this rate from now on: the same one, or an empty one.
@@ -49,16 +56,23 @@ pub(crate) fn rated(bucket: Option<Bucket>, rate: Option<Rate>, now: Mono) -> Op
     bucket.filter(|bucket| bucket.rate == rate).or_else(|| Some(Bucket::empty(rate, now)))
 }
 
+/// Closed.
+pub(crate) fn guarded(breaker: Option<Breaker>) -> Option<Box<Guard>> {
+    breaker.map(|breaker| Box::new(Guard::new(breaker)))
+}
+
 impl Limiter {
     pub(crate) fn new(limit: Limit, started: Mono) -> Self {
         let bucket = limit.rate.map(|rate| Bucket::empty(rate, started));
-        Self { slots: limit.slots, running: 0, bucket }
+        Self { slots: limit.slots, running: 0, bucket, guard: guarded(limit.breaker) }
     }
 
     /// It is this limit from now on.
     pub(crate) fn set(&mut self, limit: Limit, now: Mono) {
         self.slots = limit.slots;
         self.bucket = rated(self.bucket, limit.rate, now);
+        let guard = self.guard.take().filter(|guard| limit.breaker == Some(guard.breaker));
+        self.guard = guard.or_else(|| guarded(limit.breaker));
     }
 
     /// Why a job that counts for so many starts may not start.
@@ -66,9 +80,42 @@ impl Limiter {
         if let Some(slots) = self.slots.filter(|slots| self.running >= *slots) {
             return Some(Closed::Full { running: self.running, slots });
         }
+        if let Some(closed) = tripped(self.guard.as_deref(), now) {
+            return Some(closed);
+        }
         let bucket = self.bucket.as_ref()?;
         (!bucket.has(weight, now)).then(|| Closed::Slow { rate: bucket.rate, next: bucket.next(weight) })
     }
+
+    /// An attempt starts, which counts for so many.
+    pub(crate) fn started(&mut self, starts: u64, token: LeaseToken, now: Mono) {
+        if let Some(bucket) = &mut self.bucket {
+            bucket.take(starts, now);
+        }
+        if let Some(guard) = &mut self.guard {
+            guard.started(token, now);
+        }
+    }
+
+    /// An attempt has ended, which was counted so often.
+    pub(crate) fn ended(&mut self, counted: u32, token: LeaseToken, heard: Option<Heard>, now: Mono) {
+        self.running -= counted;
+        if let Some(guard) = &mut self.guard {
+            guard.ended(token, heard, now);
+        }
+    }
+
+    /// When it is as if nothing had started or failed; `None`: it always is.
+    fn as_new_at(&self) -> Option<Mono> {
+        let full_at = self.bucket.map(|bucket| bucket.full_at());
+        let forgets_at = self.guard.as_ref().map(|guard| guard.as_new_at()).filter(|at| *at > Mono(0));
+        full_at.max(forgets_at)
+    }
+}
+
+/// Whether a breaker lets nothing through.
+pub(crate) fn tripped(guard: Option<&Guard>, now: Mono) -> Option<Closed> {
+    guard?.trips(now).map(Closed::Tripped)
 }
 
 /// Whose keys a limiter is for.
@@ -130,6 +177,11 @@ impl KeyLimiters {
         self.by_key.len()
     }
 
+    /// That of a key.
+    pub(crate) fn find(&self, scope: Scope, key: &str) -> Option<&Limiter> {
+        Some(&self.all[*self.by_key.get(&(scope, key.into()))?].limiter)
+    }
+
     /// Those of keys that no live job has.
     pub(crate) fn idle(&self) -> usize {
         self.idle.len()
@@ -150,8 +202,8 @@ impl KeyLimiters {
 
     fn slot(&mut self, scope: Scope, key: &Arc<str>, limit: Limit, started: Mono, now: Mono) -> Slot {
         if let Some(slot) = self.by_key.get(&(scope, key.clone())) {
-            if let Some(full) = self.all[*slot].limiter.bucket.map(|bucket| bucket.full_at()) {
-                self.idle.remove(&(full, *slot));
+            if let Some(as_new) = self.all[*slot].limiter.as_new_at() {
+                self.idle.remove(&(as_new, *slot));
             }
             return *slot;
         }
@@ -175,12 +227,12 @@ impl KeyLimiters {
     pub(crate) fn set(&mut self, slot: Slot, limit: Limit, now: Mono) {
         let of = &mut self.all[slot];
         let is_idle = of.tenants.is_empty();
-        if let Some(bucket) = of.limiter.bucket.filter(|_| is_idle) {
-            self.idle.remove(&(bucket.full_at(), slot));
+        if let Some(as_new) = of.limiter.as_new_at().filter(|_| is_idle) {
+            self.idle.remove(&(as_new, slot));
         }
         of.limiter.set(limit, now);
-        match of.limiter.bucket {
-            Some(bucket) if is_idle => drop(self.idle.insert((bucket.full_at(), slot))),
+        match of.limiter.as_new_at() {
+            Some(as_new) if is_idle => drop(self.idle.insert((as_new, slot))),
             None if is_idle => self.forget(slot),
             _ => {}
         }
@@ -199,8 +251,8 @@ impl KeyLimiters {
         if !of.tenants.is_empty() {
             return;
         }
-        match of.limiter.bucket {
-            Some(bucket) => drop(self.idle.insert((bucket.full_at(), slot))),
+        match of.limiter.as_new_at() {
+            Some(as_new) => drop(self.idle.insert((as_new, slot))),
             None => self.forget(slot),
         }
     }
@@ -260,8 +312,7 @@ impl State {
     /// What limits all of a queue.
     pub(crate) fn queue_limit(&self, no: QueueNo) -> Limit {
         let settings = &self.queue(no).settings;
-        let limit = Limit { slots: Some(settings.slots), rate: settings.rate };
-        self.override_of(&LimitOf::Queue(settings.name.clone())).over(limit)
+        self.override_of(&LimitOf::Queue(settings.name.clone())).over(settings.limit())
     }
 
     /// Starts in one turn of a queue, among those that it shares a limit with.
@@ -278,21 +329,27 @@ impl State {
 
     /// What limits a key there: its own limit, or that of each, and what is set over it.
     pub(crate) fn key_limit(&self, scope: Scope, key: &str) -> Limit {
-        let (keys, each, own) = match scope {
+        let (keys, each) = match scope {
             Scope::Queue(no) => {
                 let settings = &self.queue(no).settings;
-                let name = || settings.name.clone();
-                (&settings.keys, LimitOf::EachKey(name()), LimitOf::Key(name(), key.into()))
+                (&settings.keys, LimitOf::EachKey(settings.name.clone()))
             }
             Scope::Shared(place) => {
                 let settings = &self.limits.shared[place].settings;
-                let name = || settings.name.clone();
-                (&settings.keys, LimitOf::SharedEachKey(name()), LimitOf::SharedKey(name(), key.into()))
+                (&settings.keys, LimitOf::SharedEachKey(settings.name.clone()))
             }
         };
         let each = || self.override_of(&each).over(keys.each);
         let limit = keys.of.get(key).copied().unwrap_or_else(each);
-        if self.overrides.is_empty() { limit } else { self.override_of(&own).over(limit) }
+        if self.overrides.is_empty() { limit } else { self.override_of(&self.of_key(scope, key)).over(limit) }
+    }
+
+    /// What the limit of a key there is called.
+    pub(crate) fn of_key(&self, scope: Scope, key: &str) -> LimitOf {
+        match scope {
+            Scope::Queue(no) => LimitOf::Key(self.queue(no).settings.name.clone(), key.into()),
+            Scope::Shared(place) => LimitOf::SharedKey(self.limits.shared[place].settings.name.clone(), key.into()),
+        }
     }
 
     /// Starts in one turn of a key.
@@ -313,6 +370,7 @@ fn empty(limiter: &mut Limiter, now: Mono) {
     if let Some(bucket) = &mut limiter.bucket {
         *bucket = Bucket::empty(bucket.rate, now);
     }
+    limiter.guard = guarded(limiter.guard.as_ref().map(|guard| guard.breaker));
 }
 
 /// Checks limiters against what runs, and against those who go by them.
@@ -334,10 +392,16 @@ pub(crate) fn audit(state: &State) -> Result<(), String> {
         }
     }
     let all = &state.limits.keys;
+    let of_keys = all.all.iter().map(|(_, of)| &of.limiter.guard);
+    let of_shared = state.limits.shared.iter().map(|of| &of.limiter.guard);
+    let guards = state.queues.iter().map(|queue| &queue.guard).chain(of_shared).chain(of_keys).flatten();
+    if let Some(token) = guards.flat_map(|guard| guard.trying()).find(|token| !state.running.contains_key(token)) {
+        return Err(format!("a breaker waits for {token:?}, which does not run"));
+    }
     for (slot, of) in all.all.iter() {
         let running = keys.get(&slot).copied().unwrap_or_default();
         let known = all.by_key.get(&(of.scope, of.key.clone())) == Some(&slot);
-        let is_idle = of.limiter.bucket.is_some_and(|bucket| all.idle.contains(&(bucket.full_at(), slot)));
+        let is_idle = of.limiter.as_new_at().is_some_and(|as_new| all.idle.contains(&(as_new, slot)));
         if of.limiter.running != running || !known || is_idle != of.tenants.is_empty() {
             return Err(format!("{running} of key {} run, its limiter is {of:?}", of.key));
         }

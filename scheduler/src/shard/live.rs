@@ -152,6 +152,11 @@ impl Live {
         is_suspect(self.more().lost)
     }
 
+    /// It has failed before.
+    pub(crate) fn is_retry(&self) -> bool {
+        self.more().failures > 0
+    }
+
     /// The number of the running attempt, or of the next one.
     pub(crate) fn attempt(&self) -> u32 {
         self.more().attempts_ended + 1

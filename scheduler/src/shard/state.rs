@@ -2,6 +2,7 @@
 //!
 //! Owns the data and its look-ups. Nothing here changes anything: mutation lives in [`apply`](super::apply) alone (I1).
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -12,13 +13,14 @@ use hashbrown::HashMap;
 use super::ended::{EndedList, Stub};
 use super::index::Index;
 use super::keys::Keys;
-use super::limits::{Closed, Limits};
+use super::limits::{Closed, Limits, guarded};
 use super::lines::Lines;
 pub(crate) use super::live::{Live, More, Run, Spot};
 use super::pace::Pace;
 use super::pages::Pages;
 use super::slab::{Slab, Slot};
 use super::tape::WaveNames;
+use crate::breaker::Guard;
 use crate::change::{Claims, ClaimsNo, Counters, Head, PolicyNo};
 use crate::command::{QueueNo, Request};
 use crate::job::{JobId, Name};
@@ -86,6 +88,10 @@ pub(crate) struct Queue {
     pub(crate) paused: bool,
     /// What is left of its rate.
     pub(crate) bucket: Option<Bucket>,
+    /// Its breaker.
+    pub(crate) guard: Option<Box<Guard>>,
+    /// What its retries have left.
+    pub(crate) budget: Option<RetryBudget>,
     /// The limits that it shares with others, by their places.
     pub(crate) shares: Vec<usize>,
     pub(crate) delay: Timers,
@@ -130,14 +136,33 @@ pub(crate) struct KindLimit {
     pub(crate) running: u32,
 }
 
-/// The lane of a job within its queue: a limited kind has two of its own, all other kinds share the first two; the second of
-/// a pair is for suspects. So what may not go is in nobody's way, and nobody walks past it.
-pub(crate) const fn lane(limit: Option<KindLimit>, is_suspect: bool) -> usize {
-    let pair = match limit {
-        Some(limit) => limit.no + 1,
-        None => 0,
-    };
-    2 * pair + is_suspect as usize
+/// What retries have left of a queue's starts: credit in hundredths of a start. Each start of a job that never failed adds its percents,
+/// each start of a retry takes the rest of a hundred: so the two are in that proportion, and retries never come in a crowd.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RetryBudget {
+    percent: u8,
+    credit: u8,
+}
+
+impl RetryBudget {
+    const FULL: u8 = 100;
+
+    /// With nothing yet.
+    pub(crate) fn new(percent: u8) -> Self {
+        Self { percent: percent.min(Self::FULL), credit: 0 }
+    }
+
+    pub(crate) const fn has(self) -> bool {
+        self.credit >= Self::FULL - self.percent
+    }
+
+    pub(crate) fn started(&mut self, is_retry: bool) {
+        self.credit = if is_retry {
+            self.credit.saturating_sub(Self::FULL - self.percent)
+        } else {
+            (self.credit + self.percent).min(Self::FULL)
+        };
+    }
 }
 
 /// The whole of it.
@@ -157,7 +182,7 @@ pub(crate) struct State {
     /// Policies that some loaded job, live or retained, has. Judged once, when all are loaded.
     pub(crate) policies_used: BTreeSet<PolicyNo>,
     pub(crate) jobs: Slab<Live>,
-    /// What is ready, in lanes that have limits of their own: see [`lane`].
+    /// What is ready, in lanes that have limits of their own: see [`State::lanes`].
     pub(crate) lines: Lines,
     pub(crate) limits: Limits,
     /// What is set over the limits that the code says.
@@ -281,8 +306,23 @@ impl State {
         [timeout, live.left_ms(now)].into_iter().flatten().min()
     }
 
+    /// Lanes of a queue: a limited kind has two of its own, all other kinds share the first two; the second of a pair is for suspects.
+    /// Where the share of retries is bounded, they have as many of their own behind these. So what may not go is in nobody's way, and
+    /// nobody walks past it.
+    pub(crate) fn lanes(&self) -> usize {
+        2 * (self.limited_kinds.len() + 1)
+    }
+
+    /// The lane of a job within its queue.
     pub(crate) fn lane_of(&self, live: &Live) -> usize {
-        lane(self.kinds[live.kind as usize].limit, live.is_suspect())
+        let pair = self.kinds[live.kind as usize].limit.map_or(0, |limit| limit.no + 1);
+        let is_apart = live.is_retry() && self.queue(live.queue).budget.is_some();
+        2 * pair + usize::from(live.is_suspect()) + if is_apart { self.lanes() } else { 0 }
+    }
+
+    /// Whether it is for retries alone.
+    pub(crate) fn is_for_retries(&self, lane: usize) -> bool {
+        lane >= self.lanes()
     }
 
     /// How many more suspects may run.
@@ -292,6 +332,7 @@ impl State {
 
     /// How many more attempts of the kinds of this lane may run.
     pub(crate) fn kind_free(&self, lane: usize) -> u32 {
+        let lane = lane.checked_sub(self.lanes()).unwrap_or(lane);
         let kind = (lane / 2).checked_sub(1).map(|no| &self.kinds[self.limited_kinds[no] as usize]);
         kind.and_then(|kind| kind.limit).map_or(u32::MAX, |limit| limit.slots.saturating_sub(limit.running))
     }
@@ -358,6 +399,8 @@ impl Queue {
             worker_slots: 0,
             paused: false,
             bucket: settings.rate.map(|rate| Bucket::empty(rate, Mono(0))),
+            guard: guarded(settings.breaker),
+            budget: settings.retry_budget_percent.map(RetryBudget::new),
             shares,
             delay: BTreeSet::new(),
             at: BTreeSet::new(),

@@ -7,6 +7,7 @@
 // Small numbers all over: ids, milliseconds from a small origin, counts.
 #![allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)]
 
+mod breaker;
 #[path = "../common/mod.rs"]
 mod common;
 mod play;

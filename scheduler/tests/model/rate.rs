@@ -103,7 +103,7 @@ impl World {
         let (keys, each, key, own) = match of {
             Of::Queue(no, None) => {
                 let queue = &self.settings.queues[*no];
-                let limit = over(LimitOf::Queue(queue.name.clone())).over(Limit { slots: None, rate: queue.rate });
+                let limit = over(LimitOf::Queue(queue.name.clone())).over(Limit { slots: None, ..queue.limit() });
                 return Limit { slots: None, ..limit };
             }
             Of::Shared(no, None) => {
@@ -146,7 +146,8 @@ impl World {
         // Nobody has it, and it is as good as new: forgotten.
         let is_idle = |state: &Self, of: &Of, rate: Option<Rate>| {
             let full = |rate: Rate| i128::from(rate.period_ms) * i128::from(rate.burst);
-            !live.contains(of) && rate.is_none_or(|rate| state.tokens_of(of, rate, now) == full(rate))
+            let is_forgotten = !live.contains(of) && state.hears_nothing(of, now);
+            is_forgotten && rate.is_none_or(|rate| state.tokens_of(of, rate, now) == full(rate))
         };
         let idle: BTreeSet<Of> =
             before.iter().filter(|(rate, of)| is_idle(self, of, *rate)).map(|(_, of)| of.clone()).collect();
@@ -200,7 +201,9 @@ impl World {
         limits.iter().any(|(of, limit)| {
             let is_full = limit.slots.is_some_and(|slots| self.running_of(of) >= slots);
             let wanted = |rate: Rate| i128::from(weight.min(rate.burst)) * i128::from(rate.period_ms);
-            is_full || limit.rate.is_some_and(|rate| self.tokens_of(of, rate, now) < wanted(rate))
+            is_full
+                || self.is_tripped(of, limit, now)
+                || limit.rate.is_some_and(|rate| self.tokens_of(of, rate, now) < wanted(rate))
         })
     }
 
@@ -218,20 +221,25 @@ impl World {
     }
 
     /// Until when rates alone may hold up a queue at most, if they do.
-    pub(crate) fn next_by_rate(&self, queue: usize) -> Option<u64> {
-        let is_full = |(of, limit): &(Of, Limit)| limit.slots.is_some_and(|slots| self.running_of(of) >= slots);
+    pub(crate) fn next_by_rate(&self, queue: usize, now: Now) -> Option<u64> {
+        let is_full = |(of, limit): &(Of, Limit)| {
+            let tries =
+                || self.is_tripped(of, limit, now) && self.opens_again(of, now).is_some_and(|at| at <= now.mono.0);
+            limit.slots.is_some_and(|slots| self.running_of(of) >= slots) || tries()
+        };
         let opens = |id: JobId| {
             let job = &self.jobs[&id];
             let (of_all, of_key) = self.limits_of(job);
             let limits: Vec<_> = of_all.into_iter().chain(of_key).collect();
-            let at = |(of, limit): &(Of, Limit)| {
-                let rate = limit.rate?;
+            let by_rate = |of: &Of, rate: Option<Rate>| {
+                let rate = rate?;
                 let (tokens, since) = self.tokens.get(of).copied().unwrap_or((0, self.began));
                 let wanted = i128::from(job.share.weight.min(rate.burst)) * i128::from(rate.period_ms) - tokens;
                 Some(since + u64::try_from(wanted.max(0)).unwrap().div_ceil(u64::from(rate.jobs)))
             };
+            let at = |(of, limit): &(Of, Limit)| by_rate(of, limit.rate).max(self.opens_again(of, now));
             if limits.iter().any(is_full) { None } else { limits.iter().filter_map(at).max() }
         };
-        self.fronts(queue).into_iter().filter(|_| self.has_room(queue)).filter_map(opens).max()
+        self.fronts(queue, now).into_iter().filter(|_| self.has_room(queue)).filter_map(opens).max()
     }
 }

@@ -130,6 +130,8 @@ impl World {
         (self.began, self.last_token, self.now_ms) = (now.mono.0, 0, now.mono.0);
         self.jobs.values_mut().for_each(|job| job.ready_since = now.mono.0);
         self.tokens.clear();
+        self.ears.clear();
+        self.credit.clear();
         self.passed.clear();
         self.next_turn = self.jobs.values().map(|job| job.turn + 1).max().unwrap_or(1).max(1);
         let mut lost = Vec::new();
@@ -290,7 +292,7 @@ impl World {
                 let armed = driver.armed.get(&(QueueNo(queue as u32), class)).copied();
                 assert_eq!(armed, at, "timer {class:?} of queue {queue}");
             }
-            if let Some(at) = self.next_by_rate(queue) {
+            if let Some(at) = self.next_by_rate(queue, driver.now) {
                 let armed = driver.armed.get(&(QueueNo(queue as u32), TimerClass::Rate)).copied();
                 let is_in_time = matches!(armed, Some(Deadline::Mono(armed)) if armed.0 <= at);
                 assert!(is_in_time, "rates hold up queue {queue} until {at} at most, its timer is {armed:?}");

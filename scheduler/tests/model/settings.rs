@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use proptest::sample::select;
+use windlass_scheduler::breaker::Breaker;
 use windlass_scheduler::job::Name;
 use windlass_scheduler::limit::{Draw, KeyLimits, Limit, SharedLimit};
 use windlass_scheduler::rate::Rate;
@@ -47,18 +48,25 @@ pub(crate) fn settings(memory_bytes_max: u64) -> ShardSettings {
     kinds[1].timeout_ms = Some(80);
     kinds[1].retry = Some(RetryPolicy { backoff: Backoff::Fixed { delay_ms: 20 }, attempts_max: 2, jitter_percent: 0 });
     let rate = |jobs, burst| Some(Rate { jobs, period_ms: 50, burst });
+    // One that opens again and again, for longer each time: by the failure of one that tries.
+    let breaker =
+        |failures, attempts| Some(Breaker { failures, attempts, pause_ms: 30, pause_ms_max: 90, probes: failures });
+    tiny.breaker = breaker(2, 2);
+    ram.keys.each.breaker = breaker(2, 3);
+    (ram.retry_budget_percent, safe.retry_budget_percent) = (Some(50), Some(20));
     ram.slots = 3;
     ram.keys.each.slots = Some(1);
-    ram.keys.of.insert("a".into(), Limit { slots: Some(2), rate: None });
+    ram.keys.of.insert("a".into(), Limit { slots: Some(2), ..Limit::NONE });
     ram.key_weights.insert("b".into(), 2);
-    safe.keys.of.insert("b".into(), Limit { slots: None, rate: rate(2, 3) });
+    safe.keys.of.insert("b".into(), Limit { rate: rate(2, 3), ..Limit::NONE });
     safe.ages_after_ms = Some(60);
     ram.ages_after_ms = Some(100);
     safe.key_weights.insert("a".into(), 2);
     tiny.shares.push(Name::from("api"));
     safe.shares.push(Name::from("api"));
-    let keys = KeyLimits { each: Limit { slots: Some(2), rate: rate(5, 2) }, ..KeyLimits::default() };
-    let all = Limit { slots: Some(4), rate: rate(20, 4) };
+    let keys =
+        KeyLimits { each: Limit { slots: Some(2), rate: rate(5, 2), breaker: breaker(1, 4) }, ..KeyLimits::default() };
+    let all = Limit { slots: Some(4), rate: rate(20, 4), breaker: breaker(2, 3) };
     let shared = vec![SharedLimit { name: Name::from("api"), all, keys, draw: Draw::Weighted }];
     let settings = ShardSettings { shared, ..ShardSettings::new(1, 7, vec![ram, tiny, safe], kinds) };
     ShardSettings { unknown_kinds: true, bulk_jobs_max: 3, memory_bytes_max, ..settings }

@@ -83,6 +83,7 @@ impl World {
             seen.started.pop_front();
             self.pass(id, now);
             self.take_tokens(id, now);
+            self.note_try(id, now);
             let timeout_ms = timeout_ms(&self.settings, &self.jobs[&id], now);
             let job = self.jobs.get_mut(&id).unwrap();
             job.moves_to(State::Running);
@@ -97,10 +98,10 @@ impl World {
     }
 
     /// Of each key the job that is next, as far as lanes go.
-    pub(crate) fn fronts(&self, queue: usize) -> Vec<JobId> {
+    pub(crate) fn fronts(&self, queue: usize, now: Now) -> Vec<JobId> {
         let mut fronts: BTreeMap<&Option<Arc<str>>, (u8, i64, JobId)> = BTreeMap::new();
-        for (id, job) in self.jobs.iter().filter(|(_, job)| self.may_run(queue, job)) {
-            let rank = (job.priority, job.turn, *id);
+        for (id, job) in self.pool(queue, now) {
+            let rank = (job.priority, job.turn, id);
             let front = fronts.entry(&job.share.key).or_insert(rank);
             *front = rank.min(*front);
         }
@@ -111,9 +112,8 @@ impl World {
     fn elder(&self, queue: usize, now: Now) -> Option<JobId> {
         let ages_after_ms = self.settings.queues[queue].ages_after_ms?;
         let is_open = |job: &Job| !self.is_closed(&self.limits_of(job).1, job.share.weight, now);
-        let aged = self.jobs.iter().filter(|(_, job)| {
-            self.may_run(queue, job) && job.ready_since + ages_after_ms <= now.mono.0 && is_open(job)
-        });
+        let pool = self.pool(queue, now);
+        let aged = pool.iter().filter(|(_, job)| job.ready_since + ages_after_ms <= now.mono.0 && is_open(job));
         aged.min_by_key(|(_, job)| (job.ready_since, job.turn)).map(|(id, _)| *id)
     }
 
@@ -122,7 +122,7 @@ impl World {
         if let Some(elder) = self.elder(queue, now) {
             return vec![elder];
         }
-        let mut open = self.fronts(queue);
+        let mut open = self.fronts(queue, now);
         open.retain(|id| !self.is_closed(&self.limits_of(&self.jobs[id]).1, self.jobs[id].share.weight, now));
         let most = open.iter().map(|id| self.jobs[id].priority).min();
         open.retain(|id| Some(self.jobs[id].priority) == most);
@@ -149,7 +149,7 @@ impl World {
     /// Nothing is left in a queue that may start. Who may not for its key's sake has stepped aside, and comes back behind the others.
     pub(crate) fn check_rest(&mut self, queue: usize, now: Now) {
         let stays = |id: &JobId| !self.is_closed(&self.limits_of(&self.jobs[id]).1, self.jobs[id].share.weight, now);
-        let stay: Vec<_> = self.fronts(queue).into_iter().filter(stays).collect();
+        let stay: Vec<_> = self.fronts(queue, now).into_iter().filter(stays).collect();
         self.forget_passed(queue, &stay);
         if !self.has_room(queue) {
             return;

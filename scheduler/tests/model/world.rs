@@ -18,6 +18,7 @@ use windlass_scheduler::state::{EndState, State};
 use windlass_scheduler::time::Now;
 use windlass_scheduler::unique::{Held, Unique};
 
+use super::breaker::Ear;
 use super::rate::Of;
 use super::settings::kind;
 use super::turns::Passed;
@@ -88,6 +89,10 @@ pub(crate) struct World {
     pub(crate) slots: Vec<u32>,
     /// What is left of rates, in parts of their periods, and since when; of the others nothing was taken since the process began.
     pub(crate) tokens: BTreeMap<Of, (i128, u64)>,
+    /// What breakers have heard.
+    pub(crate) ears: BTreeMap<Of, Ear>,
+    /// What retries have left of each queue's starts, in hundredths of one.
+    pub(crate) credit: BTreeMap<usize, u32>,
     pub(crate) began: u64,
     /// The monotonic clock.
     pub(crate) now_ms: u64,
@@ -139,6 +144,8 @@ impl World {
             counters: settings.queues.iter().map(|queue| Counters::new(queue.name.clone())).collect(),
             slots: settings.queues.iter().map(|queue| queue.slots).collect(),
             tokens: BTreeMap::new(),
+            ears: BTreeMap::new(),
+            credit: BTreeMap::new(),
             began: 0,
             now_ms: 0,
             overrides: BTreeMap::new(),
@@ -340,6 +347,7 @@ impl World {
     /// An attempt's end is taken note of.
     pub(crate) fn end(&mut self, id: JobId, outcome: Outcome, now: Now) {
         let total: u32 = self.settings.queues.iter().map(|queue| queue.slots).sum();
+        self.hear(id, &outcome, now);
         let job = self.jobs.get_mut(&id).unwrap();
         let queue = job.queue;
         job.attempts_ended += 1;

@@ -51,6 +51,7 @@ impl Script {
                     let names: Vec<_> = ids.iter().map(|id| self.name(*id)).collect();
                     format!("fetch {}", names.join(", "))
                 }
+                Effect::Tripped { of, circuit } => format!("{of}: {circuit:?}"),
                 Effect::Arm { .. } => continue,
             };
             self.say(&text);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use uuid::Uuid;
 use windlass_scheduler::attempt::{Failure, FailureKind, Outcome, Output, Retry};
+use windlass_scheduler::breaker::Breaker;
 use windlass_scheduler::command::{Command, QueueNo, Request, Submit, TimerClass};
 use windlass_scheduler::effect::Effect;
 use windlass_scheduler::filter::Filter;
@@ -81,15 +82,17 @@ fn settings(memory_bytes_max: u64) -> ShardSettings {
     let mut kinds: Vec<_> = KINDS[..2].iter().map(|kind| KindSettings::from(*kind)).collect();
     kinds[1].slots = Some(2);
     let rate = |jobs| Some(Rate { jobs, period_ms: 40, burst: 2 });
-    ram.keys.each = Limit { slots: Some(1), rate: None };
-    safe.keys.of.insert("x".into(), Limit { slots: None, rate: rate(2) });
+    let breaker = Breaker { failures: 2, attempts: 3, pause_ms: 30, pause_ms_max: 90, probes: 2 };
+    ram.keys.each = Limit { slots: Some(1), breaker: Some(breaker), ..Limit::NONE };
+    safe.keys.of.insert("x".into(), Limit { rate: rate(2), ..Limit::NONE });
     safe.ages_after_ms = Some(100);
+    (tiny.breaker, tiny.retry_budget_percent, safe.retry_budget_percent) = (Some(breaker), Some(30), Some(0));
     safe.key_weights.insert("y".into(), 2);
     for queue in [&mut tiny, &mut safe] {
         queue.shares.push(Name::from("api"));
     }
-    let keys = KeyLimits { each: Limit { slots: Some(2), rate: rate(4) }, ..KeyLimits::default() };
-    let all = Limit { slots: Some(3), rate: rate(9) };
+    let keys = KeyLimits { each: Limit { slots: Some(2), rate: rate(4), ..Limit::NONE }, ..KeyLimits::default() };
+    let all = Limit { slots: Some(3), rate: rate(9), breaker: Some(breaker) };
     let shared = vec![SharedLimit { name: Name::from("api"), all, keys, draw: Draw::Weighted }];
     let settings = ShardSettings { shared, ..ShardSettings::new(1, 7, vec![ram, tiny, safe], kinds) };
     ShardSettings { unknown_kinds: true, bulk_jobs_max: 3, memory_bytes_max, ..settings }

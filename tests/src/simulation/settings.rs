@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use windlass::testing::Faults;
 use windlass::{
-    CatchUp, Draft, Durability, EngineBuilder, HOUR, KeepDone, KindConfig, Limit, MIN, Overlap, Priority, QueueConfig,
-    RateLimit, Retention, RetryPolicy, SEC, Schedule, SharedLimit,
+    CatchUp, CircuitBreaker, Draft, Durability, EngineBuilder, HOUR, KeepDone, KindConfig, Limit, MIN, Overlap,
+    Priority, QueueConfig, RateLimit, Retention, RetryPolicy, SEC, Schedule, SharedLimit,
 };
 
 use super::handler::{Act, Press, act, press};
@@ -109,6 +109,12 @@ fn queue(chance: &mut Chance, name: &str) -> QueueConfig {
     if chance.below(5) == 0 {
         queue = queue.ages_after(ms(chance, 20_000));
     }
+    if chance.below(5) == 0 {
+        queue = queue.circuit_breaker(breaker(chance));
+    }
+    if chance.below(4) == 0 {
+        queue = queue.retry_budget_percent(u8::try_from(chance.below(101)).unwrap_or(0));
+    }
     if chance.below(3) == 0 {
         queue = queue.per_key(limit(chance)).key_weight("1", few(chance)).share_weight(few(chance));
     }
@@ -123,14 +129,21 @@ fn rate(chance: &mut Chance) -> RateLimit {
     RateLimit::new(few(chance), ms(chance, 4_000)).burst(few(chance))
 }
 
+fn breaker(chance: &mut Chance) -> CircuitBreaker {
+    let (some, pause) = (few(chance), ms(chance, 20_000));
+    CircuitBreaker::new(some, some + few(chance)).pause(pause).pause_max(pause + ms(chance, 60_000)).probes(few(chance))
+}
+
 fn limit(chance: &mut Chance) -> Limit {
     let limit = if chance.below(3) > 0 { Limit::new().concurrency(1 + few(chance) / 4) } else { Limit::new() };
-    if chance.below(3) == 0 { limit.rate_limit(rate(chance)) } else { limit }
+    let limit = if chance.below(3) == 0 { limit.rate_limit(rate(chance)) } else { limit };
+    if chance.below(4) == 0 { limit.circuit_breaker(breaker(chance)) } else { limit }
 }
 
 fn shared(chance: &mut Chance) -> SharedLimit {
     let shared = SharedLimit::new(SHARED).concurrency(few(chance)).per_key(limit(chance));
     let shared = if chance.below(2) == 0 { shared.strict() } else { shared };
+    let shared = if chance.below(4) == 0 { shared.circuit_breaker(breaker(chance)) } else { shared };
     if chance.below(3) == 0 { shared.rate_limit(rate(chance)) } else { shared }
 }
 

@@ -39,8 +39,9 @@ fn a_field_that_there_is_not_is_refused_at_every_level() {
     assert_eq!(
         error.to_string(),
         "line 4 of the text: there is no field `queues.critical-email.concurency`: correct the name, or take it out; \
-         allowed are concurrency, rate_limit, per_key, keys, shares, share_weight, priority, ages_after, start_within, attempt_timeout, \
-         abort_after, durability, depth_max, wait_when_full, payload_bytes_max, result_bytes_max, retry, retention"
+         allowed are concurrency, rate_limit, circuit_breaker, per_key, keys, shares, share_weight, priority, ages_after, start_within, attempt_timeout, \
+         abort_after, durability, depth_max, wait_when_full, payload_bytes_max, result_bytes_max, retry, \
+         retry_budget_percent, retention"
     );
     assert_eq!(error.field, "queues.critical-email.concurency");
     let texts = [
@@ -55,6 +56,7 @@ fn a_field_that_there_is_not_is_refused_at_every_level() {
         ("[queues.mail]\nkeys.a = { slots = 1 }", "queues.mail.keys.a.slots"),
         ("[queues.mail]\nper_key = { weight = 1 }", "queues.mail.per_key.weight"),
         ("[limits.api]\nkeys.a = { weight = 2 }", "limits.api.keys.a.weight"),
+        ("[limits.api]\ncircuit_breaker = { percent = 2 }", "limits.api.circuit_breaker.percent"),
     ];
     for (text, field) in texts {
         let error = toml(text);
@@ -73,6 +75,8 @@ fn a_value_of_another_sort_is_refused_with_what_stood_there() {
         ("retention = \"none\"", "`queues.mail.retention` is \"none\": a table of settings is expected"),
         ("attempt_timeout = { s = 1 }", "`queues.mail.attempt_timeout` is a table: a duration such as \"30s\""),
         ("payload_bytes_max = false", "`queues.mail.payload_bytes_max` is false: a size such as \"256 KiB\""),
+        ("circuit_breaker = true", "`queues.mail.circuit_breaker` is true: a table such as { failures = 10"),
+        ("retry_budget_percent = \"20%\"", "`queues.mail.retry_budget_percent` is \"20%\": a whole number is expected"),
         ("retry = 3", "`queues.mail.retry` is 3: \"never\", or a table of settings, is expected"),
         ("priority = 1979-05-27", "`queues.mail.priority` is 1979-05-27: a word such as \"high\", or a number"),
         (
@@ -203,6 +207,32 @@ fn every_number_has_its_range_and_the_refusal_names_it() {
     // The ends of a range are in it.
     let ends = "[queues.mail]\nconcurrency = 100_000\npriority = 255\nresult_bytes_max = \"0 B\"\nabort_after = \"0s\"";
     EngineConfig::from_toml(ends).unwrap();
+}
+
+#[test]
+fn breakers_and_retry_budgets_have_their_ranges_and_what_a_breaker_needs_is_said() {
+    let lines = [
+        "circuit_breaker = { failures = 0, attempts = 10 }",
+        "circuit_breaker = { failures = 11, attempts = 10 }",
+        "circuit_breaker = { failures = 1, attempts = 1_001 }",
+        "circuit_breaker = { failures = 1, attempts = 1, pause = \"0s\" }",
+        "circuit_breaker = { failures = 1, attempts = 1, pause = \"2s\", pause_max = \"1s\" }",
+        "circuit_breaker = { failures = 1, attempts = 1, probes = 0 }",
+        "per_key = { circuit_breaker = { failures = 1, attempts = 1, probes = 1_001 } }",
+        "retry_budget_percent = 101",
+        "retry_budget_percent = -1",
+    ];
+    for line in lines {
+        assert!(matches!(*queue(line).problem, ConfigProblem::Range { .. }), "{line}: {}", queue(line));
+    }
+    assert_eq!(
+        said("circuit_breaker = { failures = 11, attempts = 10 }"),
+        "`queues.mail.circuit_breaker.attempts` is 10: allowed are 11 to 1000"
+    );
+    assert_eq!(
+        said("circuit_breaker = { failures = 10 }"),
+        "`queues.mail.circuit_breaker` lacks `attempts`, which a circuit breaker needs: add it"
+    );
 }
 
 #[test]

@@ -7,8 +7,8 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use windlass::{
-    Durability, Engine, EngineConfig, KeepDone, KindConfig, Limit, MemoryJournal, Priority, QueueConfig, RateLimit,
-    Retention, RetryPolicy, SharedLimit,
+    CircuitBreaker, Durability, Engine, EngineConfig, KeepDone, KindConfig, Limit, MemoryJournal, Priority,
+    QueueConfig, RateLimit, Retention, RetryPolicy, SharedLimit,
 };
 
 /// The most that is allowed, and round numbers as people write them.
@@ -53,9 +53,10 @@ fn retention() -> impl Strategy<Value = Retention> {
 type Numbers = (u32, u8, u64, Option<usize>, usize, usize);
 type Times = (Option<Duration>, Option<Duration>, Duration, Option<Duration>);
 type Rate = Option<(u32, Duration, u32)>;
-type KeyLimit = (Option<u32>, Rate);
+type Breaker = Option<CircuitBreaker>;
+type KeyLimit = (Option<u32>, Rate, Breaker);
 type Keys = (KeyLimit, BTreeMap<String, (Option<KeyLimit>, Option<u32>)>, u32);
-type Limits = (Times, (Rate, Keys));
+type Limits = (Times, (Rate, Breaker, Option<u8>, Keys));
 type Parts = (Numbers, Limits, Durability, RetryPolicy, Retention);
 
 fn queue() -> impl Strategy<Value = Parts> {
@@ -71,7 +72,7 @@ fn queue() -> impl Strategy<Value = Parts> {
     let times = (option::of(duration(1)), option::of(duration(1)), duration(0), option::of(duration(1)));
     let key = (option::of(key_limit()), option::of(1..=1_000_u32));
     let keys = (key_limit(), btree_map(".{1,20}", key, 0..3), 1..=100_000_u32);
-    let rate = (rate(), keys);
+    let rate = (rate(), breaker(), option::of(0..=100_u8), keys);
     let level = prop_oneof![Just(Durability::Memory), Just(Durability::Process), Just(Durability::Durable)];
     (numbers, (times, rate), level, retry(), retention())
 }
@@ -81,19 +82,31 @@ fn rate() -> impl Strategy<Value = Rate> {
 }
 
 fn key_limit() -> impl Strategy<Value = KeyLimit> {
-    (option::of(0..=100_000_u32), rate())
+    (option::of(0..=100_000_u32), rate(), breaker())
+}
+
+fn breaker() -> impl Strategy<Value = Breaker> {
+    let counts = (1..=1_000_u32, 1..=1_000_u32, 1..=1_000_u32);
+    option::of((counts, duration(1), duration(1)).prop_map(|((a, b, probes), pause, longest)| {
+        let breaker = CircuitBreaker::new(a.min(b), a.max(b)).probes(probes);
+        breaker.pause(pause.min(longest)).pause_max(pause.max(longest))
+    }))
 }
 
 fn limit_of(rate: Rate) -> Option<RateLimit> {
     rate.map(|(jobs, per, burst)| RateLimit::new(jobs, per).burst(burst))
 }
 
-fn of_key((slots, rate): KeyLimit) -> Limit {
+fn of_key((slots, rate, breaker): KeyLimit) -> Limit {
     let limit = slots.into_iter().fold(Limit::new(), Limit::concurrency);
+    let limit = breaker.into_iter().fold(limit, Limit::circuit_breaker);
     limit_of(rate).into_iter().fold(limit, Limit::rate_limit)
 }
 
-fn queue_of(name: &str, (numbers, (times, (rate, keys)), level, retry, retention): &Parts) -> QueueConfig {
+fn queue_of(
+    name: &str,
+    (numbers, (times, (rate, breaker, budget, keys)), level, retry, retention): &Parts,
+) -> QueueConfig {
     let queue = QueueConfig::new(name)
         .concurrency(numbers.0)
         .priority(Priority(numbers.1))
@@ -105,6 +118,8 @@ fn queue_of(name: &str, (numbers, (times, (rate, keys)), level, retry, retention
         .retry(retry.clone())
         .retention(*retention);
     let mut queue = limit_of(*rate).into_iter().fold(queue, QueueConfig::rate_limit);
+    queue = (*breaker).into_iter().fold(queue, QueueConfig::circuit_breaker);
+    queue = (*budget).into_iter().fold(queue, QueueConfig::retry_budget_percent);
     queue = queue.per_key(of_key(keys.0)).share_weight(keys.2);
     for (key, (limit, weight)) in &keys.1 {
         queue = limit.iter().fold(queue, |queue, limit| queue.key(key, of_key(*limit)));
@@ -128,8 +143,14 @@ fn kind() -> impl Strategy<Value = (Option<u32>, Option<Duration>, Option<RetryP
 fn config() -> impl Strategy<Value = EngineConfig> {
     let queues = btree_map(name(), queue(), 1..5);
     let wide = (option::of(number(0, 1 << 60)), option::of(number(16 << 20, 1 << 46)), any::<bool>());
-    let shared =
-        (option::of(1..=100_000_u32), rate(), key_limit(), btree_map(".{1,20}", key_limit(), 0..3), any::<bool>());
+    let shared = (
+        option::of(1..=100_000_u32),
+        rate(),
+        breaker(),
+        key_limit(),
+        btree_map(".{1,20}", key_limit(), 0..3),
+        any::<bool>(),
+    );
     let all = (queues, btree_map(name(), kind(), 0..4), wide, btree_map(name(), shared, 0..3));
     all.prop_map(|(queues, kinds, (disk, memory, single), limits)| {
         // No kind has a handler here.
@@ -139,9 +160,10 @@ fn config() -> impl Strategy<Value = EngineConfig> {
             let queue = queue_of(name, queue);
             builder = builder.queue(limits.keys().fold(queue, |queue, limit| queue.shares(limit)));
         }
-        for (name, (slots, rate, each, keys, is_strict)) in limits {
+        for (name, (slots, rate, breaker, each, keys, is_strict)) in limits {
             let limit = slots.into_iter().fold(SharedLimit::new(&name), SharedLimit::concurrency);
             let limit = limit_of(rate).into_iter().fold(limit, SharedLimit::rate_limit).per_key(of_key(each));
+            let limit = breaker.into_iter().fold(limit, SharedLimit::circuit_breaker);
             let limit = keys.into_iter().fold(limit, |limit, (key, own)| limit.key(&key, of_key(own)));
             builder = builder.shared_limit(if is_strict { limit.strict() } else { limit });
         }

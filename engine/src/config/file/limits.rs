@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use windlass_scheduler::breaker::Breaker;
 use windlass_scheduler::job::Name;
 use windlass_scheduler::limit::{Draw, KeyLimits, Limit as CoreLimit};
 use windlass_scheduler::rate::Rate;
@@ -10,14 +11,15 @@ use windlass_scheduler::settings::QueueSettings;
 use super::error::ConfigProblem;
 use super::fields::{Field, Fields, Read};
 use super::write::{Table, Written};
-use crate::config::{RateLimit, SharedLimit};
-use crate::range;
+use crate::config::{CircuitBreaker, RateLimit, SharedLimit};
+use crate::range::{self, Range};
 
 const RATE: [&str; 3] = ["jobs", "per", "burst"];
-const EACH: [&str; 2] = ["concurrency", "rate_limit"];
-const KEY: [&str; 4] = ["concurrency", "rate_limit", "unlimited", "weight"];
-const SHARED_KEY: [&str; 3] = ["concurrency", "rate_limit", "unlimited"];
-const SHARED: [&str; 5] = ["concurrency", "rate_limit", "per_key", "keys", "draw"];
+const BREAKER: [&str; 5] = ["failures", "attempts", "pause", "pause_max", "probes"];
+const EACH: [&str; 3] = ["concurrency", "rate_limit", "circuit_breaker"];
+const KEY: [&str; 5] = ["concurrency", "rate_limit", "circuit_breaker", "unlimited", "weight"];
+const SHARED_KEY: [&str; 4] = ["concurrency", "rate_limit", "circuit_breaker", "unlimited"];
+const SHARED: [&str; 6] = ["concurrency", "rate_limit", "circuit_breaker", "per_key", "keys", "draw"];
 const DRAWS: [(&str, Draw); 2] = [("weighted", Draw::Weighted), ("strict", Draw::Strict)];
 
 pub(super) fn rate(field: Field<'_>) -> Read<RateLimit> {
@@ -29,6 +31,25 @@ pub(super) fn rate(field: Field<'_>) -> Read<RateLimit> {
     let limit = RateLimit::new(jobs, Duration::from_millis(per));
     let burst = fields.number("burst", &range::RATE_BURST)?;
     Ok(burst.into_iter().fold(limit, RateLimit::burst))
+}
+
+pub(super) fn breaker(field: Field<'_>) -> Read<CircuitBreaker> {
+    let fields = field.table(&BREAKER, "a table such as { failures = 10, attempts = 20, pause = \"30s\" }")?;
+    let because = || "a circuit breaker".to_owned();
+    let needed = |field| fields.of.wrong(ConfigProblem::Missing { field, because: because() });
+    let failures = fields.number("failures", &range::BREAKER_FAILURES)?.ok_or_else(|| needed("failures"))?;
+    let attempts = Range { min: u64::from(failures), ..range::BREAKER_ATTEMPTS };
+    let attempts = fields.number("attempts", &attempts)?.ok_or_else(|| needed("attempts"))?;
+    let mut breaker = CircuitBreaker::new(failures, attempts);
+    if let Some(ms) = fields.number("pause", &range::BREAKER_PAUSE)? {
+        breaker = breaker.pause(Duration::from_millis(ms));
+    }
+    let pause_max = Range { min: breaker.core.pause_ms, ..range::BREAKER_PAUSE_MAX };
+    if let Some(ms) = fields.number("pause_max", &pause_max)? {
+        breaker = breaker.pause_max(Duration::from_millis(ms));
+    }
+    let probes = fields.number("probes", &range::BREAKER_PROBES)?;
+    Ok(probes.into_iter().fold(breaker, CircuitBreaker::probes))
 }
 
 /// What a queue says of limits beyond its own.
@@ -56,7 +77,7 @@ pub(super) fn of_queue(fields: &Fields<'_>, settings: &mut QueueSettings) -> Rea
 pub(super) fn shared(field: Field<'_>) -> Read<SharedLimit> {
     let mut shared = SharedLimit::new(field.name);
     let fields = field.table(&SHARED, "a table of settings")?;
-    shared.core.all = CoreLimit { slots: fields.number("concurrency", &range::CONCURRENCY)?, rate: rate_of(&fields)? };
+    shared.core.all = limit(&fields, &range::CONCURRENCY)?;
     shared.core.keys = keys(&fields, &SHARED_KEY)?;
     if let Some(field) = fields.get("draw") {
         shared.core.draw = field.word(&DRAWS, &[])?;
@@ -64,24 +85,24 @@ pub(super) fn shared(field: Field<'_>) -> Read<SharedLimit> {
     Ok(shared)
 }
 
-fn rate_of(fields: &Fields<'_>) -> Read<Option<Rate>> {
-    Ok(fields.get("rate_limit").map(rate).transpose()?.map(|limit| limit.core))
+fn limit(fields: &Fields<'_>, concurrency: &Range) -> Read<CoreLimit> {
+    Ok(CoreLimit {
+        slots: fields.number("concurrency", concurrency)?,
+        rate: fields.get("rate_limit").map(rate).transpose()?.map(|limit| limit.core),
+        breaker: fields.get("circuit_breaker").map(breaker).transpose()?.map(|breaker| breaker.core),
+    })
 }
 
 fn keys(fields: &Fields<'_>, allowed: &'static [&'static str]) -> Read<KeyLimits> {
-    let limit = |fields: &Fields<'_>| {
-        let slots = fields.number("concurrency", &range::KEY_CONCURRENCY)?;
-        Ok(CoreLimit { slots, rate: rate_of(fields)? })
-    };
     let mut keys = KeyLimits::default();
     if let Some(field) = fields.get("per_key") {
-        keys.each = limit(&field.table(&EACH, "a table such as { concurrency = 2 }")?)?;
+        keys.each = limit(&field.table(&EACH, "a table such as { concurrency = 2 }")?, &range::KEY_CONCURRENCY)?;
     }
     if let Some(field) = fields.get("keys") {
         for field in field.keyed("a table of keys, each with its limits,", &range::LIMIT_KEY)? {
             let name = field.name.into();
             let fields = field.table(allowed, "a table of settings")?;
-            let own = limit(&fields)?;
+            let own = limit(&fields, &range::KEY_CONCURRENCY)?;
             let unlimited = fields.get("unlimited").map(|field| field.flag()).transpose()?.unwrap_or_default();
             if unlimited && !own.is_none() {
                 let with = "`unlimited`".to_owned();
@@ -103,6 +124,16 @@ pub(super) fn rate_table(rate: Rate) -> Table {
     table
 }
 
+pub(super) fn breaker_table(breaker: Breaker) -> Table {
+    let mut table = Table::default();
+    table.number("failures", u64::from(breaker.failures));
+    table.number("attempts", u64::from(breaker.attempts));
+    table.duration("pause", breaker.pause_ms);
+    table.duration("pause_max", breaker.pause_ms_max);
+    table.number("probes", u64::from(breaker.probes));
+    table
+}
+
 fn limit_table(limit: &CoreLimit) -> Table {
     let mut table = Table::default();
     if let Some(slots) = limit.slots {
@@ -110,6 +141,9 @@ fn limit_table(limit: &CoreLimit) -> Table {
     }
     if let Some(rate) = limit.rate {
         table.put("rate_limit", Written::Table(rate_table(rate)));
+    }
+    if let Some(breaker) = limit.breaker {
+        table.put("circuit_breaker", Written::Table(breaker_table(breaker)));
     }
     table
 }

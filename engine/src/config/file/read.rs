@@ -27,9 +27,10 @@ pub(super) const NEVER: &str = "never";
 
 const ALL: [&str; 4] = ["engine", "queues", "kinds", "limits"];
 const WIDE: [&str; 4] = ["disk_free_bytes_min", "memory_bytes_max", "allow_unknown_kinds", "single_runtime"];
-const QUEUE: [&str; 18] = [
+const QUEUE: [&str; 20] = [
     "concurrency",
     "rate_limit",
+    "circuit_breaker",
     "per_key",
     "keys",
     "shares",
@@ -45,6 +46,7 @@ const QUEUE: [&str; 18] = [
     "payload_bytes_max",
     "result_bytes_max",
     "retry",
+    "retry_budget_percent",
     "retention",
 ];
 const KIND: [&str; 4] = ["queue", "concurrency", "attempt_timeout", "retry"];
@@ -132,6 +134,12 @@ fn queue(field: Field<'_>) -> Read<QueueConfig> {
     }
     if let Some(field) = fields.get("rate_limit") {
         queue = queue.rate_limit(limits::rate(field)?);
+    }
+    if let Some(field) = fields.get("circuit_breaker") {
+        queue = queue.circuit_breaker(limits::breaker(field)?);
+    }
+    if let Some(percent) = fields.number("retry_budget_percent", &range::RETRY_BUDGET)? {
+        queue = queue.retry_budget_percent(percent);
     }
     limits::of_queue(&fields, &mut queue.settings)?;
     if let Some(field) = fields.get("priority") {

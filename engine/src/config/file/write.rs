@@ -128,7 +128,13 @@ fn queue(queue: &QueueConfig) -> Table {
     if let Some(rate) = settings.rate {
         table.put("rate_limit", Written::Table(limits::rate_table(rate)));
     }
+    if let Some(breaker) = settings.breaker {
+        table.put("circuit_breaker", Written::Table(limits::breaker_table(breaker)));
+    }
     limits::queue_table(settings, &mut table);
+    if let Some(percent) = settings.retry_budget_percent {
+        table.number("retry_budget_percent", u64::from(percent));
+    }
     match word_of(&PRIORITIES, &settings.priority) {
         Some(word) => table.word("priority", word),
         None => table.number("priority", u64::from(settings.priority.0)),

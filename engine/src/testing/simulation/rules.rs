@@ -67,7 +67,10 @@ pub(super) fn tell<A: Send + Sync + 'static>(builder: &EngineBuilder<A>, recorde
             window_ms_max: (is_exact && settings.level == Level::Process).then_some(WINDOW_MS + batch_ms),
             keeps: [keeps_done, is_kept(retention.dead), is_kept(retention.dropped), is_kept(retention.dropped)],
             // Threads begin in any order.
-            is_in_order: !has_own_slots && !has_threads && settings.ages_after_ms.is_none(),
+            is_in_order: !(has_own_slots
+                || has_threads
+                || settings.ages_after_ms.is_some()
+                || settings.retry_budget_percent.is_some()),
         };
         tale.priorities.insert(rules.queue.clone(), settings.priority);
         if rules.level == Level::Memory {

@@ -11,6 +11,7 @@ use super::super::state::{OpenClaims, Run, Spent, Spot, State};
 use super::super::tape::Tape;
 use super::as_key;
 use crate::attempt::{Failure, FailureKind};
+use crate::breaker::Heard;
 use crate::bug;
 use crate::change::{AttemptRecord, Claims, ClaimsNo, Key, Record};
 use crate::job::JobId;
@@ -25,6 +26,14 @@ const LAST_KEPT: u32 = 20;
 pub(super) fn recorded(last: u32) -> impl Iterator<Item = u32> {
     let tail_from = last.saturating_sub(LAST_KEPT - 1).max(2);
     (last > 0).then_some(1).into_iter().chain(tail_from..=last)
+}
+
+/// How an attempt failed.
+pub(super) struct Failed {
+    pub(super) failure: Failure,
+    /// Among the failures of its job and its queue.
+    pub(super) counts: bool,
+    pub(super) heard: Option<Heard>,
 }
 
 impl State {
@@ -42,7 +51,7 @@ impl State {
         let queue = live.queue;
         self.lines.took_turn(live.tenant, live.priority);
         self.start(slot, token, no, deadline, now);
-        self.count_rates(slot, now.mono);
+        self.count_rates(slot, token, now.mono);
         self.next_token = self.next_token.max(token.n + 1);
         self.queues[queue.0 as usize].counters.attempts += 1;
         tape.touch_counters(queue);
@@ -121,7 +130,7 @@ impl State {
     }
 
     /// The code of the live attempt has ended: the slot is free, the token void, the attempt's number used up.
-    fn close(&mut self, slot: Slot, tape: &mut Tape) {
+    fn close(&mut self, slot: Slot, heard: Option<Heard>, now: Mono, tape: &mut Tape) {
         let live = &mut self.jobs[slot];
         let more = self.pages.more_of(live);
         let Some(run) = more.run.take() else { unreachable!("job {} does not run", live.id) };
@@ -138,7 +147,7 @@ impl State {
             limit.running -= 1;
         }
         let id = live.id;
-        self.count_end(slot);
+        self.count_end(slot, run.token, heard, now);
         self.running.remove(&run.token);
         self.spend_claim(id, run.claims, tape);
         self.let_go_of_old_record(slot, tape);
@@ -155,13 +164,14 @@ impl State {
         }
     }
 
-    pub(super) fn attempt_ended(&mut self, slot: Slot, tape: &mut Tape) {
+    pub(super) fn attempt_ended(&mut self, slot: Slot, heard: Option<Heard>, now: Now, tape: &mut Tape) {
         self.pages.more_of(&mut self.jobs[slot]).failures += u32::from(bug!(SnoozeCounts));
-        self.close(slot, tape);
+        self.close(slot, heard, now.mono, tape);
     }
 
-    pub(super) fn attempt_failed(&mut self, slot: Slot, failure: Failure, now: Now, counts: bool, tape: &mut Tape) {
-        self.close(slot, tape);
+    pub(super) fn attempt_failed(&mut self, slot: Slot, failed: Failed, now: Now, tape: &mut Tape) {
+        let Failed { failure, counts, heard } = failed;
+        self.close(slot, heard, now.mono, tape);
         let live = &mut self.jobs[slot];
         let more = self.pages.more_of(live);
         more.failures += u32::from(counts);

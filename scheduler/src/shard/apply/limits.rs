@@ -9,10 +9,12 @@ use super::super::lines::Aside;
 use super::super::slab::Slot;
 use super::super::state::State;
 use super::super::tape::Tape;
+use crate::breaker::Heard;
 use crate::bug;
 use crate::change::Setting;
 use crate::command::QueueNo;
 use crate::job::Name;
+use crate::lease::LeaseToken;
 use crate::limit::{LimitOf, Override, Share};
 use crate::time::{Mono, Now};
 
@@ -158,39 +160,44 @@ impl State {
         }
     }
 
-    /// It was started now, and not just taken over: it counts for every rate.
-    pub(super) fn count_rates(&mut self, slot: Slot, now: Mono) {
+    /// It was started now, and not just taken over: it counts for every rate, and for every breaker.
+    pub(super) fn count_rates(&mut self, slot: Slot, token: LeaseToken, now: Mono) {
         let live = &self.jobs[slot];
         let (starts, queue) = (u64::from(live.weight()), &mut self.queues[live.queue.0 as usize]);
         let keys = &mut self.limits.keys.all;
         for limiter in &self.lines.tenants[live.tenant].limiters {
-            if let Some(bucket) = keys[*limiter].limiter.bucket.as_mut() {
-                bucket.take(starts, now);
-            }
+            keys[*limiter].limiter.started(starts, token, now);
         }
         if bug!(RateIgnored) {
             return;
         }
-        let shared = queue.shares.iter();
-        for place in shared {
-            if let Some(bucket) = self.limits.shared[*place].limiter.bucket.as_mut() {
-                bucket.take(starts, now);
-            }
+        for place in &queue.shares {
+            self.limits.shared[*place].limiter.started(starts, token, now);
         }
         if let Some(bucket) = queue.bucket.as_mut() {
             bucket.take(starts, now);
         }
+        if let Some(guard) = &mut queue.guard {
+            guard.started(token, now);
+        }
+        if let Some(budget) = &mut queue.budget {
+            budget.started(live.is_retry());
+        }
     }
 
     /// An attempt of this job has ended: whoever stood aside for it may go.
-    pub(super) fn count_end(&mut self, slot: Slot) {
+    pub(super) fn count_end(&mut self, slot: Slot, token: LeaseToken, heard: Option<Heard>, now: Mono) {
         let live = &self.jobs[slot];
-        for shared in &self.queues[live.queue.0 as usize].shares {
-            self.limits.shared[*shared].limiter.running -= 1;
+        let queue = &mut self.queues[live.queue.0 as usize];
+        if let Some(guard) = &mut queue.guard {
+            guard.ended(token, heard, now);
+        }
+        for shared in &queue.shares {
+            self.limits.shared[*shared].limiter.ended(1, token, heard, now);
         }
         for limiter in self.lines.tenants[live.tenant].limiters.clone() {
             let of = &mut self.limits.keys.all[limiter];
-            of.limiter.running -= u32::from(!bug!(KeyLimitIgnored));
+            of.limiter.ended(u32::from(!bug!(KeyLimitIgnored)), token, heard, now);
             for place in 0..of.tenants.len() {
                 let tenant = self.limits.keys.all[limiter].tenants[place];
                 if self.lines.tenants[tenant].aside == Some(Aside::UntilAnEnd) {

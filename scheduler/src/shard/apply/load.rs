@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::super::limits::guarded;
 use super::super::slab::{NONE, Slot};
 use super::super::state::{Live, More, Place, Spot, State};
 use super::super::tape::Tape;
@@ -136,7 +137,9 @@ impl State {
         // What was started before, nobody has counted.
         for no in (0..self.queues.len() as u32).map(QueueNo) {
             let rate = self.queue_limit(no).rate;
-            self.queues[no.0 as usize].bucket = rate.map(|rate| Bucket::empty(rate, now.mono));
+            let queue = &mut self.queues[no.0 as usize];
+            queue.bucket = rate.map(|rate| Bucket::empty(rate, now.mono));
+            queue.guard = guarded(queue.settings.breaker);
         }
         self.limits.begin(now.mono);
         let mut order: Vec<(i64, Slot)> = self

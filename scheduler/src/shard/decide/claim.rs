@@ -1,6 +1,8 @@
 //! Who is next: strictly by priority, of one priority the keys in turn, of one key by arrival.
 
-use super::super::limits::Closed;
+use alloc::vec::Vec;
+
+use super::super::limits::{Closed, Limiter, tripped};
 use super::super::lines::Aside;
 use super::super::slab::Slot;
 use super::super::state::{Live, Queue, State};
@@ -49,6 +51,9 @@ pub(crate) fn next(state: &State, no: QueueNo, now: Now) -> Next {
 
 /// Why nothing of a queue may start, as far as its rate and the limits go that it shares.
 pub(crate) fn queue_closed(state: &State, queue: &Queue, weight: u32, now: Mono) -> Option<Closed> {
+    if let Some(closed) = tripped(queue.guard.as_deref(), now) {
+        return Some(closed);
+    }
     let slow = queue.bucket.as_ref().filter(|bucket| !bucket.has(weight, now));
     if let Some(bucket) = slow {
         return Some(Closed::Slow { rate: bucket.rate, next: bucket.next(weight) });
@@ -64,16 +69,20 @@ pub(crate) fn next_start(state: &State, no: QueueNo, now: Mono) -> Option<Mono> 
         return None;
     }
     let aside = state.lines.aside(no).next().map(|(until, _)| until);
-    let has_rate = queue.bucket.is_some() || !queue.shares.is_empty();
-    let first = if has_rate { first_in_line(state, no, now) } else { None };
+    let is_limited = queue.bucket.is_some() || queue.guard.is_some() || !queue.shares.is_empty();
+    let first = if is_limited { first_in_line(state, no, now) } else { None };
     let Some(weight) = first.map(|slot| state.jobs[slot].weight()) else { return aside };
     let shared = queue.shares.iter().map(|place| &state.limits.shared[*place].limiter);
-    // A full one is opened by an end.
-    if shared.clone().any(|limiter| matches!(limiter.closed(weight, Mono(u64::MAX)), Some(Closed::Full { .. }))) {
+    let guards = shared.clone().map(|limiter| &limiter.guard).chain([&queue.guard]);
+    let trips: Vec<Aside> = guards.filter_map(|guard| guard.as_ref()?.trips(now)).collect();
+    // A full one is opened by an end, and one that tries by what becomes of it.
+    let is_full = |limiter: &Limiter| matches!(limiter.closed(weight, Mono(u64::MAX)), Some(Closed::Full { .. }));
+    if trips.contains(&Aside::UntilAnEnd) || shared.clone().any(is_full) {
         return None;
     }
     let buckets = shared.filter_map(|limiter| limiter.bucket.as_ref()).chain(&queue.bucket);
-    let free = buckets.map(|bucket| bucket.next(weight)).max();
+    let opens = trips.into_iter().filter_map(|trip| if let Aside::Until(until) = trip { Some(until) } else { None });
+    let free = buckets.map(|bucket| bucket.next(weight)).chain(opens).max();
     [free, aside].into_iter().flatten().min()
 }
 
@@ -81,7 +90,7 @@ pub(crate) fn next_start(state: &State, no: QueueNo, now: Mono) -> Option<Mono> 
 const ELDERS_LOOKED_AT: usize = 32;
 
 /// The one that has waited longest, if that is too long: of those that lane and key let go.
-fn elder(state: &State, queue: &Queue, now: Mono) -> Option<Slot> {
+fn elder(state: &State, queue: &Queue, now: Mono, is_open: impl Fn(usize) -> bool) -> Option<Slot> {
     let ages_after_ms = i64::try_from(queue.settings.ages_after_ms?).unwrap_or(i64::MAX);
     let now_ms = i64::try_from(now.0).unwrap_or(i64::MAX);
     let has_aged = |(since, ..): &&(i64, i64, Slot)| since.saturating_add(ages_after_ms) <= now_ms;
@@ -89,24 +98,40 @@ fn elder(state: &State, queue: &Queue, now: Mono) -> Option<Slot> {
     let mut may_go = aged.filter(|slot| {
         let live = &state.jobs[*slot];
         let is_aside = state.lines.tenants[live.tenant].aside.is_some();
-        !is_aside
-            && state.is_lane_open(state.lane_of(live))
-            && state.key_closed(live.tenant, live.weight(), now).is_none()
+        !is_aside && is_open(state.lane_of(live)) && state.key_closed(live.tenant, live.weight(), now).is_none()
     });
     may_go.next()
 }
 
-/// The first job of a queue that its lane lets go.
+/// The first job of a queue that its lane lets go: no retry beyond their share, as long as there is another one.
 fn first_in_line(state: &State, no: QueueNo, now: Mono) -> Option<Slot> {
-    if let Some(slot) = elder(state, state.queue(no), now) {
+    let is_used_up = state.queue(no).budget.is_some_and(|budget| !budget.has()) && !bug!(RetriesUnbounded);
+    let first = if is_used_up {
+        first_of(state, no, now, |lane| state.is_lane_open(lane) && !state.is_for_retries(lane))
+    } else {
+        None
+    };
+    first.or_else(|| first_of(state, no, now, |lane| state.is_lane_open(lane)))
+}
+
+/// The first job of a queue, of those in lanes that are open.
+fn first_of(state: &State, no: QueueNo, now: Mono, is_open: impl Fn(usize) -> bool) -> Option<Slot> {
+    if let Some(slot) = elder(state, state.queue(no), now, &is_open) {
         return Some(slot);
     }
     let arrival = |slot: Slot| state.jobs[slot].arrival;
-    let lanes = (0..state.lines.lanes(no)).filter(|lane| state.is_lane_open(*lane));
+    let lanes = (0..state.lines.lanes(no)).filter(|lane| is_open(*lane));
     let fronts = lanes.filter_map(|lane| state.lines.front(no, lane));
     let front = fronts.min_by_key(|strand| (strand.priority, strand.turn, arrival(strand.first)))?;
-    let mine = state.lines.strands_of(front.tenant, front.priority).filter(|(lane, _)| state.is_lane_open(*lane));
+    let mine = state.lines.strands_of(front.tenant, front.priority).filter(|(lane, _)| is_open(*lane));
     mine.map(|(_, strand)| strand.first).min_by_key(|slot| arrival(*slot))
+}
+
+/// Whether a retry waits for others to go first.
+pub(crate) fn is_over_budget(state: &State, live: &Live, now: Mono) -> bool {
+    let is_used_up = state.queue(live.queue).budget.is_some_and(|budget| !budget.has());
+    let is_other = |lane| state.is_lane_open(lane) && !state.is_for_retries(lane);
+    is_used_up && live.is_retry() && first_of(state, live.queue, now, is_other).is_some()
 }
 
 /// The lease of a job that starts, and when it ends.

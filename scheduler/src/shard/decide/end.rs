@@ -9,8 +9,9 @@ use super::super::outbox::Mark;
 use super::super::slab::Slot;
 use super::super::state::{Live, State};
 use super::notice::tell;
-use super::{Decision, end_job};
+use super::{Decision, end_job, trips};
 use crate::attempt::{Failure, FailureKind, Outcome, Output};
+use crate::breaker::Heard;
 use crate::bug;
 use crate::command::Request;
 use crate::effect::{Answer, Effect, NoticeOf};
@@ -41,29 +42,32 @@ pub(crate) fn end(state: &State, token: LeaseToken, outcome: Outcome, body: Opti
         end_job(state, slot, EndState::Cancelled, now, Output::None, failure, &mut decision);
         return decision;
     }
+    if trips::are_there(state, live) {
+        trips::tell(state, live, token, heard(&outcome), now, &mut decision);
+    }
     let verdict = state.policy_of(live).verdict(&outcome, live.more().failures, live.id);
     match outcome {
         Outcome::Done { output, follow_ups: jobs } => {
-            decision.events.push(Event::AttemptEnded { slot });
+            decision.events.push(Event::AttemptEnded { slot, now, heard: Some(Heard::Success) });
             end_job(state, slot, EndState::Done, now, output, None, &mut decision);
             follow(state, live, jobs, now, &mut decision);
         }
         Outcome::Failed { failure, .. } => failed(state, slot, failure, verdict, body, now, &mut decision),
         Outcome::Snoozed { delay_ms: 0 } => {
-            decision.events.push(Event::AttemptEnded { slot });
+            decision.events.push(Event::AttemptEnded { slot, now, heard: None });
             decision.events.push(Event::Returned { slot, arrival: state.next_arrival, now });
         }
         Outcome::Snoozed { delay_ms } => {
-            decision.events.push(Event::AttemptEnded { slot });
+            decision.events.push(Event::AttemptEnded { slot, now, heard: None });
             decision.events.push(Event::Delayed { slot, delay_ms, now, is_retry: false });
         }
         Outcome::Cancelled { reason } => {
             let failure = Failure::new(FailureKind::Error, reason);
-            decision.events.push(Event::AttemptEnded { slot });
+            decision.events.push(Event::AttemptEnded { slot, now, heard: None });
             end_job(state, slot, EndState::Cancelled, now, Output::None, Some(failure), &mut decision);
         }
         Outcome::Released => {
-            decision.events.push(Event::AttemptEnded { slot });
+            decision.events.push(Event::AttemptEnded { slot, now, heard: None });
             decision.events.push(Event::Returned { slot, arrival: live.arrival, now });
         }
     }
@@ -113,9 +117,29 @@ fn failed(
 
 fn close(slot: Slot, failure: Option<Failure>, now: Now, counts: bool, decision: &mut Decision) {
     decision.events.push(match failure {
-        Some(failure) => Event::AttemptFailed { slot, failure, now, counts },
-        None => Event::AttemptEnded { slot },
+        Some(failure) => {
+            let heard = heard_of(&failure).filter(|_| counts);
+            Event::AttemptFailed { slot, failure, now, counts, heard }
+        }
+        None => Event::AttemptEnded { slot, now, heard: None },
     });
+}
+
+/// What an outcome says about the attempts to come.
+const fn heard(outcome: &Outcome) -> Option<Heard> {
+    match outcome {
+        Outcome::Done { .. } => Some(Heard::Success),
+        Outcome::Failed { failure, .. } => heard_of(failure),
+        Outcome::Snoozed { .. } | Outcome::Cancelled { .. } | Outcome::Released => None,
+    }
+}
+
+/// What a failure says about the attempts to come: nothing, where it is the job's own.
+const fn heard_of(failure: &Failure) -> Option<Heard> {
+    match failure.kind {
+        FailureKind::Error | FailureKind::Panic | FailureKind::TimedOut => Some(Heard::Failure),
+        FailureKind::Permanent | FailureKind::Decode | FailureKind::Lost => None,
+    }
 }
 
 /// What a cancelled job's record says of how its attempt ended.

@@ -4,17 +4,23 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
+use super::super::limits::Scope;
 use super::super::outbox::Mark;
 use super::super::slab::Slot;
 use super::super::state::State;
 use super::Decision;
+use crate::breaker::{Circuit, Guard};
 use crate::command::{QueueNo, Request};
 use crate::effect::Answer;
 use crate::event::Event;
+use crate::job::Name;
 use crate::limit::{KeyLimits, Limit, LimitOf, LimitView, Override};
 use crate::refusal::Refusal;
 use crate::settings::Level;
 use crate::time::Now;
+
+/// Of the keys of one queue or shared limit whose breakers are not closed, so many are shown.
+const TRIPPED_MAX: usize = 1_000;
 
 /// Sets something over a limit that the code says, or takes it away; remembered whatever the queue's level.
 pub(crate) fn set(
@@ -54,7 +60,7 @@ fn check(state: &State, of: &LimitOf) -> Result<(), Refusal> {
 }
 
 /// All limits that the code says, or an operator.
-pub(crate) fn list(state: &State) -> Vec<LimitView> {
+pub(crate) fn list(state: &State, now: Now) -> Vec<LimitView> {
     let mut of_tenants: BTreeMap<Slot, u64> = BTreeMap::new();
     for slot in state.running.values() {
         *of_tenants.entry(state.jobs[*slot].tenant).or_default() += 1;
@@ -67,12 +73,12 @@ pub(crate) fn list(state: &State) -> Vec<LimitView> {
     let mut all = Vec::new();
     for (no, queue) in queues.clone() {
         let settings = &queue.settings;
-        let limit = Limit { slots: Some(settings.slots), rate: settings.rate };
         let weight = (!queue.shares.is_empty()).then_some(settings.share_weight);
-        all.push(view(state, LimitOf::Queue(settings.name.clone()), said(&limit, weight), queue.running));
+        all.push(view(state, LimitOf::Queue(settings.name.clone()), said(&settings.limit(), weight), queue.running));
         let each = LimitOf::EachKey(settings.name.clone());
         let of_key = |key: &str| LimitOf::Key(settings.name.clone(), key.into());
-        for (of, key) in keys_of(state, &settings.keys, settings.key_weights.keys(), each, of_key) {
+        let others = settings.key_weights.keys().cloned().chain(tripped(state, Scope::Queue(no), now));
+        for (of, key) in keys_of(state, &settings.keys, others, each, of_key) {
             let weight = key.as_ref().and_then(|key| settings.key_weights.get(key).copied());
             all.push(view_of_key(state, of, &settings.keys, (key, weight), |key| running(&[no], key)));
         }
@@ -85,7 +91,7 @@ pub(crate) fn list(state: &State) -> Vec<LimitView> {
         let mine: Vec<_> = mine.collect();
         let each = LimitOf::SharedEachKey(settings.name.clone());
         let of_key = |key: &str| LimitOf::SharedKey(settings.name.clone(), key.into());
-        for (of, key) in keys_of(state, &settings.keys, core::iter::empty(), each, of_key) {
+        for (of, key) in keys_of(state, &settings.keys, tripped(state, Scope::Shared(place), now), each, of_key) {
             all.push(view_of_key(state, of, &settings.keys, (key, None), |key| running(&mine, key)));
         }
     }
@@ -93,7 +99,31 @@ pub(crate) fn list(state: &State) -> Vec<LimitView> {
     let known: BTreeSet<_> = all.iter().map(|limit| limit.of.clone()).collect();
     let others = state.overrides.keys().filter(|of| !known.contains(of));
     all.extend(others.map(|of| view(state, of.clone(), Override::default(), 0)));
+    for limit in &mut all {
+        limit.circuit = guard(state, &limit.of).map(|guard| guard.circuit(now.mono));
+    }
     all
+}
+
+/// The breaker of a limit.
+fn guard<'a>(state: &'a State, of: &LimitOf) -> Option<&'a Guard> {
+    let shared = |name: &Name| state.limits.shared.iter().position(|shared| shared.settings.name == *name);
+    let of_key = |scope: Scope, key: &str| state.limits.keys.find(scope, key)?.guard.as_deref();
+    match of {
+        LimitOf::Queue(name) => state.queue(state.queue_no(name)?).guard.as_deref(),
+        LimitOf::Shared(name) => state.limits.shared[shared(name)?].limiter.guard.as_deref(),
+        LimitOf::Key(name, key) => of_key(Scope::Queue(state.queue_no(name)?), key),
+        LimitOf::SharedKey(name, key) => of_key(Scope::Shared(shared(name)?), key),
+        LimitOf::EachKey(_) | LimitOf::SharedEachKey(_) => None,
+    }
+}
+
+/// Keys whose breakers are not closed, up to so many that nobody reads more.
+fn tripped(state: &State, scope: Scope, now: Now) -> impl Iterator<Item = Box<str>> {
+    let circuit = move |slot: Slot| Some(state.limits.keys.all[slot].limiter.guard.as_ref()?.circuit(now.mono));
+    let is_tripped = move |slot: Slot| circuit(slot).is_some_and(|circuit| !matches!(circuit, Circuit::Closed { .. }));
+    let keys = state.limits.keys.of_scope(scope).into_iter().filter(move |(slot, _)| is_tripped(*slot));
+    keys.take(TRIPPED_MAX).map(|(_, key)| Box::from(&*key))
 }
 
 const fn said(limit: &Limit, weight: Option<u32>) -> Override {
@@ -101,7 +131,7 @@ const fn said(limit: &Limit, weight: Option<u32>) -> Override {
 }
 
 fn view(state: &State, of: LimitOf, configured: Override, running: u64) -> LimitView {
-    LimitView { configured, overridden: state.overrides.get(&of).copied(), running, of }
+    LimitView { configured, overridden: state.overrides.get(&of).copied(), running, of, circuit: None }
 }
 
 /// Of a key with its weight, or of each.
@@ -120,7 +150,7 @@ fn view_of_key(
 fn keys_of<'a>(
     state: &'a State,
     keys: &'a KeyLimits,
-    weighted: impl Iterator<Item = &'a Box<str>>,
+    others: impl Iterator<Item = Box<str>>,
     each: LimitOf,
     of_key: impl Fn(&str) -> LimitOf,
 ) -> Vec<(LimitOf, Option<Box<str>>)> {
@@ -128,7 +158,7 @@ fn keys_of<'a>(
         LimitOf::Key(_, key) | LimitOf::SharedKey(_, key) if *of == of_key(key) => Some(key),
         _ => None,
     });
-    let named: BTreeSet<_> = keys.of.keys().chain(weighted).chain(set).cloned().collect();
+    let named: BTreeSet<_> = keys.of.keys().chain(set).cloned().chain(others).collect();
     let has_each = !keys.each.is_none() || state.overrides.contains_key(&each);
     let each = has_each.then_some((each, None));
     each.into_iter().chain(named.into_iter().map(|key| (of_key(&key), Some(key)))).collect()

@@ -4,10 +4,11 @@ use alloc::vec::Vec;
 
 use super::super::ended::Stub;
 use super::super::limits::Closed;
+use super::super::lines::Aside;
 use super::super::outbox::Mark;
 use super::super::state::{Live, Place, Spot, State};
 use super::Decision;
-use super::claim::queue_closed;
+use super::claim::{is_over_budget, queue_closed};
 use crate::change::EndedKey;
 use crate::command::{QueueNo, Request};
 use crate::effect::{Answer, Found};
@@ -79,22 +80,44 @@ fn why(state: &State, live: &Live, now: Now) -> Why {
             if let Some(limit) = full {
                 return Why::KindInUse { running: limit.running, slots: limit.slots };
             }
-            match state.key_closed(live.tenant, live.weight(), now.mono) {
-                Some(Closed::Full { running, slots }) => return Why::KeyInUse { running, slots },
-                Some(Closed::Slow { rate: Rate { jobs, period_ms, .. }, next }) => {
-                    return Why::KeyRate { jobs, period_ms, next_ms: next.since_ms(now.mono) };
-                }
-                None => {}
-            }
-            match queue_closed(state, queue, live.weight(), now.mono).filter(|_| queue.running < u64::from(queue.slots))
-            {
-                Some(Closed::Full { running, slots }) => Why::SharedInUse { running, slots },
-                Some(Closed::Slow { rate: Rate { jobs, period_ms, .. }, next }) => {
-                    Why::Rate { jobs, period_ms, next_ms: next.since_ms(now.mono) }
-                }
-                None => Why::InLine { running: queue.running, slots: queue.slots },
-            }
+            let closed = state.key_closed(live.tenant, live.weight(), now.mono);
+            closed.map_or_else(|| why_in_line(state, live, now), |closed| why_of_key(closed, now))
         }
+    }
+}
+
+const fn why_of_key(closed: Closed, now: Now) -> Why {
+    match closed {
+        Closed::Full { running, slots } => Why::KeyInUse { running, slots },
+        Closed::Slow { rate: Rate { jobs, period_ms, .. }, next } => {
+            Why::KeyRate { jobs, period_ms, next_ms: next.since_ms(now.mono) }
+        }
+        Closed::Tripped(aside) => Why::KeyBreaker { left_ms: left_ms(aside, now) },
+    }
+}
+
+/// Of one that its key and its kind let go.
+fn why_in_line(state: &State, live: &Live, now: Now) -> Why {
+    let queue = state.queue(live.queue);
+    let is_full = queue.running >= u64::from(queue.slots);
+    let closed = queue_closed(state, queue, live.weight(), now.mono);
+    match closed.filter(|closed| !is_full || matches!(closed, Closed::Tripped(_))) {
+        Some(Closed::Full { running, slots }) => Why::SharedInUse { running, slots },
+        Some(Closed::Slow { rate: Rate { jobs, period_ms, .. }, next }) => {
+            Why::Rate { jobs, period_ms, next_ms: next.since_ms(now.mono) }
+        }
+        Some(Closed::Tripped(aside)) => Why::Breaker { left_ms: left_ms(aside, now) },
+        None if is_over_budget(state, live, now.mono) => {
+            Why::RetryBudget { percent: queue.settings.retry_budget_percent.unwrap_or_default() }
+        }
+        None => Why::InLine { running: queue.running, slots: queue.slots },
+    }
+}
+
+const fn left_ms(aside: Aside, now: Now) -> Option<u64> {
+    match aside {
+        Aside::Until(until) => Some(until.since_ms(now.mono)),
+        Aside::UntilAnEnd => None,
     }
 }
 
@@ -164,6 +187,7 @@ pub(crate) fn stats_of(state: &State, no: QueueNo, waiting_callers: usize, now: 
         done_last_minute: queue.done.last_minute(now.mono),
         failed_last_minute: queue.failed.last_minute(now.mono),
         paused: queue.paused,
+        circuit: queue.guard.as_ref().map(|guard| guard.circuit(now.mono)),
         slots: queue.slots,
         depth_max: queue.settings.depth_max,
         waiting_callers,
