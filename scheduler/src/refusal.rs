@@ -6,6 +6,7 @@ use crate::job::{JobId, Name};
 use crate::order::{OrderEnd, OrderId};
 use crate::state::State;
 use crate::unique::UniqueKey;
+use crate::verb::Edition;
 
 /// Why a command was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,6 +121,13 @@ pub enum Refusal {
         /// The queue that it was to move to.
         to: Name,
     },
+    /// The job's labels are on disk only, and are needed: read its body once this has been said, and come again with both.
+    OnDisk {
+        /// The job.
+        id: JobId,
+        /// The body that is meant.
+        edition: Edition,
+    },
     /// The job moved between the reading of its record and the command.
     Changed {
         /// The job.
@@ -226,6 +234,7 @@ impl fmt::Display for Refusal {
                 "only one of the queues `{from}` and `{to}` is at level `Memory`, and no job moves between memory and \
                  journal: cancel it and enqueue it anew"
             ),
+            Self::OnDisk { id, .. } => write!(f, "the labels of job {id} are on disk only: read them, and come again"),
             Self::Changed { id } => write!(f, "job {id} moved meanwhile: look again"),
             Self::NoOrder { id } => write!(f, "no order has the id {id}, or it ended long ago"),
             Self::OrderEnded { id, end } => write!(f, "order {id} {}", how_ended(*end)),

@@ -5,7 +5,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use crate::change::{EndedRecord, JobRecord};
+use crate::change::EndedRecord;
 use crate::job::{Body, Name, Priority, When};
 use crate::state::State;
 
@@ -77,14 +77,21 @@ pub struct Retained {
 /// What was read, if it had to be.
 pub type Read = Option<Box<Retained>>;
 
+/// Which body of a live job the journal has: another one with each place that it gets in line, and with each job that takes its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Edition {
+    pub(crate) arrival: i64,
+    pub(crate) replaced: u32,
+}
+
 /// What the driver read of a job that gets another payload: its labels stay, and memory may not hold them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Known {
     /// Nothing: enough for a live job whose body is in memory.
     #[default]
     Nothing,
-    /// A live job, as it was written last; the core refuses `Changed` if it needs it and it is no longer that one.
-    Live(Box<JobRecord>),
+    /// The body of a live job, read after the core had said [`OnDisk`](crate::refusal::Refusal::OnDisk) with this edition.
+    Live(Arc<Body>, Edition),
     /// A retained job.
     Retained(Box<Retained>),
 }

@@ -18,9 +18,11 @@ use windlass_scheduler::effect::{Answer, Effect, Notice};
 use windlass_scheduler::filter::Filter;
 use windlass_scheduler::job::{Body, JobId, Labels, Name, NewJob, Priority};
 use windlass_scheduler::lease::Lease;
+use windlass_scheduler::limit::Share;
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::settings::{KeepDone, Level, Notices, QueueSettings, ShardSettings};
 use windlass_scheduler::time::{Mono, Now, Timestamp};
+use windlass_scheduler::unique::{KeyOf, OnConflict, Unique, UniqueKey, Until};
 use windlass_scheduler::verb::{Known, Verb};
 use windlass_scheduler::view::{IsMeant, MemoryUse};
 
@@ -261,8 +263,13 @@ fn edit(driver: &mut Driver, id: JobId, byte: u8, known: Known) -> Result<Answer
     answer(driver, Command::Edit { request: Request(9), id, payload, version: 1, known })
 }
 
-fn read(driver: &Driver, id: JobId) -> Known {
-    Known::Live(Box::new(driver.journal.joined(id).unwrap()))
+/// An edit that is told to read the body first, which is read then.
+fn read(driver: &mut Driver, id: JobId) -> Known {
+    let Err(Refusal::OnDisk { id: of, edition }) = edit(driver, id, 99, Known::Nothing) else {
+        panic!("its body is on disk only")
+    };
+    assert_eq!(of, id);
+    Known::Live(driver.journal.job(id).unwrap().body.clone(), edition)
 }
 
 #[test]
@@ -273,18 +280,45 @@ fn an_edit_of_a_job_on_disk_needs_its_labels_and_takes_no_other_s() {
     fill(&mut driver, "mail", 0..8);
     let (one, other) = (id(7), id(6));
     assert!(paged_out(&driver).contains(&one));
-    let changed = Err(Refusal::Changed { id: one });
-    assert_eq!(edit(&mut driver, one, 99, Known::Nothing), changed);
-    let of_other = read(&driver, other);
-    assert_eq!(edit(&mut driver, one, 99, of_other), changed);
-    let stale = read(&driver, one);
+    let is_refused = |answer| matches!(answer, Err(Refusal::OnDisk { id, .. }) if id == one);
+    let of_other = read(&mut driver, other);
+    assert!(is_refused(edit(&mut driver, one, 99, of_other)));
+    let stale = read(&mut driver, one);
     steer(&mut driver, one, Verb::Reprioritise(Priority::URGENT));
     driver.settle();
-    assert_eq!(edit(&mut driver, one, 99, stale), changed);
-    let fresh = read(&driver, one);
+    assert!(is_refused(edit(&mut driver, one, 99, stale)));
+    let fresh = read(&mut driver, one);
     assert!(edit(&mut driver, one, 99, fresh).is_ok());
     let body = driver.journal.job(one).unwrap().body.clone();
     assert_eq!((body.payload[0], body.labels.tags()), (99, &["7".to_owned()][..]));
+}
+
+/// A job that takes another one's place in line leaves it its arrival.
+#[test]
+fn an_edit_takes_no_labels_from_before_another_job_took_the_place() {
+    let mut driver = driver(3);
+    driver.slots[0] = 0;
+    driver.handle(Command::Slots { queue: QueueNo(0), slots: 0 });
+    let of_key = |n: u64| {
+        let job = job(n, "mail", n as u8, BODY_BYTES);
+        let key = Arc::new(UniqueKey { of: KeyOf::Engine, text: "one".into() });
+        let unique = Unique { key, until: Until::Done, on_conflict: OnConflict::Replace { within_ms: None } };
+        let labels = Labels::new(vec![n.to_string()], None, None, Some(unique), Share::NONE);
+        NewJob { body: Arc::new(Body { labels, ..(*job.body).clone() }), ..job }
+    };
+    fill(&mut driver, "mail", 0..7);
+    submit(&mut driver, vec![of_key(7)]);
+    driver.settle();
+    let one = id(7);
+    let stale = read(&mut driver, one);
+    submit(&mut driver, vec![of_key(8)]);
+    driver.seal();
+    assert!(paged_out(&driver).contains(&one));
+    assert!(matches!(edit(&mut driver, one, 99, stale), Err(Refusal::OnDisk { .. })));
+    let fresh = read(&mut driver, one);
+    assert!(edit(&mut driver, one, 99, fresh).is_ok());
+    let body = driver.journal.job(one).unwrap().body.clone();
+    assert_eq!((body.payload[0], body.labels.tags()), (99, &["8".to_owned()][..]));
 }
 
 /// I3
@@ -294,7 +328,7 @@ fn an_answer_of_the_disk_from_before_an_edit_is_nobody_s() {
     fill(&mut driver, "mail", 0..8);
     let Asked { second, no, ids, old } = ask(&mut driver);
     let edited = ids[0];
-    let known = read(&driver, edited);
+    let known = read(&mut driver, edited);
     assert!(edit(&mut driver, edited, 99, known).is_ok());
     driver.handle(Command::Fetched { no, bodies: old });
     driver.settle();

@@ -10,7 +10,7 @@ use windlass_scheduler::effect::{Answer, Found};
 use windlass_scheduler::job::{JobId, Name, Priority, When};
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::state::State;
-use windlass_scheduler::verb::{Known, Read, Retained, Verb};
+use windlass_scheduler::verb::{Edition, Known, Read, Retained, Verb};
 use windlass_storage::Reader;
 
 use crate::config::ms;
@@ -122,14 +122,13 @@ impl Engine {
         payload: Bytes,
         version: u32,
     ) -> Result<State, ControlError> {
-        let mut reads_left = READS_MAX;
+        let (mut reads_left, mut on_disk) = (READS_MAX, None);
         loop {
-            let found = self.look(id).await?;
-            let is_live = matches!(found, Found::Live(_));
-            let (is, known) = match found {
-                // Its labels stay. Where they are with a body that is on disk only, the first answer says so.
-                Found::Live(view) if reads_left == READS_MAX => (view.kind, Known::Nothing),
-                Found::Live(view) => (view.kind, self.read_live(id, view.queue).await?),
+            let (is, known) = match self.look(id).await? {
+                Found::Live(view) => match on_disk {
+                    Some(edition) => (view.kind, self.read_live(id, view.queue, edition).await?),
+                    None => (view.kind, Known::Nothing),
+                },
                 Found::Ended(key) => {
                     let read = self.read_ended(id, key).await?;
                     (read.ended.kind.clone(), Known::Retained(Box::new(read)))
@@ -140,8 +139,12 @@ impl Engine {
             }
             let edit = Question::Edit { id, payload: payload.clone(), version, known };
             match self.door().ask(edit).await {
-                // Or it moved between the reading and the edit.
-                Err(ControlError::Refused(Refusal::Changed { .. })) if is_live && reads_left > 0 => reads_left -= 1,
+                // Its labels stay, and are with a body that is on disk only.
+                Err(ControlError::Refused(Refusal::OnDisk { edition, .. })) if reads_left > 0 => {
+                    reads_left -= 1;
+                    on_disk = Some(edition);
+                }
+                Err(ControlError::Refused(Refusal::OnDisk { .. })) => return Err(Refusal::Changed { id }.into()),
                 answer => return Ok(steered(answer?)),
             }
         }
@@ -176,10 +179,10 @@ impl Engine {
         self.desk().read(queue, read).await
     }
 
-    /// A live job with its body, as it is written; what it says is for the core to judge.
-    async fn read_live(&self, id: JobId, queue: Name) -> Result<Known, ControlError> {
+    /// The body of a live job, as it is written; whether it is the one that is meant, is for the core to judge.
+    async fn read_live(&self, id: JobId, queue: Name, edition: Edition) -> Result<Known, ControlError> {
         let read = move |reader: &dyn Reader| match reader.get(&Key::Job(id))? {
-            Some(Record::Job(job)) => Ok(Known::Live(Box::new(job))),
+            Some(Record::Job(job)) => Ok(Known::Live(job.body, edition)),
             _ => Ok(Known::Nothing),
         };
         self.desk().read(queue, read).await

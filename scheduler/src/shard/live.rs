@@ -14,6 +14,7 @@ use crate::lease::LeaseToken;
 use crate::retry::is_suspect;
 use crate::time::{Mono, Now, Timestamp};
 use crate::unique::UniqueKey;
+use crate::verb::Edition;
 
 /// Which structure of its queue holds a live job (I3: exactly one).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +90,8 @@ pub(crate) struct More {
     pub(crate) started: Maybe,
     /// The key that it has, or waits for.
     pub(crate) key: Option<Arc<UniqueKey>>,
+    /// How often another job took its place, as far as this process knows.
+    pub(crate) replaced: u32,
 }
 
 impl More {
@@ -106,6 +109,7 @@ impl More {
         lost: 0,
         started: Maybe::NONE,
         key: None,
+        replaced: 0,
     };
 
     /// In a box, if there is anything to put into it.
@@ -130,6 +134,11 @@ impl Live {
     pub(crate) fn more(&self) -> &More {
         static NONE: More = More::NONE;
         self.more.as_deref().unwrap_or(&NONE)
+    }
+
+    /// An arrival is given once, and again whenever the job changes its place.
+    pub(crate) fn edition(&self) -> Edition {
+        Edition { arrival: self.arrival, replaced: self.more().replaced }
     }
 
     /// Milliseconds to its deadline, if it has one.

@@ -51,7 +51,10 @@ impl State {
             }
             _ if bug!(RefusalEarly) => return Mark::Sealed,
             Refusal::KeyTaken { key, .. } => return self.key_mark(key),
-            Refusal::IdTaken { id, .. } | Refusal::Forbidden { id, .. } | Refusal::Changed { id } => *id,
+            Refusal::IdTaken { id, .. }
+            | Refusal::Forbidden { id, .. }
+            | Refusal::OnDisk { id, .. }
+            | Refusal::Changed { id } => *id,
             _ => return Mark::Sealed,
         };
         let live = self.live(id).map(|(_, live)| live.queue);

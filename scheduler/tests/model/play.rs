@@ -16,6 +16,7 @@ use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::settings::{ShardSettings, WhenFull};
 use windlass_scheduler::state::{EndState, State};
 use windlass_scheduler::time::Now;
+use windlass_scheduler::verb::Known;
 use windlass_scheduler::view::IsMeant;
 
 use super::common::Driver;
@@ -63,6 +64,9 @@ pub(crate) struct Play {
     pub(crate) watchers: BTreeMap<JobId, Vec<Request>>,
     pub(crate) requests: u64,
     pub(crate) names: Names,
+    /// Jobs whose bodies these calls are told to read, and what was read, as of which place in line of which replacement.
+    pub(crate) to_read: BTreeMap<Request, (i64, u32)>,
+    pub(crate) read: BTreeMap<JobId, (Known, (i64, u32))>,
     /// The judge, in every second game.
     pub(crate) told: Option<Told>,
 }
@@ -85,6 +89,8 @@ impl Play {
             expected: BTreeMap::new(),
             watchers: BTreeMap::new(),
             requests: 0,
+            to_read: BTreeMap::new(),
+            read: BTreeMap::new(),
             world,
         };
         play.seal();
@@ -422,6 +428,9 @@ impl Play {
             let Some((what, step, mark)) = self.expected.remove(&request) else {
                 panic!("I2: {request:?} was answered twice, or after all: {answer:?}")
             };
+            if let Err(Refusal::OnDisk { id, edition }) = &answer {
+                self.reads(request, *id, *edition);
+            }
             let reached = self.driver.marks[mark];
             assert!(step <= reached, "I2: {request:?} {what:?} of step {step} left at {reached} ({mark})");
             assert_eq!(said(answer), what, "{request:?}");
@@ -460,6 +469,7 @@ fn word(refusal: &Refusal) -> &'static str {
         "Forgotten",
         "Forbidden",
         "OtherStore",
+        "OnDisk",
         "Changed",
         "NoOrder",
         "NoSchedule",

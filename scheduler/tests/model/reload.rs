@@ -85,6 +85,7 @@ impl Play {
         self.world.endings.clear();
         self.row.clear();
         self.expected.clear();
+        (self.to_read, self.read) = Default::default();
         self.watchers.clear();
         self.sealed.clear();
         self.synced = vec![self.written.clone()];

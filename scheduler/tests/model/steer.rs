@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use windlass_scheduler::attempt::Output;
-use windlass_scheduler::command::Command;
+use windlass_scheduler::command::{Command, Request};
 use windlass_scheduler::filter::Filter;
 use windlass_scheduler::history::{Call, fingerprint};
 use windlass_scheduler::job::{JobId, Name, When};
@@ -14,10 +14,10 @@ use windlass_scheduler::order::{Order, OrderCommand, OrderEnd, OrderId, OrderPla
 use windlass_scheduler::settings::Level;
 use windlass_scheduler::state::{EndState, State};
 use windlass_scheduler::time::Now;
-use windlass_scheduler::verb::{Known, Read, Retained, Verb};
+use windlass_scheduler::verb::{Edition, Known, Read, Retained, Verb};
 
 use super::play::{No, Play, What};
-use super::world::{Job, World};
+use super::world::Job;
 use super::{QUEUES, moment};
 
 /// What came of a verb: the state that the job is in then, the mark that the answer waits for, and whether anything is
@@ -215,25 +215,44 @@ impl Play {
 
     pub(crate) fn edit(&mut self, id: JobId, bytes: u8) {
         let payload = Bytes::from(vec![bytes; usize::from(bytes)]);
-        let known = self.known(id);
+        let (known, of) = self.known(id);
         let (request, is_out) = (self.request(), self.driver.shard.paged_out().any(|one| one == id));
         self.tell(request, Call::Edit { id, payload: fingerprint(&payload) });
         self.driver.handle(Command::Edit { request, id, payload: payload.clone(), version: 2, known: known.clone() });
-        match self.edited(id, payload, known, is_out) {
+        match self.edited(id, payload, known, of, is_out) {
             Ok((state, mark, _)) => self.expect(request, What::Steered(state), mark),
-            Err(no) => self.expect_no(request, no),
+            Err(no) => {
+                if no.0 == "OnDisk" {
+                    self.to_read.insert(request, self.edition(id));
+                }
+                self.expect_no(request, no);
+            }
         }
     }
 
-    /// As an edit needs it: the job where it is retained, or its body where it is live.
-    fn known(&self, id: JobId) -> Known {
-        match self.read(id) {
-            Some(read) => Known::Retained(read),
-            None => self.driver.journal.joined(id).map_or(Known::Nothing, |job| Known::Live(Box::new(job))),
+    /// What an edit needs to know: the job where it is retained, and what was read of it where it is live.
+    fn known(&self, id: JobId) -> (Known, Option<(i64, u32)>) {
+        match (self.read(id), self.read.get(&id)) {
+            (Some(retained), _) => (Known::Retained(retained), None),
+            (None, Some((known, of))) => (known.clone(), Some(*of)),
+            (None, None) => (Known::Nothing, None),
         }
     }
 
-    fn edited(&mut self, id: JobId, payload: Bytes, known: Known, is_out: bool) -> Did {
+    fn edition(&self, id: JobId) -> (i64, u32) {
+        let job = &self.world.jobs[&id];
+        (job.turn, job.replaced)
+    }
+
+    /// An answer said that its body is to be read, and so it is.
+    pub(crate) fn reads(&mut self, request: Request, id: JobId, edition: Edition) {
+        let of = self.to_read.remove(&request).expect("the oracle said so, too");
+        if let Some(job) = self.driver.journal.job(id) {
+            self.read.insert(id, (Known::Live(job.body.clone(), edition), of));
+        }
+    }
+
+    fn edited(&mut self, id: JobId, payload: Bytes, known: Known, of: Option<(i64, u32)>, is_out: bool) -> Did {
         let among = [
             State::Waiting,
             State::Delayed,
@@ -246,15 +265,11 @@ impl Play {
         let (state, queue) = self.allowed(id, &among)?;
         let is_live = self.world.jobs.contains_key(&id);
         // What was read of a live job is needed only where its body is not in memory.
-        let is_current = match known {
-            Known::Retained(read) if !is_live => self.is_current(id, &Some(read)),
-            Known::Live(_) if is_out => {
-                let turn = |world: &World| world.jobs.get(&id).map(|job| job.turn);
-                turn(&self.written) == turn(&self.world)
-            }
-            _ => is_live && !is_out,
-        };
-        if !is_current {
+        if is_live && is_out && of != Some(self.edition(id)) {
+            return Err(("OnDisk", Some(queue)));
+        }
+        let retained = if let Known::Retained(read) = known { Some(read) } else { None };
+        if !is_live && !self.is_current(id, &retained) {
             return Err(("Changed", Some(queue)));
         }
         let job = self.world.jobs.get(&id).unwrap_or_else(|| &self.world.ended[&id].job);

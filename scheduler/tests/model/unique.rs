@@ -212,6 +212,7 @@ impl World {
         let share = new.body.labels.share().clone();
         let keeps_key = job.share.key == share.key;
         let keeps_place = job.state == State::Ready && due.is_none() && job.priority == priority && keeps_key;
+        job.replaced += 1;
         job.share = share;
         job.payload.clone_from(&new.body.payload);
         job.tag.clone_from(&new.body.labels.tags()[0]);

@@ -34,6 +34,8 @@ pub(crate) struct Job {
     pub(crate) payload: Bytes,
     pub(crate) priority: u8,
     pub(crate) turn: i64,
+    /// How often another job took its place.
+    pub(crate) replaced: u32,
     pub(crate) state: State,
     /// Since when it stands in line.
     pub(crate) ready_since: u64,
@@ -199,6 +201,7 @@ impl World {
         let due = due.filter(|due| *due > now.wall.0);
         let (expires, ends_by) = ends(new, now);
         let job = Job {
+            replaced: 0,
             queue,
             kind: new.kind.clone(),
             payload: new.body.payload.clone(),
@@ -328,6 +331,7 @@ impl World {
         let Ended { job, queue, .. } = self.ended.remove(&id).unwrap();
         let turn = self.turn();
         let back = Job {
+            replaced: 0,
             turn,
             payload,
             expires: None,

@@ -28,8 +28,7 @@ impl Script {
             "move" => Verb::Move(Name::from(words.word(2))),
             _ => {
                 let payload = vec![1; words.option("bytes").unwrap()].into();
-                let live = self.driver().journal.joined(id).map_or(Known::Nothing, |job| Known::Live(Box::new(job)));
-                let known = read.map_or(live, Known::Retained);
+                let known = read.map_or(Known::Nothing, Known::Retained);
                 return Command::Edit { request, id, payload, version: 2, known };
             }
         };

@@ -4,7 +4,7 @@
 //! settled state is the one that its records load to (I1), and that no answer comes twice. No oracle: what a command means
 //! is the model's affair, and what the model never says is said here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,11 +20,12 @@ use windlass_scheduler::limit::{Draw, KeyLimits, Limit, Share, SharedLimit};
 use windlass_scheduler::order::{Order, OrderCommand, OrderId};
 use windlass_scheduler::rate::Rate;
 use windlass_scheduler::recurrence::{CatchUp, Origin, Overlap, Rule, Schedule, ScheduleCommand, Template};
+use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
 use windlass_scheduler::settings::{Keep, KindSettings, Level, QueueSettings, Retention, ShardSettings, WhenFull};
 use windlass_scheduler::time::{Mono, Now, Timestamp};
 use windlass_scheduler::unique::{KeyOf, OnConflict, Unique, UniqueKey, Until};
-use windlass_scheduler::verb::{Known, Retained, Verb};
+use windlass_scheduler::verb::{Edition, Known, Retained, Verb};
 
 use super::driver::{Driver, Store};
 use super::input::Input;
@@ -41,6 +42,8 @@ struct Play<'a> {
     driver: Driver,
     requests: u64,
     answered: BTreeSet<Request>,
+    /// Bodies that were read because an answer said so.
+    on_disk: BTreeMap<JobId, (Arc<Body>, Edition)>,
 }
 
 /// Plays what the bytes say.
@@ -49,7 +52,7 @@ pub(crate) fn commands(bytes: &[u8]) {
     let memory_bytes_max = input.pick(&[u64::MAX, 0, 2_000, 5_000]).unwrap_or(u64::MAX);
     let start = Now { mono: Mono(50), wall: Timestamp(1_000_000) };
     let driver = Driver::new(settings(memory_bytes_max), start);
-    let mut play = Play { input, driver, requests: 0, answered: BTreeSet::new() };
+    let mut play = Play { input, driver, requests: 0, answered: BTreeSet::new(), on_disk: BTreeMap::new() };
     for _ in 0..STEPS_MAX {
         if play.input.is_used_up() {
             break;
@@ -297,7 +300,7 @@ impl Play<'_> {
         let (request, id, payload) = (self.request(), self.id(), self.payload());
         let known = match self.input.below(3) {
             0 => Known::Nothing,
-            1 => self.driver.journal.joined(id).map_or(Known::Nothing, |job| Known::Live(Box::new(job))),
+            1 => self.on_disk.get(&id).map_or(Known::Nothing, |(body, edition)| Known::Live(body.clone(), *edition)),
             _ => self.read(id).map_or(Known::Nothing, Known::Retained),
         };
         self.driver.handle(Command::Edit { request, id, payload, version: 1, known });
@@ -420,11 +423,16 @@ impl Play<'_> {
             2 => self.driver.finish_writes(),
             _ => {}
         }
+        self.on_disk.clear();
         assert_eq!(self.driver.load(), [], "the core does not understand its own records");
     }
 
     fn look_at_effects(&mut self) {
         for effect in std::mem::take(&mut self.driver.effects) {
+            if let Effect::Reply { answer: Err(Refusal::OnDisk { id, edition }), .. } = &effect {
+                let body = self.driver.journal.job(*id).map(|job| job.body.clone());
+                self.on_disk.extend(body.map(|body| (*id, (body, *edition))));
+            }
             if let Effect::Reply { request, .. } = effect {
                 assert!(request.0 <= self.requests, "{request:?} was never made");
                 assert!(self.answered.insert(request), "I2: {request:?} is answered twice");

@@ -111,6 +111,9 @@ async fn every_verb_does_to_a_job_on_disk_what_it_does_to_others() {
     assert_eq!(engine.reschedule_in(id(5), HOUR).await.unwrap(), JobState::Delayed);
     assert_eq!(engine.reschedule_in(id(6), HOUR).await.unwrap(), JobState::Delayed);
     assert_eq!(engine.run_now(id(6)).await.unwrap(), JobState::Ready);
+    // It has another place than when it was written.
+    assert_eq!(engine.edit(id(6), &step(&format!("late{}", name(94)))).await.unwrap(), JobState::Ready);
+    assert_eq!(engine.inspect(id(6)).await.unwrap().tags, ["blue"]);
     assert_eq!(engine.cancel(id(7)).await.unwrap(), JobState::Cancelled);
     assert_eq!(engine.cancel(id(8)).await.unwrap(), JobState::Cancelled);
     assert_eq!(engine.requeue(id(8)).await.unwrap(), JobState::Ready);
@@ -128,7 +131,7 @@ async fn every_verb_does_to_a_job_on_disk_what_it_does_to_others() {
     // It was brought back, and stands at the end of the line.
     jobs[JOBS - 8].wait().await.unwrap();
     let order = script.order();
-    let last = [name(97), format!("twice{}", name(98)), name(99), name(94), name(92)];
+    let last = [name(97), format!("twice{}", name(98)), name(99), format!("late{}", name(94)), name(92)];
     let expected: Vec<_> = [name(96), name(90)].into_iter().chain((0..90).map(name)).chain(last).collect();
     assert!(order == expected, "{:?}", order.iter().map(|name| &name[..8]).collect::<Vec<_>>());
     engine.shutdown(SEC).await.unwrap();

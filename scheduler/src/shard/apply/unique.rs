@@ -143,6 +143,7 @@ impl State {
         let live = &mut self.jobs[slot];
         let more = self.pages.more_of(live);
         (more.expires, more.deadline, more.extra_starts) = (expires.into(), deadline.into(), weight.saturating_sub(1));
+        more.replaced = more.replaced.wrapping_add(1);
         live.priority = priority;
         if keeps_place {
             self.watch_expiry(slot);

@@ -10,7 +10,6 @@ use super::super::slab::Slot;
 use super::super::state::{Live, Place, Spot, State};
 use super::{Decision, drop_job, end_job, unique};
 use crate::attempt::Output;
-use crate::change::JobRecord;
 use crate::command::{QueueNo, Request};
 use crate::effect::{Answer, Effect};
 use crate::event::Event;
@@ -181,14 +180,12 @@ fn as_read(state: &State, stub: Slot, read: Read) -> Result<Box<Retained>, Refus
     read.filter(|read| is_same(read)).ok_or(Refusal::Changed { id: stub.id })
 }
 
-/// The body of a live job, from memory or as the driver read it, if what it read is still this job: an arrival is given
-/// once, and again whenever the job changes its place.
+/// The body of a live job, from memory or as the driver read it, if what it read is still the job's own.
 fn body_of(live: &Live, known: Known) -> Result<Arc<Body>, Refusal> {
-    let is_it = |job: &JobRecord| (job.id, job.head.arrival, job.head.created) == (live.id, live.arrival, live.created);
     match (&live.body, known) {
         (Some(body), _) => Ok(body.clone()),
-        (None, Known::Live(job)) if is_it(&job) => Ok(job.body),
-        (None, _) => Err(Refusal::Changed { id: live.id }),
+        (None, Known::Live(body, edition)) if edition == live.edition() => Ok(body),
+        (None, _) => Err(Refusal::OnDisk { id: live.id, edition: live.edition() }),
     }
 }
 
