@@ -1,10 +1,10 @@
-//! W12: what limit keys, breakers and retry budgets cost a job in its whole life; and how long the jobs of 99 quiet customers wait while one has a million in line.
+//! W12: what limit keys, breakers, rates and ageing cost a job in its whole life; and how long the jobs of 99 quiet customers wait while one has a million in line.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use windlass::{CircuitBreaker, Draft, Durability, Engine, JobId, KeepDone, Limit, Retention};
+use windlass::{CircuitBreaker, Draft, Durability, Engine, JobId, KeepDone, Limit, RateLimit, Retention, SEC};
 
 use crate::Failure;
 use crate::figure::{Figure, Run, Stopwatch};
@@ -19,12 +19,16 @@ const QUIET: u64 = 99;
 const ROUNDS: u64 = 5;
 const EVERY: Duration = Duration::from_millis(1);
 
-/// What key the jobs come with.
+/// What key the jobs come with, or what the queue has instead.
 #[derive(Clone, Copy)]
 enum Keys {
     None,
-    /// None, under a breaker and a retry budget.
+    /// A breaker and a retry budget.
     Guarded,
+    /// A rate that is never reached.
+    Rated,
+    /// After a second a job goes first.
+    Ageing,
     /// So many in turn.
     Of(u64),
     /// So many in turn, of which each may run two at a time.
@@ -37,6 +41,8 @@ pub(crate) fn measure(dir: &Path) -> Result<Vec<Figure>, Failure> {
         let rows = [
             ("no limit key", Keys::None),
             ("no limit key, a circuit breaker and a retry budget", Keys::Guarded),
+            ("no limit key, a rate of 10,000,000/s", Keys::Rated),
+            ("no limit key, ageing", Keys::Ageing),
             ("100 limit keys", Keys::Of(100)),
             ("a limit key each", Keys::Of(JOBS)),
             ("100 limit keys, two at a time of each", Keys::Limited(100)),
@@ -60,6 +66,8 @@ fn run(dir: &Path, level: Durability, keys: Keys) -> Result<Run, Failure> {
         let queue = match keys {
             Keys::Limited(_) => queue.per_key(Limit::new().concurrency(2)),
             Keys::Guarded => queue.circuit_breaker(CircuitBreaker::new(50, 100)).retry_budget_percent(20),
+            Keys::Rated => queue.rate_limit(RateLimit::new(10_000_000, SEC).burst(10_000_000)),
+            Keys::Ageing => queue.ages_after(SEC),
             Keys::None | Keys::Of(_) => queue,
         };
         let engine = work::start_with(dir.path(), queue, &seen, None).await?;
@@ -77,7 +85,7 @@ fn run(dir: &Path, level: Durability, keys: Keys) -> Result<Run, Failure> {
 
 async fn bulk(engine: &Engine, no: u64, keys: Keys) -> Result<Vec<JobId>, Failure> {
     let draft = |n: u64| match keys {
-        Keys::None | Keys::Guarded => Draft::new(&NoOp::new()),
+        Keys::None | Keys::Guarded | Keys::Rated | Keys::Ageing => Draft::new(&NoOp::new()),
         Keys::Of(count) | Keys::Limited(count) => {
             Draft::new(&NoOp::new()).limit_key(format!("customer/{}", (no * BULK + n) % count))
         }

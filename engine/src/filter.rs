@@ -77,6 +77,13 @@ impl Filter {
         self
     }
 
+    /// Of this [limit key](crate::Enqueue::limit_key).
+    #[must_use]
+    pub fn limit_key(mut self, key: &str) -> Self {
+        self.core.limit_key = Some(key.to_owned());
+        self
+    }
+
     /// With this text in the message of the last failure, upper and lower case told apart.
     #[must_use]
     pub fn error(mut self, text: &str) -> Self {
@@ -133,7 +140,7 @@ impl Filter {
     pub(crate) fn check(&self) -> Result<(), ControlError> {
         let core = &self.core;
         let names = || core.queues.iter().chain(&core.kinds).map(|name| name.as_str().len());
-        let texts = [&core.tag, &core.correlation_id, &core.error];
+        let texts = [&core.tag, &core.correlation_id, &core.limit_key, &core.error];
         let longest = texts.into_iter().flatten().map(String::len).chain(names()).max().unwrap_or(0);
         let items = core.queues.len().max(core.kinds.len()).max(core.states.len());
         range::FILTER_VALUES.check(items as u64)?;

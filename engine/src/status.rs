@@ -147,7 +147,7 @@ impl JobStatus {
             failure: None,
             progress,
             cancel_requested: view.cancel_requested,
-            why: Some(view.why),
+            why: Some(view.why.clone()),
         }
     }
 

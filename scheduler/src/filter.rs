@@ -50,6 +50,8 @@ pub struct Filter {
     pub tag: Option<String>,
     /// With this correlation id.
     pub correlation_id: Option<String>,
+    /// Of this limit key.
+    pub limit_key: Option<String>,
     /// With this text in the last failure.
     pub error: Option<String>,
     /// Accepted then.
@@ -99,7 +101,7 @@ impl Filter {
     /// Whether it asks for something that stands in a job's body.
     #[must_use]
     pub const fn asks_labels(&self) -> bool {
-        self.tag.is_some() || self.correlation_id.is_some()
+        self.tag.is_some() || self.correlation_id.is_some() || self.limit_key.is_some()
     }
 
     /// Whether these labels meet it.
@@ -107,6 +109,7 @@ impl Filter {
     pub fn is_met_by_labels(&self, body: &Body) -> bool {
         self.tag.as_ref().is_none_or(|tag| body.labels.tags().contains(tag))
             && self.correlation_id.as_ref().is_none_or(|id| body.labels.correlation_id() == Some(id.as_str()))
+            && self.limit_key.as_ref().is_none_or(|key| body.labels.share().key.as_deref() == Some(key.as_str()))
     }
 
     /// Whether this last failure meets it.

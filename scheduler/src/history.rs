@@ -12,12 +12,14 @@ use alloc::vec::Vec;
 use crate::attempt::{Outcome, Retry};
 use crate::change::Counters;
 use crate::job::{JobId, Name, Priority};
+use crate::limit::LimitOf;
 use crate::rate::Rate;
 use crate::settings::Level;
 use crate::state::{EndState, State};
 
 mod alone;
 mod attempts;
+mod bounds;
 mod calls;
 mod checker;
 mod dump;
@@ -43,6 +45,8 @@ pub struct Event {
 pub enum What {
     /// From here on a queue is to be judged so. Said before the first job of the queue, and again where it changes.
     Queue(Rules),
+    /// A limit, as the configuration has it from now on.
+    Limit(Bound),
     /// A call was made. Its number is used once.
     Called {
         /// Which call.
@@ -118,6 +122,21 @@ pub enum What {
     Drained,
 }
 
+/// A limit beside the slots of a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// Of what. Told again, it is this from now on.
+    pub of: LimitOf,
+    /// The queues that it is over.
+    pub queues: Vec<Name>,
+    /// It is of the jobs of each limit key, and not of all together.
+    pub is_of_keys: bool,
+    /// Attempts that may run at once.
+    pub slots: Option<u32>,
+    /// Starts in a time.
+    pub rate: Option<Rate>,
+}
+
 /// How a queue is to be judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
@@ -127,10 +146,6 @@ pub struct Rules {
     pub level: Level,
     /// Attempts that may run at once.
     pub slots: u32,
-    /// Starts in a time, if there is a limit.
-    pub rate: Option<Rate>,
-    /// Attempts of one limit key that may run at once, if there is a limit.
-    pub key_slots: Option<u32>,
     /// Failures after which a job is dead.
     pub failures_max: u32,
     /// No retry comes earlier than so long after its failure, in milliseconds.

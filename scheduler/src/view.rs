@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use crate::breaker::Circuit;
 use crate::change::Counters;
 use crate::job::{JobId, Name, Priority};
+use crate::limit::LimitOf;
 use crate::state::State;
 use crate::time::Timestamp;
 
@@ -62,7 +63,7 @@ pub enum IsMeant {
 }
 
 /// Why a live job is not running.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Why {
     /// It is running.
     Running {
@@ -96,15 +97,19 @@ pub enum Why {
         /// How many may.
         slots: u32,
     },
-    /// As many attempts of its key as may run do.
-    KeyInUse {
-        /// Attempts of the key that run, of all queues that share the limit.
+    /// As many attempts run as a limit allows: of its key, or of all in the queues that share one.
+    LimitInUse {
+        /// Which limit.
+        of: LimitOf,
+        /// Attempts that run under it.
         running: u32,
         /// How many may.
         slots: u32,
     },
-    /// As many of its key were started as the key's rate allows: the next one of it goes after a time.
-    KeyRate {
+    /// As many were started as a rate allows, of its queue, its key, or what they share: the next one goes after a time.
+    Rate {
+        /// Which limit's.
+        of: LimitOf,
         /// Starts in one period.
         jobs: u32,
         /// The period in milliseconds.
@@ -112,13 +117,10 @@ pub enum Why {
         /// Until the next start, in milliseconds.
         next_ms: u64,
     },
-    /// Most of the last attempts of its key failed: its breaker is open, or lets others try.
-    KeyBreaker {
-        /// Until it lets some try, in milliseconds; `None`: as many as may try do.
-        left_ms: Option<u64>,
-    },
-    /// Most of the last attempts failed in its queue, or in those that share a limit with it: a breaker is open, or lets others try.
+    /// Most of the last attempts failed, of its queue, its key, or what they share: a breaker is open, or lets others try.
     Breaker {
+        /// Which limit's.
+        of: LimitOf,
         /// Until it lets some try, in milliseconds; `None`: as many as may try do.
         left_ms: Option<u64>,
     },
@@ -126,22 +128,6 @@ pub enum Why {
     RetryBudget {
         /// Retries among a hundred starts.
         percent: u8,
-    },
-    /// As many attempts run as may in the queues that share a limit with its own.
-    SharedInUse {
-        /// Attempts that run in them.
-        running: u32,
-        /// How many may.
-        slots: u32,
-    },
-    /// As many were started as the rate of its queue allows, or one that it shares: the next one of it goes after a time.
-    Rate {
-        /// Starts in one period.
-        jobs: u32,
-        /// The period in milliseconds.
-        period_ms: u64,
-        /// Until the next start, in milliseconds.
-        next_ms: u64,
     },
     /// All slots are taken, or others go first: they are more urgent, or earlier, or it is the turn of their key or queue.
     InLine {

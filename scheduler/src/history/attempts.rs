@@ -3,15 +3,11 @@
 use alloc::format;
 use alloc::string::String;
 
-use super::checker::Start;
 use super::line::Line;
 use super::story::{LastEnd, Promise, Story};
-use super::{Checker, Finish, Law, Rules};
+use super::{Checker, Finish, Law};
 use crate::job::JobId;
 use crate::state::EndState;
-
-/// Starts that a rate is judged by: the last ones.
-const STARTS_MAX: usize = 300;
 
 impl Checker {
     pub(super) fn started(&mut self, id: JobId, attempt: u32, payload: u64) {
@@ -113,61 +109,13 @@ impl Checker {
             let found = format!("{running} attempts run in `{}`, which has {} slots", rules.queue, rules.slots);
             self.broken(Law::SlotsKept, Some(id), found);
         }
-        self.judge_rate(story, &rules);
-        self.judge_key(story, &rules);
+        self.judge_bounds(story, &rules);
         if let Some(paused_ms) = paused_ms.filter(|at| now_ms > *at) {
             let found = format!("it starts in `{}`, which was paused at {paused_ms} ms", rules.queue);
             self.broken(Law::PausedRestsStill, Some(id), found);
         }
         if rules.is_in_order && story.intent.alone.is_none() {
             self.judge_order(story, rules.slots);
-        }
-    }
-
-    /// Of its key in its queue. One that may get another one's words may have got another key.
-    fn judge_key(&mut self, story: &Story, rules: &Rules) {
-        let (Some(slots), Some(_), None) = (rules.key_slots, story.intent.limit_key, story.intent.alone) else {
-            return;
-        };
-        let is_beside = |other: &&Story| {
-            let is_known = other.fills_slot && !other.ran_through_a_break && other.intent.alone.is_none();
-            is_known && other.queue == story.queue && other.intent.limit_key == story.intent.limit_key
-        };
-        let others = self.running.keys().filter(|id| **id != story.intent.id);
-        let beside = others.filter_map(|id| self.stories.get(id)).filter(is_beside);
-        let beside: alloc::vec::Vec<_> = beside.map(|other| other.intent.id).collect();
-        if beside.len() >= slots as usize {
-            let found = format!("{beside:?} of its key run in `{}`, {slots} may", rules.queue);
-            self.broken(Law::KeyLimitKept, Some(story.intent.id), found);
-        }
-    }
-
-    /// However far one looks back. What was handed out in time may start a little later, beside what comes then (how late is told anew by
-    /// each process); and what counts for more than a burst may be the last one.
-    fn judge_rate(&mut self, story: &Story, rules: &Rules) {
-        let (Some(rate), Some(late_ms)) = (rules.rate, rules.start_ms_max) else { return };
-        let (now_ms, id) = (self.now_ms, story.intent.id);
-        // One that may get another one's words may have got another weight.
-        let weight = if story.intent.alone.is_none() { story.intent.weight } else { 1 };
-        let Some(queue) = self.queues.get_mut(&rules.queue) else { return };
-        queue.starts.push_back(Start { from_ms: now_ms.saturating_sub(late_ms), weight });
-        if queue.starts.len() > STARTS_MAX {
-            queue.starts.pop_front();
-        }
-        let most = |since_ms: u64| {
-            let time = u128::from(now_ms - since_ms) * u128::from(rate.jobs) / u128::from(rate.period_ms);
-            u128::from(rate.burst.max(weight)) + time
-        };
-        let (mut starts, mut since_ms) = (0, now_ms);
-        let mut back = queue.starts.iter().rev().map(|start| {
-            starts += u128::from(start.weight);
-            since_ms = since_ms.min(start.from_ms);
-            (starts, since_ms)
-        });
-        if let Some((starts, since_ms)) = back.find(|(starts, since_ms)| *starts > most(*since_ms)) {
-            let (time_ms, most) = (now_ms - since_ms, most(since_ms));
-            let found = format!("{starts} attempts start in `{}` in {time_ms} ms, {most} may", rules.queue);
-            self.broken(Law::RateKept, Some(id), found);
         }
     }
 

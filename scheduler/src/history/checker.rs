@@ -1,10 +1,11 @@
 //! The judge: hears one event after the other.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::alone::KeySeen;
+use super::bounds::BoundSeen;
 use super::story::{Story, survives};
 use super::{Call, Commit, Count, Event, Law, Rules, Violation, What};
 use crate::job::{JobId, Name, Priority};
@@ -36,22 +37,11 @@ pub struct Seen {
     pub missing: u64,
 }
 
-/// A start, as a rate counts it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Start {
-    /// When it may have been handed out.
-    pub(super) from_ms: u64,
-    /// What it counts for.
-    pub(super) weight: u32,
-}
-
 /// A queue's rules and what it is doing.
 #[derive(Debug, Default)]
 pub(super) struct QueueSeen {
     pub(super) rules: Option<Rules>,
     pub(super) running: u32,
-    /// Its last starts.
-    pub(super) starts: VecDeque<Start>,
     /// When a pause was answered, and no resume was asked for since.
     pub(super) paused_ms: Option<u64>,
     /// The event of the last call that resumed it.
@@ -65,6 +55,7 @@ pub(super) struct QueueSeen {
 pub struct Checker {
     pub(super) stories: BTreeMap<JobId, Story>,
     pub(super) queues: BTreeMap<Name, QueueSeen>,
+    pub(super) bounds: Vec<BoundSeen>,
     pub(super) calls: BTreeMap<u64, (Call, u64, u64)>,
     /// Of these, the ones that ask for something in the name of an attempt that did not run.
     pub(super) late_uses: BTreeSet<u64>,
@@ -152,6 +143,7 @@ impl Checker {
             self.counted = None;
         }
         match &event.what {
+            What::Limit(bound) => self.bound(bound),
             What::Queue(rules) => self.queues.entry(rules.queue.clone()).or_default().rules = Some(rules.clone()),
             What::Called { call, what } => self.called(*call, what),
             What::Answered { call, answer } => self.answered(*call, *answer),
@@ -221,11 +213,7 @@ impl Checker {
             self.broken(Law::SyncedIsRecovered, None, found);
         }
         self.term = self.term.max(term);
-        // What was owed beyond a burst is forgotten with the process that knew it.
-        for queue in self.queues.values_mut() {
-            let burst = queue.rules.as_ref().and_then(|rules| rules.rate).map_or(u32::MAX, |rate| rate.burst);
-            queue.starts.iter_mut().for_each(|start| start.weight = start.weight.min(burst));
-        }
+        self.bounds.iter_mut().for_each(BoundSeen::forget_debts);
         // What was not found is used again by nobody: the term is a new one.
         self.committed = self.committed.max(recovered);
         if self.broken_no.take().is_some() {

@@ -9,9 +9,12 @@ use std::collections::BTreeMap;
 use windlass_scheduler::attempt::Outcome;
 use windlass_scheduler::command::Request;
 use windlass_scheduler::effect::{Answer, Effect, Found};
-use windlass_scheduler::history::{self, Call, Checker, Commit, Dump, Event, Finish, Intent, Rules, What, fingerprint};
-use windlass_scheduler::job::{JobId, NewJob, Priority};
+use windlass_scheduler::history::{
+    self, Bound, Call, Checker, Commit, Dump, Event, Finish, Intent, Rules, What, fingerprint,
+};
+use windlass_scheduler::job::{JobId, Name, NewJob, Priority};
 use windlass_scheduler::lease::{LeaseToken, StopReason};
+use windlass_scheduler::limit::{KeyLimits, LimitOf};
 use windlass_scheduler::settings::ShardSettings;
 use windlass_scheduler::verb::Verb;
 
@@ -44,6 +47,7 @@ impl Told {
         for queue in 0..settings.queues.len() {
             told.rules(queue);
         }
+        told.limits();
         told.began(term);
         told
     }
@@ -79,6 +83,26 @@ impl Told {
         }
     }
 
+    /// Slots only: there is no clock. Not of keys that have limits of their own.
+    fn limits(&mut self) {
+        let slots = |keys: &KeyLimits| keys.each.slots.filter(|_| keys.of.is_empty());
+        let queues = self.settings.queues.clone();
+        for queue in &queues {
+            let (of, names) = (LimitOf::EachKey(queue.name.clone()), vec![queue.name.clone()]);
+            self.limit(of, names, true, slots(&queue.keys));
+        }
+        for shared in self.settings.shared.clone() {
+            let names = queues.iter().filter(|queue| queue.shares.contains(&shared.name));
+            let names: Vec<_> = names.map(|queue| queue.name.clone()).collect();
+            self.limit(LimitOf::Shared(shared.name.clone()), names.clone(), false, shared.all.slots);
+            self.limit(LimitOf::SharedEachKey(shared.name), names, true, slots(&shared.keys));
+        }
+    }
+
+    fn limit(&mut self, of: LimitOf, queues: Vec<Name>, is_of_keys: bool, slots: Option<u32>) {
+        self.say(What::Limit(Bound { of, queues, is_of_keys, slots, rate: None }));
+    }
+
     fn rules(&mut self, queue: usize) {
         let (queue, (_, slots)) = (&self.settings.queues[queue], self.slots[queue]);
         self.say(What::Queue(Rules {
@@ -88,8 +112,6 @@ impl Told {
             failures_max: queue.retry.attempts_max,
             retry_ms_min: 0,
             attempt_ms_max: None,
-            rate: None,
-            key_slots: queue.keys.each.slots.filter(|_| queue.keys.of.is_empty()),
             start_ms_max: None,
             window_ms_max: None,
             keeps: [false; 4],

@@ -186,6 +186,7 @@ pub fn order(n: u64, verb: Verb) -> Record {
         states: State::ALL.to_vec(),
         tag: Some("red".to_owned()),
         correlation_id: Some("story-1".to_owned()),
+        limit_key: Some("customer-7".to_owned()),
         error: Some("refused".to_owned()),
         created: span(1),
         due: span(3),

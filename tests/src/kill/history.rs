@@ -41,8 +41,6 @@ pub fn rules(queue: Queue, slots: u32, failures_max: u32, keeps_done: bool) -> R
         queue: queue.name().into(),
         level: if queue == Queue::Light { Level::Process } else { Level::Durable },
         slots,
-        rate: None,
-        key_slots: None,
         failures_max,
         retry_ms_min: 0,
         attempt_ms_max: None,

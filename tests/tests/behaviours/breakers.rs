@@ -42,12 +42,15 @@ async fn it_opens_when_most_attempts_fail_and_closes_when_one_that_tries_succeed
     let tries = engine.enqueue(step("tries")).await.unwrap();
     let next = engine.enqueue(step("next")).await.unwrap();
     let status = tries.status().await.unwrap();
-    assert!(matches!(status.why, Some(Why::Breaker { left_ms: Some(1..=10_000) })), "{status:?}");
+    assert!(
+        matches!(status.why, Some(Why::Breaker { of: LimitOf::Queue(_), left_ms: Some(1..=10_000) })),
+        "{status:?}"
+    );
     assert_eq!((status.state, status.attempts), (JobState::Ready, 0), "nothing of it is used up");
     script.started("tries", 1).await;
     assert!(took(opened, script.starts("tries")[0], SEC * 10));
     assert_eq!(circuit(&engine).await, Circuit::HalfOpen { passed: 0 });
-    assert_eq!(next.status().await.unwrap().why, Some(Why::Breaker { left_ms: None }));
+    assert_eq!(next.status().await.unwrap().why, Some(Why::Breaker { of: LimitOf::queue("work"), left_ms: None }));
     script.tell("tries", Play::Succeed);
     next.wait().await.unwrap();
     assert!(took(opened, tokio::time::Instant::now(), SEC * 10));
@@ -117,7 +120,7 @@ async fn a_key_that_fails_rests_alone() {
     engine.enqueue(step("works")).limit_key("alive.example").and_wait().await.unwrap();
     assert!(took(opened, tokio::time::Instant::now(), Duration::ZERO));
     let why = rests.status().await.unwrap().why;
-    assert!(matches!(why, Some(Why::KeyBreaker { left_ms: Some(1..=10_000) })), "{why:?}");
+    assert!(matches!(why, Some(Why::Breaker { of: LimitOf::Key(..), left_ms: Some(1..=10_000) })), "{why:?}");
     let limits = engine.limits().await.unwrap();
     let open: Vec<_> = limits.iter().filter(|limit| matches!(limit.circuit, Some(Circuit::Open { .. }))).collect();
     assert_eq!(open.len(), 1, "{open:?}");
@@ -139,7 +142,7 @@ async fn queues_that_share_what_fails_rest_together() {
     let opened = tokio::time::Instant::now();
     let other = engine.enqueue(step("other")).queue("other").await.unwrap();
     let why = other.status().await.unwrap().why;
-    assert!(matches!(why, Some(Why::Breaker { left_ms: Some(_) })), "{why:?}");
+    assert!(matches!(why, Some(Why::Breaker { of: LimitOf::Shared(_), left_ms: Some(_) })), "{why:?}");
     other.wait().await.unwrap();
     assert!(took(opened, tokio::time::Instant::now(), SEC * 10));
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use windlass::{EnqueueError, Limit, Priority, QueueConfig, RateLimit, SEC, Why};
+use windlass::{EnqueueError, Limit, LimitOf, Priority, QueueConfig, RateLimit, SEC, Why};
 use windlass_tests::script::{Play, Script, step};
 use windlass_tests::world::{World, start, work};
 
@@ -89,7 +89,7 @@ async fn a_key_over_its_concurrency_steps_aside_and_says_why() {
     engine.enqueue(step("b")).limit_key("b").and_wait().await.unwrap();
     engine.enqueue(step("c")).and_wait().await.unwrap();
     let why = third.status().await.unwrap().why;
-    assert!(matches!(why, Some(Why::KeyInUse { running: 2, slots: 2 })), "{why:?}");
+    assert!(matches!(why, Some(Why::LimitInUse { of: LimitOf::Key(..), running: 2, slots: 2 })), "{why:?}");
     assert_eq!(script.starts("a").len(), 2);
     // It comes back the moment it may.
     script.tell("a", Play::Succeed);
@@ -117,7 +117,7 @@ async fn one_key_may_have_limits_of_its_own_or_none() {
     script.started("free", 3).await;
     script.started("usual", 1).await;
     let why = closed.status().await.unwrap().why;
-    assert!(matches!(why, Some(Why::KeyInUse { running: 0, slots: 0 })), "{why:?}");
+    assert!(matches!(why, Some(Why::LimitInUse { of: LimitOf::Key(..), running: 0, slots: 0 })), "{why:?}");
     assert_eq!((script.starts("closed").len(), script.starts("usual").len()), (0, 1));
 }
 
@@ -133,7 +133,10 @@ async fn a_key_over_its_rate_steps_aside_until_the_moment_it_may() {
     }
     let last = jobs.pop().unwrap();
     let why = last.status().await.unwrap().why;
-    assert!(matches!(why, Some(Why::KeyRate { jobs: 1, period_ms: 2_000, next_ms: 1..=2_000 })), "{why:?}");
+    assert!(
+        matches!(why, Some(Why::Rate { of: LimitOf::Key(..), jobs: 1, period_ms: 2_000, next_ms: 1..=2_000 })),
+        "{why:?}"
+    );
     engine.enqueue(step("other")).and_wait().await.unwrap();
     assert!(Instant::now() - began < Duration::from_millis(50), "nobody waits behind a key");
     last.wait().await.unwrap();

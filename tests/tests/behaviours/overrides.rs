@@ -85,7 +85,7 @@ async fn one_customer_can_be_held_up_and_let_go() {
     let held = engine.enqueue(step("noisy")).limit_key("noisy").await.unwrap();
     engine.enqueue(step("quiet")).limit_key("quiet").and_wait().await.unwrap();
     let why = held.status().await.unwrap().why;
-    assert!(matches!(why, Some(Why::KeyInUse { running: 0, slots: 0 })), "{why:?}");
+    assert!(matches!(why, Some(Why::LimitInUse { running: 0, slots: 0, .. })), "{why:?}");
     engine.reset_limit(of).await.unwrap();
     held.wait().await.unwrap();
 }
@@ -108,7 +108,7 @@ async fn limits_of_each_key_and_of_what_is_shared_can_be_set_while_attempts_run(
         engine.override_limit(of.clone(), Override::new().concurrency(2)).await.unwrap();
         let third = enqueue("a").await;
         let why = third.status().await.unwrap().why;
-        assert!(matches!(why, Some(Why::KeyInUse { running: 2, slots: 2 })), "{of}: {why:?}");
+        assert!(matches!(why, Some(Why::LimitInUse { running: 2, slots: 2, .. })), "{of}: {why:?}");
         third.cancel().await.unwrap();
         engine.reset_limit(of).await.unwrap();
     }
@@ -117,11 +117,11 @@ async fn limits_of_each_key_and_of_what_is_shared_can_be_set_while_attempts_run(
     engine.override_limit(LimitOf::shared("api"), Override::new().concurrency(3)).await.unwrap();
     let fourth = enqueue("b").await;
     let why = fourth.status().await.unwrap().why;
-    assert!(matches!(why, Some(Why::SharedInUse { running: 3, slots: 3 })), "{why:?}");
+    assert!(matches!(why, Some(Why::LimitInUse { of: LimitOf::Shared(_), running: 3, slots: 3 })), "{why:?}");
     engine.override_limit(LimitOf::shared_key("api", "b"), Override::new().concurrency(1)).await.unwrap();
     engine.override_limit(LimitOf::shared("api"), Override::new().concurrency(9)).await.unwrap();
     let why = fourth.status().await.unwrap().why;
-    assert!(matches!(why, Some(Why::KeyInUse { running: 1, slots: 1 })), "{why:?}");
+    assert!(matches!(why, Some(Why::LimitInUse { running: 1, slots: 1, .. })), "{why:?}");
     let seen = limit(&engine, &LimitOf::shared_key("api", "b")).await.unwrap();
     assert_eq!((seen.running, seen.overridden.and_then(|over| over.slots)), (1, Some(1)));
 }

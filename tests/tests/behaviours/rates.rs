@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use windlass::{MIN, RateLimit, RetryPolicy, SEC, Why};
+use windlass::{LimitOf, MIN, RateLimit, RetryPolicy, SEC, Why};
 use windlass_tests::script::{Play, Script, step};
 use windlass_tests::world::{World, start, work};
 
@@ -22,7 +22,10 @@ async fn starts_come_at_even_distances_and_slots_stay_free() {
     }
     let last = engine.enqueue(step("last")).await.unwrap();
     let why = last.status().await.unwrap().why;
-    assert!(matches!(why, Some(Why::Rate { jobs: 50, period_ms: 1_000, next_ms: 0..=20 })), "{why:?}");
+    assert!(
+        matches!(why, Some(Why::Rate { of: LimitOf::Queue(_), jobs: 50, period_ms: 1_000, next_ms: 0..=20 })),
+        "{why:?}"
+    );
     assert_eq!(last.wait().await.unwrap(), "last");
     let starts = script.starts("a");
     assert!(are_apart(&starts, Duration::from_millis(20)));

@@ -1,6 +1,6 @@
 //! Limits that several queues share: never more than all of them may, and each has its turn.
 
-use windlass::{ConfigError, Engine, Limit, MemoryJournal, QueueConfig, RateLimit, SEC, SharedLimit, Why};
+use windlass::{ConfigError, Engine, Limit, LimitOf, MemoryJournal, QueueConfig, RateLimit, SEC, SharedLimit, Why};
 use windlass_tests::script::{Play, Script, step};
 use windlass_tests::world::{builder, work};
 
@@ -27,7 +27,7 @@ async fn order_of(limit: SharedLimit, first: QueueConfig, second: QueueConfig) -
         }
     }
     let why = jobs[0].status().await.unwrap().why;
-    assert!(matches!(why, Some(Why::SharedInUse { running: 1, slots: 1 })), "{why:?}");
+    assert_eq!(why, Some(Why::LimitInUse { of: LimitOf::shared("api"), running: 1, slots: 1 }));
     script.tell("gate", Play::Succeed);
     for job in jobs {
         job.wait().await.unwrap();
@@ -88,7 +88,7 @@ async fn a_key_has_its_limit_in_all_of_them_together() {
     let second = engine.enqueue(step("a")).queue("other").limit_key("a").await.unwrap();
     engine.enqueue(step("b")).queue("other").limit_key("b").and_wait().await.unwrap();
     let why = second.status().await.unwrap().why;
-    assert!(matches!(why, Some(Why::KeyInUse { running: 1, slots: 1 })), "{why:?}");
+    assert!(matches!(why, Some(Why::LimitInUse { of: LimitOf::SharedKey(..), running: 1, slots: 1 })), "{why:?}");
     script.tell("a", Play::Succeed);
     script.started("a", 2).await;
 }

@@ -101,7 +101,7 @@ async fn a_paused_queue_is_told_at_once_with_what_is_left() {
     let stuck = drain(&engine, "work").await.unwrap_err();
     let DrainError::Stuck { paused: true, jobs, .. } = &stuck else { panic!("{stuck}") };
     assert_eq!(jobs.iter().map(|job| job.id).collect::<Vec<_>>(), ids);
-    assert_eq!((jobs[0].why, since.elapsed()), (Some(Why::Paused), Duration::ZERO));
+    assert_eq!((jobs[0].why.clone(), since.elapsed()), (Some(Why::Paused), Duration::ZERO));
     let text = stuck.to_string();
     assert!(text.starts_with("queue `work` is paused, and what is left in it never runs: resume it"), "{text}");
     assert!(text.contains(&format!("step {}, ready, 0 attempts, 0 failures: Paused", ids[0])), "{text}");

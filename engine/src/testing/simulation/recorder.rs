@@ -11,9 +11,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use uuid::Uuid;
 use windlass_scheduler::effect::{Answer as CoreAnswer, Found};
-use windlass_scheduler::history::{Alone, Answer, Call, Event, Intent, Rules, What, fingerprint};
+use windlass_scheduler::history::{Alone, Answer, Bound, Call, Event, Intent, Rules, What, fingerprint};
 use windlass_scheduler::job::{JobId, Name, NewJob, Priority, When};
 use windlass_scheduler::lease::{Lease, LeaseToken};
+use windlass_scheduler::limit::LimitOf;
 use windlass_scheduler::order::OrderCommand;
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::state::{EndState, State};
@@ -100,11 +101,16 @@ impl Tale {
     /// What a queue is judged by, as far as an operator has not changed it.
     pub(crate) fn say_rules(&mut self, rules: Rules) {
         let judged = !self.has_overrides;
-        self.say(What::Queue(Rules {
-            slots: if judged { rules.slots } else { u32::MAX },
-            rate: rules.rate.filter(|_| judged),
-            key_slots: rules.key_slots.filter(|_| judged),
-            ..rules
+        self.say(What::Queue(Rules { slots: if judged { rules.slots } else { u32::MAX }, ..rules }));
+    }
+
+    /// The same of a limit.
+    pub(crate) fn say_bound(&mut self, bound: Bound) {
+        let judged = !self.has_overrides;
+        self.say(What::Limit(Bound {
+            slots: bound.slots.filter(|_| judged),
+            rate: bound.rate.filter(|_| judged),
+            ..bound
         }));
     }
 
@@ -117,8 +123,16 @@ impl Tale {
             _ => None,
         });
         let rules: BTreeMap<Name, Rules> = rules.collect();
+        let bounds = self.events.iter().filter_map(|event| match &event.what {
+            What::Limit(bound) => Some((bound.of.clone(), bound.clone())),
+            _ => None,
+        });
+        let bounds: BTreeMap<LimitOf, Bound> = bounds.collect();
         for rules in rules.into_values() {
             self.say_rules(rules);
+        }
+        for bound in bounds.into_values() {
+            self.say_bound(bound);
         }
     }
 

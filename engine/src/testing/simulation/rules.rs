@@ -1,13 +1,14 @@
 //! How a service's queues are to be judged: read off its own configuration.
 
-use windlass_scheduler::history::Rules;
+use windlass_scheduler::history::{Bound, Rules};
 use windlass_scheduler::job::Name;
+use windlass_scheduler::limit::{KeyLimits, Limit, LimitOf};
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
 use windlass_scheduler::settings::{Keep, KeepDone, Level};
 
 use super::recorder::Recorder;
 use crate::builder::EngineBuilder;
-use crate::config::ms;
+use crate::config::{EngineConfig, SharedLimit, ms};
 
 /// What is kept so long and in such numbers is kept for ever, as far as a simulation goes.
 const FOR_EVER: Keep = Keep { age_ms: 10 * 365 * 86_400_000, count_max: 1_000_000, bytes_max: 1 << 30 };
@@ -58,8 +59,6 @@ pub(super) fn tell<A: Send + Sync + 'static>(builder: &EngineBuilder<A>, recorde
             queue: Name::from(queue.name()),
             level: settings.level,
             slots: settings.slots,
-            rate: settings.rate,
-            key_slots: settings.keys.each.slots.filter(|_| settings.keys.of.is_empty()),
             failures_max: if has_own_policies { u32::MAX } else { settings.retry.attempts_max },
             retry_ms_min: if has_own_policies { 0 } else { shortest_ms(&settings.retry) },
             attempt_ms_max: timeout_ms.map(|timeout_ms| timeout_ms + ms(queue.abort_after) + adopted_ms + TICK_MS),
@@ -78,4 +77,29 @@ pub(super) fn tell<A: Send + Sync + 'static>(builder: &EngineBuilder<A>, recorde
         }
         tale.say_rules(rules);
     }
+    for bound in bounds(&config) {
+        tale.say_bound(bound);
+    }
+}
+
+/// The limits of queues, of keys, and of what queues share. A limit of each key is not of those that have one of their own.
+fn bounds(config: &EngineConfig) -> Vec<Bound> {
+    let of_keys = |keys: &KeyLimits| if keys.of.is_empty() { keys.each } else { Limit::NONE };
+    let mut all = Vec::new();
+    let mut add = |of, queues: &[Name], is_of_keys, Limit { slots, rate, .. }| {
+        all.push(Bound { of, queues: queues.to_vec(), is_of_keys, slots, rate });
+    };
+    for queue in &config.queues {
+        let (name, settings) = (Name::from(queue.name()), &queue.settings);
+        let queues = [name.clone()];
+        add(LimitOf::Queue(name.clone()), &queues, false, Limit { rate: settings.rate, ..Limit::NONE });
+        add(LimitOf::EachKey(name), &queues, true, of_keys(&settings.keys));
+    }
+    for SharedLimit { core, .. } in &config.limits {
+        let queues = config.queues.iter().filter(|queue| queue.settings.shares.contains(&core.name));
+        let queues: Vec<Name> = queues.map(|queue| Name::from(queue.name())).collect();
+        add(LimitOf::Shared(core.name.clone()), &queues, false, core.all);
+        add(LimitOf::SharedEachKey(core.name.clone()), &queues, true, of_keys(&core.keys));
+    }
+    all
 }

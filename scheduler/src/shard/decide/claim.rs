@@ -50,15 +50,18 @@ pub(crate) fn next(state: &State, no: QueueNo, now: Now) -> Next {
 }
 
 /// Why nothing of a queue may start, as far as its rate and the limits go that it shares.
-pub(crate) fn queue_closed(state: &State, queue: &Queue, weight: u32, now: Mono) -> Option<Closed> {
+fn queue_closed(state: &State, queue: &Queue, weight: u32, now: Mono) -> Option<Closed> {
+    let mut shared = queue.shares.iter().map(|place| &state.limits.shared[*place].limiter);
+    own_closed(queue, weight, now).or_else(|| shared.find_map(|limiter| limiter.closed(weight, now)))
+}
+
+/// Of those, by its own breaker and rate.
+pub(crate) fn own_closed(queue: &Queue, weight: u32, now: Mono) -> Option<Closed> {
     if let Some(closed) = tripped(queue.guard.as_deref(), now) {
         return Some(closed);
     }
-    let slow = queue.bucket.as_ref().filter(|bucket| !bucket.has(weight, now));
-    if let Some(bucket) = slow {
-        return Some(Closed::Slow { rate: bucket.rate, next: bucket.next(weight) });
-    }
-    queue.shares.iter().find_map(|place| state.limits.shared[*place].limiter.closed(weight, now))
+    let bucket = queue.bucket.as_ref().filter(|bucket| !bucket.has(weight, now))?;
+    Some(Closed::Slow { rate: bucket.rate, next: bucket.next(weight) })
 }
 
 /// When rates let the next start of a queue come that nothing else holds up.

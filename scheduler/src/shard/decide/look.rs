@@ -8,12 +8,13 @@ use super::super::lines::Aside;
 use super::super::outbox::Mark;
 use super::super::state::{Live, Place, Spot, State};
 use super::Decision;
-use super::claim::{is_over_budget, queue_closed};
+use super::claim::{is_over_budget, own_closed};
 use crate::change::EndedKey;
 use crate::command::{QueueNo, Request};
 use crate::effect::{Answer, Found};
 use crate::filter::{Facts, Filter};
 use crate::job::JobId;
+use crate::limit::LimitOf;
 use crate::rate::Rate;
 use crate::refusal::Refusal;
 use crate::settings::Level;
@@ -80,19 +81,23 @@ fn why(state: &State, live: &Live, now: Now) -> Why {
             if let Some(limit) = full {
                 return Why::KindInUse { running: limit.running, slots: limit.slots };
             }
-            let closed = state.key_closed(live.tenant, live.weight(), now.mono);
-            closed.map_or_else(|| why_in_line(state, live, now), |closed| why_of_key(closed, now))
+            let limits = state.lines.tenants[live.tenant].limiters.iter().map(|slot| &state.limits.keys.all[*slot]);
+            let closed = limits.into_iter().find_map(|limit| {
+                Some((state.of_key(limit.scope, &limit.key), limit.limiter.closed(live.weight(), now.mono)?))
+            });
+            closed.map_or_else(|| why_in_line(state, live, now), |(of, closed)| why_closed(of, closed, now))
         }
     }
 }
 
-const fn why_of_key(closed: Closed, now: Now) -> Why {
+fn why_closed(of: LimitOf, closed: Closed, now: Now) -> Why {
     match closed {
-        Closed::Full { running, slots } => Why::KeyInUse { running, slots },
+        Closed::Full { running, slots } => Why::LimitInUse { of, running, slots },
         Closed::Slow { rate: Rate { jobs, period_ms, .. }, next } => {
-            Why::KeyRate { jobs, period_ms, next_ms: next.since_ms(now.mono) }
+            Why::Rate { of, jobs, period_ms, next_ms: next.since_ms(now.mono) }
         }
-        Closed::Tripped(aside) => Why::KeyBreaker { left_ms: left_ms(aside, now) },
+        Closed::Tripped(Aside::Until(until)) => Why::Breaker { of, left_ms: Some(until.since_ms(now.mono)) },
+        Closed::Tripped(Aside::UntilAnEnd) => Why::Breaker { of, left_ms: None },
     }
 }
 
@@ -100,24 +105,20 @@ const fn why_of_key(closed: Closed, now: Now) -> Why {
 fn why_in_line(state: &State, live: &Live, now: Now) -> Why {
     let queue = state.queue(live.queue);
     let is_full = queue.running >= u64::from(queue.slots);
-    let closed = queue_closed(state, queue, live.weight(), now.mono);
-    match closed.filter(|closed| !is_full || matches!(closed, Closed::Tripped(_))) {
-        Some(Closed::Full { running, slots }) => Why::SharedInUse { running, slots },
-        Some(Closed::Slow { rate: Rate { jobs, period_ms, .. }, next }) => {
-            Why::Rate { jobs, period_ms, next_ms: next.since_ms(now.mono) }
-        }
-        Some(Closed::Tripped(aside)) => Why::Breaker { left_ms: left_ms(aside, now) },
+    let own = own_closed(queue, live.weight(), now.mono);
+    let own = own.map(|closed| (LimitOf::Queue(queue.settings.name.clone()), closed));
+    let closed = own.or_else(|| {
+        let mut shared = queue.shares.iter().map(|place| &state.limits.shared[*place]);
+        shared.find_map(|shared| {
+            Some((LimitOf::Shared(shared.settings.name.clone()), shared.limiter.closed(live.weight(), now.mono)?))
+        })
+    });
+    match closed.filter(|(_, closed)| !is_full || matches!(closed, Closed::Tripped(_))) {
+        Some((of, closed)) => why_closed(of, closed, now),
         None if is_over_budget(state, live, now.mono) => {
             Why::RetryBudget { percent: queue.settings.retry_budget_percent.unwrap_or_default() }
         }
         None => Why::InLine { running: queue.running, slots: queue.slots },
-    }
-}
-
-const fn left_ms(aside: Aside, now: Now) -> Option<u64> {
-    match aside {
-        Aside::Until(until) => Some(until.since_ms(now.mono)),
-        Aside::UntilAnEnd => None,
     }
 }
 

@@ -1,163 +1,22 @@
 //! The judge itself: a lawful history breaks nothing, and each law has a history that breaks it and nothing else.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod tale;
 
 use std::collections::BTreeSet;
 
-use windlass_scheduler::change::Counters;
 use windlass_scheduler::history::{
-    Alone, Answer, Call, Checker, Commit, Count, Dump, Event, Finish, Intent, Kept, Law, Rules, What,
+    Alone, Answer, Call, Checker, Commit, Count, Dump, Finish, Intent, Kept, Law, Rules, What,
 };
 use windlass_scheduler::job::{Name, Priority};
-use windlass_scheduler::rate::Rate;
+use windlass_scheduler::limit::LimitOf;
 use windlass_scheduler::settings::Level;
 use windlass_scheduler::state::{EndState, State};
 
 use self::common::id;
-
-const FAILED: Finish = Finish::Failed { after_ms: None };
-const KEEP_ALL: [bool; 4] = [true; 4];
-
-/// A history, written down line by line.
-struct Tale {
-    events: Vec<Event>,
-    at_ms: u64,
-    call: u64,
-}
-
-fn rules(queue: &str, level: Level, slots: u32) -> Rules {
-    Rules {
-        queue: Name::from(queue),
-        level,
-        slots,
-        rate: None,
-        key_slots: Some(1),
-        failures_max: 3,
-        retry_ms_min: 100,
-        attempt_ms_max: Some(1_000),
-        start_ms_max: Some(0),
-        window_ms_max: Some(1_000),
-        keeps: KEEP_ALL,
-        is_in_order: true,
-    }
-}
-
-fn intent(n: u64) -> Intent {
-    let priority = Priority::default();
-    let queue = Name::from("work");
-    Intent {
-        id: id(n),
-        queue,
-        priority,
-        due_ms: 0,
-        expires_ms: None,
-        has_deadline: false,
-        failures_max: None,
-        payload: n,
-        alone: None,
-        limit_key: None,
-        weight: 1,
-    }
-}
-
-/// A live job.
-fn live(n: u64, attempts_ended: u32, open: Option<u32>) -> Kept {
-    let (queue, ended) = (Name::from("work"), None);
-    Kept { id: id(n), queue, ended, attempts_ended, open, failures: 0, is_condemned: false, payload: Some(n) }
-}
-
-fn over(n: u64, end: EndState, attempts_ended: u32, failures: u32) -> Kept {
-    Kept { ended: Some(end), failures, ..live(n, attempts_ended, None) }
-}
-
-/// What a queue counted that holds these, and nothing else ever.
-fn counters(queue: &str, jobs: &[Kept]) -> Counters {
-    let mine = || jobs.iter().filter(|kept| kept.queue.as_str() == queue);
-    let ended = |end| mine().filter(|kept| kept.ended == Some(end)).count() as u64;
-    Counters {
-        enqueued: mine().count() as u64,
-        done_total: ended(EndState::Done),
-        dead_total: ended(EndState::Dead),
-        cancelled_total: ended(EndState::Cancelled),
-        expired_total: ended(EndState::Expired),
-        attempts: mine().map(|kept| u64::from(kept.claimed())).sum(),
-        ..Counters::new(Name::from(queue))
-    }
-}
-
-fn holds(jobs: &[Kept]) -> Dump {
-    let queues: BTreeSet<&str> = jobs.iter().map(|kept| kept.queue.as_str()).collect();
-    let counters = queues.into_iter().map(|queue| counters(queue, jobs)).collect();
-    Dump { jobs: jobs.to_vec(), counters, quarantined: 0 }
-}
-
-impl Tale {
-    /// Of a queue `work` with two slots.
-    fn new(level: Level) -> Self {
-        let mut tale = Self { events: Vec::new(), at_ms: 0, call: 0 };
-        tale.add(What::Queue(rules("work", level, 2)));
-        tale.add(What::Began);
-        tale
-    }
-
-    fn add(&mut self, what: What) -> &mut Self {
-        self.events.push(Event { at_ms: self.at_ms, what });
-        self
-    }
-
-    fn pass(&mut self, ms: u64) -> &mut Self {
-        self.at_ms += ms;
-        self
-    }
-
-    fn ask(&mut self, what: Call) -> u64 {
-        self.call += 1;
-        self.add(What::Called { call: self.call, what });
-        self.call
-    }
-
-    fn answer(&mut self, call: u64, answer: Answer) -> &mut Self {
-        self.add(What::Answered { call, answer })
-    }
-
-    fn asked(&mut self, what: Call, answer: Answer) -> &mut Self {
-        let call = self.ask(what);
-        self.answer(call, answer)
-    }
-
-    fn enqueue(&mut self, n: u64) -> &mut Self {
-        self.asked(Call::Enqueue(vec![intent(n)]), Answer::Ok)
-    }
-
-    fn start(&mut self, n: u64, attempt: u32) -> &mut Self {
-        self.add(What::Started { id: id(n), attempt, payload: n })
-    }
-
-    fn end(&mut self, n: u64, attempt: u32, how: Finish) -> &mut Self {
-        self.add(What::Ended { id: id(n), attempt, how })
-    }
-
-    fn run(&mut self, n: u64, attempt: u32, how: Finish) -> &mut Self {
-        self.start(n, attempt).end(n, attempt, how)
-    }
-
-    fn dump(&mut self, jobs: &[Kept]) -> &mut Self {
-        self.add(What::Dump(holds(jobs)))
-    }
-
-    fn broken(&self) -> BTreeSet<Law> {
-        Checker::judge(&self.events).iter().map(|violation| violation.law).collect()
-    }
-}
-
-fn durable() -> Tale {
-    Tale::new(Level::Durable)
-}
-
-fn process() -> Tale {
-    Tale::new(Level::Process)
-}
+use self::tale::{FAILED, Tale, bound, durable, holds, intent, live, of_key, one_of, over, process, rate_of, rules};
 
 /// Jobs that end in all ways, a kill, a power cut, a break of the store, verbs, an outcome that nobody knows.
 #[test]
@@ -276,12 +135,11 @@ fn breach_by_an_attempt(law: Law) -> Option<Tale> {
             tale.asked(call, Answer::Ok).start(1, 1).start(2, 1)
         }
         Law::RateKept => {
-            let rate = Some(Rate { jobs: 1, period_ms: 100, burst: 1 });
-            tale.add(What::Queue(Rules { rate, ..rules("work", Level::Durable, 2) }));
+            tale.add(rate_of(LimitOf::queue("work")));
             tale.enqueue(1).run(1, 1, Finish::Ok).pass(99).enqueue(2).run(2, 1, Finish::Ok)
         }
-        Law::KeyLimitKept => {
-            let of_key = |n| Intent { limit_key: Some(7), ..intent(n) };
+        Law::LimitKept => {
+            tale.add(one_of(LimitOf::each_key("work")));
             tale.asked(Call::Enqueue(vec![of_key(1), of_key(2)]), Answer::Ok).start(1, 1).start(2, 1)
         }
         Law::SlotsKept => tale.enqueue(1).enqueue(2).enqueue(3).start(1, 1).start(2, 1).start(3, 1),
@@ -477,4 +335,28 @@ fn a_violation_tells_the_jobs_life() {
     for part in ["NotEarly at 99 ms", "1 ms early", "attempt 1 ends: Failed", "enqueue: Ok", Law::NotEarly.says()] {
         assert!(violation.contains(part), "`{part}` is missing in:\n{violation}");
     }
+}
+
+/// A job with a key, and this one in another queue, that start at once.
+fn two_start(second: &Intent, limit: What) -> Vec<Law> {
+    let mut tale = durable();
+    tale.add(What::Queue(rules("more", Level::Durable, 2))).add(limit);
+    let second = Intent { queue: Name::from("more"), ..second.clone() };
+    tale.asked(Call::Enqueue(vec![of_key(1), second]), Answer::Ok).start(1, 1).start(2, 1);
+    Checker::judge(&tale.events).into_iter().map(|violation| violation.law).collect()
+}
+
+#[test]
+fn limits_of_keys_and_of_what_queues_share_are_judged_over_all_their_queues() {
+    for of in [LimitOf::shared("api"), LimitOf::shared_each_key("api")] {
+        assert_eq!(two_start(&of_key(2), one_of(of.clone())), [Law::LimitKept], "{of}");
+        assert_eq!(two_start(&of_key(2), rate_of(of.clone())), [Law::RateKept], "{of}");
+    }
+    let another = Intent { limit_key: Some(8), ..intent(2) };
+    for of in [LimitOf::each_key("work"), LimitOf::shared_each_key("api")] {
+        assert_eq!(two_start(&another, one_of(of.clone())), [], "{of}");
+        assert_eq!(two_start(&intent(2), rate_of(of.clone())), [], "{of}");
+    }
+    let unlimited = What::Limit(bound(LimitOf::shared("api")));
+    assert_eq!(two_start(&of_key(2), unlimited), []);
 }
