@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::attempt::{Failure, Output};
+use crate::flow::{FlowId, FlowRecord, StepOf, StepRecord};
 use crate::job::{Body, JobId, Name, Priority};
 use crate::lease::LeaseToken;
 use crate::limit::{LimitOf, Override};
@@ -56,12 +57,18 @@ pub enum Key {
     Schedule(Name),
     /// Who has a key.
     Unique(UniqueKey),
+    /// A flow.
+    Flow(FlowId),
+    /// How a step of a flow ended.
+    Step(StepOf),
     /// How one attempt of a job ended.
     Attempt(JobId, u32),
     /// What a job's success left.
     Result(JobId),
     /// What an attempt of a job left for the next one.
     Checkpoint(JobId),
+    /// What a step left for those that need it.
+    StepOutput(StepOf),
 }
 
 /// A record, as the domain says it. [`Record::key`] tells where it stands.
@@ -88,12 +95,18 @@ pub enum Record {
     Schedule(Box<Schedule>),
     /// See [`Key::Unique`].
     Unique(Box<Held>),
+    /// See [`Key::Flow`].
+    Flow(Box<FlowRecord>),
+    /// See [`Key::Step`].
+    Step(Box<StepRecord>),
     /// See [`Key::Attempt`].
     Attempt(AttemptRecord),
     /// See [`Key::Result`].
     Result(JobId, bytes::Bytes),
     /// See [`Key::Checkpoint`].
     Checkpoint(JobId, bytes::Bytes),
+    /// See [`Key::StepOutput`].
+    StepOutput(StepOf, bytes::Bytes),
 }
 
 /// The key of a [`Setting`].
@@ -350,9 +363,12 @@ impl Record {
             Self::Order(order) => Key::Order(order.id),
             Self::Schedule(schedule) => Key::Schedule(schedule.name.clone()),
             Self::Unique(held) => Key::Unique((*held.key).clone()),
+            Self::Flow(flow) => Key::Flow(flow.plan.id),
+            Self::Step(step) => Key::Step(step.of),
             Self::Attempt(attempt) => Key::Attempt(attempt.id, attempt.attempt),
             Self::Result(id, _) => Key::Result(*id),
             Self::Checkpoint(id, _) => Key::Checkpoint(*id),
+            Self::StepOutput(of, _) => Key::StepOutput(*of),
         }
     }
 }

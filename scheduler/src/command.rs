@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::attempt::Outcome;
 use crate::change::Claim;
 use crate::filter::Filter;
+use crate::flow::{FlowCommand, FlowId, FlowPlan};
 use crate::job::{Body, JobId, Name, NewJob};
 use crate::lease::LeaseToken;
 use crate::limit::{LimitOf, Override};
@@ -61,6 +62,8 @@ pub struct Submit {
     pub watch: Option<Request>,
     /// The jobs.
     pub jobs: Vec<NewJob>,
+    /// The flow whose steps they are, in the order of the steps.
+    pub flow: Option<Box<FlowPlan>>,
 }
 
 /// Something that is asked of a shard.
@@ -223,6 +226,20 @@ pub enum Command {
         request: Request,
         /// What.
         command: ScheduleCommand,
+    },
+    /// About flows.
+    Flow {
+        /// Who waits.
+        request: Request,
+        /// What.
+        command: FlowCommand,
+    },
+    /// This caller no longer waits for the end of a flow.
+    UnwatchFlow {
+        /// Who.
+        request: Request,
+        /// For which flow.
+        id: FlowId,
     },
     /// Tell the numbers of all queues.
     Stats {

@@ -8,6 +8,7 @@ use crate::attempt::{Failure, Output};
 use crate::breaker::Circuit;
 use crate::change::{Change, EndedKey};
 use crate::command::{QueueNo, Request, TimerClass};
+use crate::flow::{FlowEnding, FlowSummary, FlowView};
 use crate::job::{Body, JobId, Name, NewJob};
 use crate::lease::{Lease, LeaseToken, StopReason};
 use crate::limit::{LimitOf, LimitView};
@@ -192,6 +193,17 @@ pub enum Answer {
     Orders(Vec<Order>),
     /// To `Schedule`: the one that it was about, or those that were asked for.
     Schedules(Vec<ScheduleView>),
+    /// To a look at a flow.
+    Flow(Box<FlowView>),
+    /// To a list of flows.
+    Flows(Vec<FlowSummary>),
+    /// To a watch of a flow: it has ended.
+    FlowEnding(Box<FlowEnding>),
+    /// To a signal.
+    Signalled {
+        /// Whether it was the first one of its name: later ones change nothing.
+        is_first: bool,
+    },
     /// To a step of an order.
     OrderProgress(Box<OrderProgress>),
     /// To Stats.

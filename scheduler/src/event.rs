@@ -10,6 +10,7 @@ use crate::attempt::{Failure, Output};
 use crate::breaker::Heard;
 use crate::change::{Claims, ClaimsNo, Counters, EndedRecord, JobRecord, PolicyNo, Setting};
 use crate::command::{QueueNo, Request};
+use crate::flow::{FlowId, FlowRecord, StepEnd, StepOf, StepRecord};
 use crate::job::{Body, JobId, Name, NewJob, Priority, When};
 use crate::lease::LeaseToken;
 use crate::limit::{LimitOf, Override};
@@ -17,6 +18,7 @@ use crate::order::{Order, OrderId};
 use crate::recurrence::Schedule;
 use crate::retry::RetryPolicy;
 use crate::settings::Level;
+use crate::shard::flows::StepAt;
 use crate::shard::lines::Aside;
 use crate::shard::slab::Slot;
 use crate::state::EndState;
@@ -83,6 +85,24 @@ pub(crate) enum Event {
     ScheduleArmed { name: Name, next: Option<Timestamp> },
     /// A job that has not begun got another one's payload, labels and times.
     Replaced { slot: Slot, job: Box<NewJob>, arrival: i64, now: Now },
+    /// A flow was accepted.
+    FlowEntered(Box<FlowRecord>),
+    /// A step's turn has come.
+    StepOpened { at: StepAt, now: Now },
+    /// A step is over; its job has ended, or had before. What it left may stand there already.
+    StepEnded { at: StepAt, end: Box<StepEnd>, is_stored: bool },
+    /// A step's signal came before its turn.
+    StepSignalled { at: StepAt, payload: Bytes, now: Now },
+    /// A step failed, and those that need it wait for somebody to do something about it.
+    StepHolds { at: StepAt },
+    /// All steps of a flow are over.
+    FlowEnded { flow: Slot, at: Timestamp },
+    /// A flow that had ended was forgotten.
+    FlowForgotten { flow: Slot },
+    /// Someone waits for the end of a flow.
+    FlowWatched { id: FlowId, request: Request },
+    /// Someone no longer does.
+    FlowUnwatched { id: FlowId, request: Request },
     /// A key is free: whoever waited for it has it now.
     KeyMoved { store: usize, key: Arc<UniqueKey>, to: Option<Slot>, arrival: i64, now: Now },
     /// Whoever waited for a key does so no longer.
@@ -121,7 +141,7 @@ pub(crate) enum Event {
     ClaimsSettled,
 }
 
-/// How a job stands with its key when it comes in.
+/// How a job stands with its key, or its flow, when it comes in.
 #[derive(Clone, Debug)]
 pub(crate) enum Turn {
     /// It has none.
@@ -130,6 +150,10 @@ pub(crate) enum Turn {
     Holds(Arc<UniqueKey>, Until),
     /// It has it next, and until then.
     Waits(Arc<UniqueKey>, Until),
+    /// It is this step.
+    Step(StepOf),
+    /// It was a step of a flow that is over and done with, and runs by itself.
+    Alone,
 }
 
 /// A record that was found to make sense.
@@ -147,4 +171,6 @@ pub(crate) enum LoadedRecord {
     Order(Box<Order>),
     Schedule(Box<Schedule>),
     Unique(Box<Held>),
+    Flow(Box<FlowRecord>),
+    Step(Box<StepRecord>),
 }

@@ -11,6 +11,7 @@ use core::fmt;
 use bytes::Bytes;
 use uuid::Uuid;
 
+use crate::flow::StepOf;
 use crate::limit::Share;
 use crate::retry::RetryPolicy;
 use crate::time::Timestamp;
@@ -147,13 +148,14 @@ pub struct Body {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels(Option<Box<Words>>);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Words {
     tags: Vec<String>,
     correlation_id: Option<String>,
     trace: Option<String>,
     unique: Option<Unique>,
     share: Share,
+    step: Option<StepOf>,
 }
 
 impl Labels {
@@ -168,7 +170,17 @@ impl Labels {
     ) -> Self {
         let are_none =
             tags.is_empty() && correlation_id.is_none() && trace.is_none() && unique.is_none() && share == Share::NONE;
-        Self((!are_none).then(|| Box::new(Words { tags, correlation_id, trace, unique, share })))
+        let words = || Box::new(Words { tags, correlation_id, trace, unique, share, step: None });
+        Self((!are_none).then(words))
+    }
+
+    /// These, of a job that is this step, or none.
+    #[must_use]
+    pub fn of_step(self, step: Option<StepOf>) -> Self {
+        let Self(words) = self;
+        let Some(mut words) = words.or_else(|| step.map(|_| Box::default())) else { return Self(None) };
+        words.step = step;
+        Self((*words != Words::default()).then_some(words))
     }
 
     /// No more than words to find a job by.
@@ -206,6 +218,12 @@ impl Labels {
     pub fn share(&self) -> &Share {
         static NONE: Share = Share::NONE;
         self.0.as_ref().map_or(&NONE, |words| &words.share)
+    }
+
+    /// The step of a flow that the job is.
+    #[must_use]
+    pub fn step(&self) -> Option<StepOf> {
+        self.0.as_ref()?.step
     }
 
     /// Bytes of all of them.

@@ -57,6 +57,7 @@ pub mod command;
 pub mod effect;
 mod event;
 pub mod filter;
+pub mod flow;
 pub mod history;
 pub mod job;
 pub mod lease;

@@ -1,7 +1,9 @@
 //! A no, with its numbers. A refusal changes nothing and loses nothing; a break of the storage is another thing.
 
+use alloc::sync::Arc;
 use core::fmt;
 
+use crate::flow::FlowId;
 use crate::job::{JobId, Name};
 use crate::order::{OrderEnd, OrderId};
 use crate::state::State;
@@ -160,6 +162,65 @@ pub enum Refusal {
         /// How many may be.
         schedules_max: usize,
     },
+    /// A flow without steps, or with too many.
+    FlowSize {
+        /// The flow.
+        flow: FlowId,
+        /// Steps that it has.
+        steps: usize,
+        /// Steps that one may have.
+        steps_max: usize,
+    },
+    /// A step that cannot be.
+    BadStep {
+        /// The flow.
+        flow: FlowId,
+        /// The step's number.
+        step: u32,
+        /// What is wrong with it, as the rest of a sentence: "the step *needs itself*".
+        what: &'static str,
+    },
+    /// Some queues of a flow are at level `Memory`, and some are not: no commit holds both.
+    FlowInTwoStores {
+        /// The flow.
+        flow: FlowId,
+        /// A queue of it.
+        one: Name,
+        /// A queue of it that is kept otherwise.
+        other: Name,
+    },
+    /// No flow has this id, or it ended long ago.
+    NoFlow {
+        /// The id.
+        id: FlowId,
+    },
+    /// The flow has no step of this name.
+    NoStep {
+        /// The flow.
+        flow: FlowId,
+        /// The name.
+        step: Arc<str>,
+    },
+    /// The step does not allow that.
+    StepForbidden {
+        /// The flow.
+        flow: FlowId,
+        /// The step.
+        step: Arc<str>,
+        /// What it is, as the rest of a sentence: "the step is *over*".
+        is: &'static str,
+        /// What was asked, as a participle.
+        verb: &'static str,
+    },
+    /// The step's job is no longer retained: it cannot run again.
+    StepForgotten {
+        /// The flow.
+        flow: FlowId,
+        /// The step.
+        step: Arc<str>,
+        /// The queue that retained the job.
+        queue: Name,
+    },
     /// The lease is not, or no longer, the job's current one.
     StaleLease {
         /// The job.
@@ -246,6 +307,13 @@ impl fmt::Display for Refusal {
             Self::CheckpointTooLarge { id, bytes, bytes_max } => {
                 write!(f, "the checkpoint of job {id} has {bytes} bytes, {bytes_max} are allowed: keep where it got to")
             }
+            Self::FlowSize { .. }
+            | Self::BadStep { .. }
+            | Self::FlowInTwoStores { .. }
+            | Self::NoFlow { .. }
+            | Self::NoStep { .. }
+            | Self::StepForbidden { .. }
+            | Self::StepForgotten { .. } => self.of_flow(f),
             Self::TooManyKeys { .. }
             | Self::TooManyLimitKeys { .. }
             | Self::TooManyOverrides { .. }
@@ -266,6 +334,31 @@ impl Refusal {
             Self::NoHandler { kind } => {
                 write!(f, "no handler is registered for kind `{kind}`: register one, or allow unknown kinds")
             }
+            _ => Ok(()),
+        }
+    }
+
+    fn of_flow(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FlowSize { flow, steps, steps_max } => {
+                write!(f, "flow {flow} has {steps} steps, 1 to {steps_max} may be: make several flows, or a batch")
+            }
+            Self::BadStep { flow, step, what } => write!(f, "step {step} of flow {flow} {what}"),
+            Self::FlowInTwoStores { flow, one, other } => write!(
+                f,
+                "only one of the queues `{one}` and `{other}` of flow {flow} is at level `Memory`: no commit holds steps of both"
+            ),
+            Self::NoFlow { id } => {
+                write!(f, "no flow has the id {id}: it never was one, or it ended and was forgotten")
+            }
+            Self::NoStep { flow, step } => write!(f, "flow {flow} has no step `{step}`"),
+            Self::StepForbidden { flow, step, is, verb } => {
+                write!(f, "step `{step}` of flow {flow} is {is}, and cannot be {verb}")
+            }
+            Self::StepForgotten { flow, step, queue } => write!(
+                f,
+                "the job of step `{step}` of flow {flow} is no longer retained by queue `{queue}`: skip the step, or begin anew"
+            ),
             _ => Ok(()),
         }
     }

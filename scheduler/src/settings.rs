@@ -226,6 +226,10 @@ pub struct ShardSettings {
     pub unique_keys_max: usize,
     /// The most keys that take turns at a time, or whose rates are remembered: each is in memory.
     pub limit_keys_max: usize,
+    /// The most steps that a flow has.
+    pub flow_steps_max: usize,
+    /// The most steps of flows that have ended are remembered: each is in memory.
+    pub flow_steps_kept_max: usize,
     /// The limits that several queues share.
     pub shared: Vec<SharedLimit>,
     /// Bytes that heads, stubs and bodies may take in memory: bodies over it are on disk only.
@@ -266,6 +270,8 @@ impl ShardSettings {
             bulk_bytes_max: 64 << 20,
             unique_keys_max: 1_000_000,
             limit_keys_max: 1_000_000,
+            flow_steps_max: 10_000,
+            flow_steps_kept_max: 200_000,
             shared: Vec::new(),
             memory_bytes_max: u64::MAX,
             lost_max: 3,

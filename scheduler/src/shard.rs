@@ -9,6 +9,7 @@ pub mod audit;
 mod decide;
 mod door;
 mod ended;
+pub(crate) mod flows;
 mod hand_out;
 mod index;
 mod keys;
@@ -29,8 +30,11 @@ use alloc::vec::Vec;
 pub use decide::admit::Misfit;
 
 use self::decide::Decision;
-use self::decide::{admit, checkpoint, claim, due, end, load, look, page, recur, retain, steer, submit, unique, watch};
+use self::decide::{
+    admit, checkpoint, claim, due, end, flow, load, look, page, recur, retain, steer, steer_flow, submit, unique, watch,
+};
 use self::door::Door;
+use self::flows::StepAt;
 use self::hand_out::Visits;
 use self::outbox::{Mark, Outbox};
 use self::pages::Pager;
@@ -62,6 +66,8 @@ pub struct Shard {
     door: Door,
     /// The last step taken.
     step: u64,
+    /// When that was.
+    now: Now,
     /// The last step sealed.
     sealed: u64,
     sync_wanted: bool,
@@ -84,6 +90,7 @@ impl Shard {
             outbox: Outbox::default(),
             door: Door::default(),
             step: 0,
+            now: Now::default(),
             sealed: 0,
             sync_wanted: false,
             is_unfinished: false,
@@ -115,6 +122,7 @@ impl Shard {
     /// Takes one step. What comes of it leaves with [`seal`](Self::seal) and [`poll_effect`](Self::poll_effect).
     pub fn handle(&mut self, command: Command, now: Now) {
         self.step += 1;
+        self.now = now;
         let state = &self.state;
         match command {
             Command::Submit(submit) => match self.door.behind(&self.state, &submit) {
@@ -168,6 +176,12 @@ impl Shard {
             }
             Command::Order { request, command } => self.order(request, command, now),
             Command::Schedule { request, command } => self.schedule(request, command, now),
+            Command::Flow { request, command } => {
+                self.answer(request, steer_flow::command(state, request, command, now))
+            }
+            Command::UnwatchFlow { request, id } => {
+                self.take(Decision::default().event(Event::FlowUnwatched { id, request }));
+            }
             Command::Pause { .. }
             | Command::Resume { .. }
             | Command::Override { .. }
@@ -324,6 +338,7 @@ impl Shard {
         self.tape.is_on = true;
         self.state.apply(Event::AllLoaded { now }, &mut self.tape);
         self.take(load::load_end(&self.state, live, self.step, now));
+        self.take(flow::loaded(&self.state, now));
         for name in recur::names(&self.state) {
             self.take(recur::started(&self.state, &name, now));
         }
@@ -412,12 +427,13 @@ impl Shard {
     }
 
     fn take(&mut self, decision: Decision) {
+        let mut steps = decision.steps;
         for event in decision.events {
-            self.state.apply(event, &mut self.tape);
+            self.apply(event, &mut steps);
         }
         for (queue, at) in decision.ended {
             for event in retain::outdated(&self.state, queue, at) {
-                self.state.apply(event, &mut self.tape);
+                self.apply(event, &mut steps);
             }
         }
         for (mark, effect) in decision.effects {
@@ -434,6 +450,28 @@ impl Shard {
         for (name, now) in decision.freed {
             self.take(recur::freed(&self.state, &name, now));
         }
+        self.settle(steps);
+    }
+
+    fn apply(&mut self, event: Event, steps: &mut Vec<(StepAt, Now)>) {
+        if let Some(at) = flow::let_go(&self.state, &event) {
+            steps.push((at, self.now));
+        }
+        self.state.apply(event, &mut self.tape);
+    }
+
+    /// Something happened to these steps. What comes of it happens to others: in a row, and not one within the other, so that the
+    /// longest chain takes no more stack than the shortest.
+    fn settle(&mut self, mut steps: Vec<(StepAt, Now)>) {
+        if steps.is_empty() {
+            return;
+        }
+        while let Some((at, now)) = steps.pop() {
+            let mut decision = flow::after(&self.state, at, now);
+            steps.append(&mut decision.steps);
+            self.take(decision);
+        }
+        self.take(flow::surplus(&self.state));
     }
 
     fn hold(&mut self, mark: Mark, effect: Effect) {

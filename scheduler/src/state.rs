@@ -8,7 +8,7 @@ use core::fmt;
 /// Where a job is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
-    /// Waits for another job to let go of the key that both came with.
+    /// Waits for another job to let go of the key that both came with, or for the steps of a flow that it needs.
     Waiting,
     /// Waits for its time: delayed by its caller, by a retry or by a snooze.
     Delayed,
@@ -58,12 +58,12 @@ impl State {
     /// The table of moves. A move from a state to itself is listed where it means something.
     #[must_use]
     pub const fn may_become(self, next: Self) -> bool {
-        use State::{Cancelled, Dead, Delayed, Done, Expired, Parked, Ready, Running};
+        use State::{Cancelled, Dead, Delayed, Done, Expired, Parked, Ready, Running, Waiting};
         match self {
-            // Has its key, called off, too late.
-            Self::Waiting => matches!(next, Ready | Parked | Delayed | Cancelled | Expired),
-            // Fell due or told to run (with a handler or without one), called off, too late.
-            Delayed => matches!(next, Ready | Parked | Cancelled | Expired),
+            // Has its key or its turn, had its signal, called off, too late.
+            Waiting => matches!(next, Ready | Parked | Delayed | Done | Cancelled | Expired),
+            // Fell due or told to run (with a handler or without one), was a timer, called off, too late.
+            Delayed => matches!(next, Ready | Parked | Done | Cancelled | Expired),
             // Claimed, rescheduled, called off, too late.
             Ready => matches!(next, Running | Delayed | Cancelled | Expired),
             // Succeeded, gave up, called off, retried or snoozed, released or lost, too late to be lost once more.
@@ -71,8 +71,8 @@ impl State {
             // Moved to a queue that there is, rescheduled, called off, too late. (A start with the handler unparks, too, but a
             // load is not a move.)
             Parked => matches!(next, Ready | Delayed | Cancelled | Expired),
-            // Requeued (which may find no handler); discarding is not a state.
-            Dead | Cancelled | Expired => matches!(next, Ready | Parked),
+            // Requeued (which may find no handler, or, as a step, others before it); discarding is not a state.
+            Dead | Cancelled | Expired => matches!(next, Waiting | Ready | Parked),
             Done => false,
         }
     }

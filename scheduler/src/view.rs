@@ -1,5 +1,6 @@
 //! What the core tells about jobs and queues to those who look.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::breaker::Circuit;
@@ -74,6 +75,18 @@ pub enum Why {
     Key {
         /// That job.
         holder: JobId,
+    },
+    /// Steps of its flow have to end before it.
+    Steps {
+        /// The first few of them.
+        open: Vec<Arc<str>>,
+        /// How many there are.
+        count: u32,
+    },
+    /// It waits for a signal to its flow.
+    Signal {
+        /// The step's name, which is the signal's.
+        step: Arc<str>,
     },
     /// Its time has not come.
     Delayed,

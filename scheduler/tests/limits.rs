@@ -44,7 +44,7 @@ fn job(n: u64, policy: Option<u64>) -> NewJob {
 }
 
 fn submit(driver: &mut Driver, jobs: Vec<NewJob>) -> Result<Answer, Refusal> {
-    driver.handle(Command::Submit(Submit { request: Request(1), watch: None, jobs }));
+    driver.handle(Command::Submit(Submit { request: Request(1), watch: None, jobs, flow: None }));
     driver.settle();
     let replies = driver.effects.drain(..).filter_map(|effect| match effect {
         Effect::Reply { answer, .. } => Some(answer),
@@ -150,7 +150,7 @@ fn a_wave_forgets_a_bounded_number_of_old_jobs_and_a_claim_waits_for_none_of_the
     while let [(queue, class)] = driver.fired()[..] {
         driver.due(queue, class);
         if forgotten.is_empty() {
-            let new = Submit { request: Request(9), watch: None, jobs: vec![job(9_000, None)] };
+            let new = Submit { request: Request(9), watch: None, jobs: vec![job(9_000, None)], flow: None };
             driver.handle(Command::Submit(new));
         }
         assert!(driver.seal());

@@ -10,15 +10,15 @@ use windlass_scheduler::state::{EndState, State};
 
 const MATRIX: &str = "
              waiting   delayed   ready     running   parked    done      dead      cancelled expired
-waiting      .         x         x         .         x         .         .         x         x
-delayed      .         .         x         .         x         .         .         x         x
+waiting      .         x         x         .         x         x         .         x         x
+delayed      .         .         x         .         x         x         .         x         x
 ready        .         x         .         x         .         .         .         x         x
 running      .         x         x         .         x         x         x         x         .
 parked       .         x         x         .         .         .         .         x         x
 done         .         .         .         .         .         .         .         .         .
-dead         .         .         x         .         x         .         .         .         .
-cancelled    .         .         x         .         x         .         .         .         .
-expired      .         .         x         .         x         .         .         .         .
+dead         x         .         x         .         x         .         .         .         .
+cancelled    x         .         x         .         x         .         .         .         .
+expired      x         .         x         .         x         .         .         .         .
 ";
 
 #[test]

@@ -41,7 +41,7 @@ fn job(n: u64, tag: &str) -> NewJob {
 }
 
 fn enqueue(driver: &mut Driver, jobs: impl Iterator<Item = NewJob>) {
-    let submit = Submit { request: Request(0), watch: None, jobs: jobs.collect() };
+    let submit = Submit { request: Request(0), watch: None, jobs: jobs.collect(), flow: None };
     driver.handle(Command::Submit(submit));
     driver.settle();
     driver.effects.clear();

@@ -57,7 +57,7 @@ fn job(n: u64, queue: &str, byte: u8, bytes: usize) -> NewJob {
 }
 
 fn submit(driver: &mut Driver, jobs: Vec<NewJob>) {
-    driver.handle(Command::Submit(Submit { request: Request(1), watch: None, jobs }));
+    driver.handle(Command::Submit(Submit { request: Request(1), watch: None, jobs, flow: None }));
 }
 
 fn fill(driver: &mut Driver, queue: &str, jobs: std::ops::Range<u64>) {

@@ -263,7 +263,7 @@ impl Script {
         let job = self.job(words.word(1), words.word(2), words);
         let request = self.request(line);
         let watch = words.words.contains(&"watch").then(|| self.request(&format!("watch {}", words.word(1))));
-        self.driver().handle(Command::Submit(Submit { request, watch, jobs: vec![job] }));
+        self.driver().handle(Command::Submit(Submit { request, watch, jobs: vec![job], flow: None }));
     }
 
     /// bulk ID:QUEUE[:KIND] ...
@@ -276,7 +276,7 @@ impl Script {
             jobs.push(job);
         }
         let request = self.request(line);
-        self.driver().handle(Command::Submit(Submit { request, watch: None, jobs }));
+        self.driver().handle(Command::Submit(Submit { request, watch: None, jobs, flow: None }));
     }
 
     /// The newest lease of a job, or its first one.

@@ -24,7 +24,7 @@ fn driver() -> Driver {
     let mut driver = Driver::new(settings, Now { mono: Mono(0), wall: Timestamp(1_000_000) });
     driver.handle(Command::Slots { queue: QUEUE, slots: 1 });
     let job = bare(1, "mail");
-    driver.handle(Command::Submit(Submit { request: Request(1), watch: None, jobs: vec![job] }));
+    driver.handle(Command::Submit(Submit { request: Request(1), watch: None, jobs: vec![job], flow: None }));
     driver.seal();
     driver
 }

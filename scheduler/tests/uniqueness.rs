@@ -57,7 +57,7 @@ fn job(n: u64, queue: &str, until: Until, on_conflict: OnConflict) -> NewJob {
 }
 
 fn submit(driver: &mut Driver, jobs: Vec<NewJob>) -> Result<Vec<(JobId, bool)>, Refusal> {
-    driver.handle(Command::Submit(Submit { request: Request(1), watch: None, jobs }));
+    driver.handle(Command::Submit(Submit { request: Request(1), watch: None, jobs, flow: None }));
     driver.settle();
     let answer = driver.effects.drain(..).find_map(|effect| match effect {
         Effect::Reply { request: Request(1), answer } => Some(answer),

@@ -3,6 +3,7 @@
 
 mod attempts;
 mod ends;
+mod flow;
 mod limits;
 mod load;
 mod page;
@@ -59,6 +60,15 @@ impl State {
                 self.requeued(stub, *read, arrival, now, turn, tape);
             }
             Event::Replaced { slot, job, arrival, now } => self.replaced(slot, *job, arrival, now, tape),
+            Event::FlowEntered(record) => self.flow_entered(*record, tape),
+            Event::StepOpened { at, now } => self.step_opened(at, now, tape),
+            Event::StepEnded { at, end, is_stored } => self.step_ended(at, end, is_stored, tape),
+            Event::StepSignalled { at, payload, now } => self.step_signalled(at, payload, now, tape),
+            Event::StepHolds { at } => self.step_holds(at),
+            Event::FlowEnded { flow, at } => self.flow_ended(flow, at),
+            Event::FlowForgotten { flow } => self.flow_forgotten(flow, tape),
+            Event::FlowWatched { id, request } => self.flows.watchers.entry(id).or_default().push(request),
+            Event::FlowUnwatched { id, request } => self.flow_unwatched(id, request),
             Event::KeyMoved { store, key, to, arrival, now } => self.key_moved(store, &key, to, arrival, now, tape),
             Event::KeyUnwaited { store, key } => self.key_unwaited(store, &key, tape),
             Event::Reprioritised { slot, priority, arrival, now } => {
@@ -100,7 +110,7 @@ impl State {
         self.disown_claims(job.id, tape);
         let kind = self.intern_kind(&job.kind);
         let (due, due_by_wall, clock_ms) = steered::moment(job.due, now);
-        let (expires, deadline) = steered::ends(&job, now);
+        let (expires, deadline) = steered::ends(job.expires, job.deadline, now);
         let policy = job.retry.map(|policy| self.intern_policy(policy, tape));
         let (tenant, extra_starts) = self.enter_as(queue, job.body.labels.share(), now.mono);
         let settings = &self.queue(queue).settings;
@@ -144,9 +154,9 @@ impl State {
         tape.touch_counters(queue);
     }
 
-    /// Puts a job where it belongs by its key and its `due`.
+    /// Puts a job where it belongs by its key, its step and its `due`.
     fn place(&mut self, slot: Slot, now: Now) {
-        if self.waits_for_key(&self.jobs[slot]) {
+        if self.waits_for_key(&self.jobs[slot]) || self.waits_for_step(&self.jobs[slot]) {
             self.place_waiting(slot);
         } else if self.jobs[slot].due == Maybe::NONE {
             self.place_ready(slot, now);

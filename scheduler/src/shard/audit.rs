@@ -13,6 +13,7 @@ use super::state::{Place, Queue, Spot, State};
 use super::tape::WaveNames;
 use crate::change::{Counters, Head};
 use crate::command::QueueNo;
+use crate::flow::{FlowId, FlowState, StepState};
 use crate::job::{JobId, Name};
 use crate::lease::LeaseToken;
 use crate::limit::{LimitOf, Override};
@@ -43,6 +44,8 @@ pub struct Portrait {
     pub schedules: BTreeMap<Name, (Schedule, Option<Timestamp>)>,
     /// Keys that are taken, those of volatile queues apart.
     pub keys: [Vec<Held>; 2],
+    /// Flows: how each stands, and each of its steps, with the number of its open needs.
+    pub flows: BTreeMap<FlowId, (FlowState, Vec<(StepState, u32)>)>,
 }
 
 impl Shard {
@@ -79,6 +82,7 @@ impl Shard {
             overrides: state.overrides.clone(),
             orders: state.orders.clone(),
             schedules: state.schedules.by_name.clone(),
+            flows: state.flows.by_id.iter().map(|(id, slot)| (*id, super::flows::portrait(state, *slot))).collect(),
             keys: [0, 1].map(|store| state.keys[store].by_key.values().cloned().collect()),
         }
     }
@@ -112,6 +116,7 @@ impl Shard {
         super::pages::audit(state)?;
         check_schedules(state)?;
         super::keys::audit(state)?;
+        super::flows::audit(state)?;
         check_claims(state)
     }
 }

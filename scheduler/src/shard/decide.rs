@@ -5,6 +5,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod claim;
 pub(crate) mod due;
 pub(crate) mod end;
+pub(crate) mod flow;
 pub(crate) mod limits;
 pub(crate) mod load;
 pub(crate) mod look;
@@ -14,6 +15,7 @@ pub(crate) mod page;
 pub(crate) mod recur;
 pub(crate) mod retain;
 pub(crate) mod steer;
+pub(crate) mod steer_flow;
 pub(crate) mod submit;
 pub(crate) mod trips;
 pub(crate) mod unique;
@@ -22,6 +24,7 @@ pub(crate) mod watch;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::flows::StepAt;
 use super::outbox::Mark;
 use super::slab::Slot;
 use super::state::{Live, State};
@@ -46,6 +49,8 @@ pub(crate) struct Decision {
     pub(crate) keys: Vec<(usize, Arc<UniqueKey>, Now)>,
     /// Jobs that follow a success, which have to find it over and done with.
     pub(crate) follow_ups: Option<(Vec<NewJob>, Now)>,
+    /// Steps that ended, or whose jobs came in or back: others may have their turn once the events are applied.
+    pub(crate) steps: Vec<(StepAt, Now)>,
     /// Schedules whose instants waited for a job that ends, and when.
     pub(crate) freed: Vec<(Name, Now)>,
 }
@@ -62,6 +67,21 @@ impl Decision {
     }
 }
 
+/// What the end of a job is as the end of a step.
+#[derive(Debug, Default)]
+pub(crate) struct AsStep {
+    /// Those that need it go on.
+    pub(crate) is_skipped: bool,
+    /// The job is not retained.
+    pub(crate) is_dropped: bool,
+    /// What it left, instead of what the job did.
+    pub(crate) output: Option<Output>,
+    /// And whether that stands there already.
+    pub(crate) is_stored: bool,
+    /// The step whose failure called it off.
+    pub(crate) cause: Option<u32>,
+}
+
 /// A job ends: it is retained or forgotten, and those who waited are told.
 pub(super) fn end_job(
     state: &State,
@@ -72,9 +92,24 @@ pub(super) fn end_job(
     failure: Option<Failure>,
     decision: &mut Decision,
 ) {
+    end_as_step(state, slot, end, now, (output, failure), AsStep::default(), decision);
+}
+
+/// As [`end_job`], with more to say about the step that the job may be.
+fn end_as_step(
+    state: &State,
+    slot: Slot,
+    end: EndState,
+    now: Now,
+    (output, failure): (Output, Option<Failure>),
+    as_step: AsStep,
+    decision: &mut Decision,
+) {
     let live = &state.jobs[slot];
     let queue = state.queue(live.queue);
-    let keep = retain::is_kept(live, &queue.settings.retention, end, &output, failure.as_ref());
+    let retention = &queue.settings.retention;
+    let keep = !as_step.is_dropped && retain::is_kept(live, retention, end, &output, failure.as_ref());
+    flow::step_ended(live, end, now, (&output, failure.as_ref()), as_step, decision);
     tell_watchers(
         state,
         live,
@@ -91,11 +126,8 @@ pub(super) fn end_job(
 
 /// A job that waits is called off and not retained.
 fn drop_job(state: &State, slot: Slot, now: Now, decision: &mut Decision) {
-    let (end, live) = (EndState::Cancelled, &state.jobs[slot]);
-    tell_watchers(state, live, || Ending { id: live.id, state: end, output: Output::None, failure: None }, decision);
-    decision.events.push(Event::Ended { slot, state: end, now, output: Output::None, failure: None, keep: false });
-    unique::let_go(state, live, now, decision);
-    recur::free(state, live.id, now, decision);
+    let as_step = AsStep { is_dropped: true, ..AsStep::default() };
+    end_as_step(state, slot, EndState::Cancelled, now, (Output::None, None), as_step, decision);
 }
 
 fn tell_watchers(state: &State, live: &Live, ending: impl Fn() -> Ending, decision: &mut Decision) {

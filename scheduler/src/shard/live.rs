@@ -5,6 +5,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
+use super::flows::StepAt;
 use super::maybe::Maybe;
 use super::slab::Slot;
 use crate::change::{ClaimsNo, PolicyNo};
@@ -27,7 +28,7 @@ pub(crate) enum Spot {
     Running,
     /// In no line: nobody here can run it.
     Parked,
-    /// In no line: another job has its key.
+    /// In no line: another job has its key, or its step's turn has not come.
     Waiting,
     /// Being loaded: not yet placed.
     Loading,
@@ -90,6 +91,8 @@ pub(crate) struct More {
     pub(crate) started: Maybe,
     /// The key that it has, or waits for.
     pub(crate) key: Option<Arc<UniqueKey>>,
+    /// The step of a flow that it is.
+    pub(crate) step: Option<StepAt>,
     /// How often another job took its place, as far as this process knows.
     pub(crate) replaced: u32,
 }
@@ -109,6 +112,7 @@ impl More {
         lost: 0,
         started: Maybe::NONE,
         key: None,
+        step: None,
         replaced: 0,
     };
 

@@ -14,6 +14,7 @@ use foldhash::fast::FixedState;
 use super::Shard;
 use super::decide::page::is_volatile;
 use super::ended::Stub;
+use super::flows::Flow;
 use super::limits::KeyLimiters;
 use super::slab::Slot;
 use super::state::{Live, Map, More, Queue, Spot, State};
@@ -141,7 +142,9 @@ impl State {
         let mores = self.pages.mores as usize * size_of::<More>() + self.running.allocation_size();
         let keys = self.keys.iter().map(|keys| keys.bytes).sum::<usize>()
             + self.lines.bytes()
-            + self.limits.keys.len() * KeyLimiters::BYTES;
+            + self.limits.keys.len() * KeyLimiters::BYTES
+            + self.flows.bytes
+            + self.flows.all.places() * size_of::<Option<Flow>>();
         let heads = self.jobs.places() * size_of::<Option<Live>>() + self.index.bytes();
         let stubs = self.stubs.places() * size_of::<Option<Stub>>();
         MemoryUse {

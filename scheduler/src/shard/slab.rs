@@ -36,6 +36,11 @@ impl<T> Slab<T> {
         self.pages.last().map_or(0, |last| (self.pages.len() - 1) * PAGE + last.len())
     }
 
+    /// The place that the next value takes.
+    pub(crate) fn next(&self) -> Slot {
+        self.free.last().copied().unwrap_or(self.places() as Slot)
+    }
+
     /// Takes the place that was given back last, or a new one.
     ///
     /// # Panics

@@ -11,6 +11,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::ended::{EndedList, Stub};
+use super::flows::Flows;
 use super::index::Index;
 use super::keys::Keys;
 use super::limits::{Closed, Limits, guarded};
@@ -102,6 +103,8 @@ pub(crate) struct Queue {
     pub(crate) ticks: BTreeSet<(Timestamp, Name)>,
     /// When the windows of keys are over whose jobs came in here.
     pub(crate) windows: BTreeSet<(Timestamp, Arc<UniqueKey>)>,
+    /// Flows that have ended, by when they are forgotten: those whose first step came in here.
+    pub(crate) flows: BTreeSet<(Timestamp, Slot)>,
     /// What stands in line, since when, by arrival: where waiting makes more urgent.
     pub(crate) elders: BTreeSet<(i64, i64, Slot)>,
     pub(crate) ready: u64,
@@ -207,6 +210,7 @@ pub(crate) struct State {
     pub(crate) schedules: Schedules,
     /// The keys that are taken: of the journal's queues, and of the volatile ones.
     pub(crate) keys: [Keys; 2],
+    pub(crate) flows: Flows,
     /// Records of claims that were loaded and not yet judged.
     pub(crate) loaded_claims: Vec<Claims>,
     /// Acknowledgements refused since the start for a token that was not current.
@@ -236,6 +240,7 @@ impl State {
             claims_open: BTreeMap::new(),
             claims_spent: Map::with_hasher(hash.clone()),
             watchers: Map::with_hasher(hash.clone()),
+            flows: Flows::new(hash.clone()),
             pages: Pages::new(hash),
             next_arrival: 1,
             next_token: 1,
@@ -408,6 +413,7 @@ impl Queue {
             expiry: BTreeSet::new(),
             ticks: BTreeSet::new(),
             windows: BTreeSet::new(),
+            flows: BTreeSet::new(),
             elders: BTreeSet::new(),
             ready: 0,
             running: 0,

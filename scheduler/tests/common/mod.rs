@@ -62,7 +62,11 @@ impl Store {
     pub(crate) fn stream(&self) -> impl Iterator<Item = Record> + '_ {
         self.0.values().filter_map(|record| match record {
             Record::Job(job) => self.joined(job.id).map(Record::Job),
-            Record::Head(..) | Record::Attempt(_) | Record::Result(..) | Record::Checkpoint(..) => None,
+            Record::Head(..)
+            | Record::Attempt(_)
+            | Record::Result(..)
+            | Record::Checkpoint(..)
+            | Record::StepOutput(..) => None,
             other => Some(other.clone()),
         })
     }

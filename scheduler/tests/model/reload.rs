@@ -342,6 +342,8 @@ impl World {
                     }
                     None => ended.contains_key(&one.id),
                 },
+                // They have a game of their own.
+                Record::Flow(_) | Record::Step(_) | Record::StepOutput(..) => false,
                 Record::Checkpoint(id, bytes) => checkpoint_of(id) == Some(bytes),
                 Record::Result(id, bytes) => {
                     ended.get(id).is_some_and(|kept| kept.output == Output::Bytes(bytes.clone()))

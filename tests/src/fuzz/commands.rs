@@ -211,7 +211,7 @@ impl Play<'_> {
         let request = self.request();
         let watch = self.input.one_in(3).then(|| self.request());
         let jobs = (0..=self.input.below(4) / 2).map(|_| self.job()).collect();
-        self.driver.handle(Command::Submit(Submit { request, watch, jobs }));
+        self.driver.handle(Command::Submit(Submit { request, watch, jobs, flow: None }));
         if self.input.one_in(8) {
             self.driver.handle(Command::Withdraw { request });
         }

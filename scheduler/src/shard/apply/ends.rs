@@ -154,6 +154,9 @@ impl State {
     pub(super) fn purged(&mut self, slot: Slot, tape: &mut Tape) {
         let stub = self.unhold(slot, tape);
         self.index.remove(stub.id, Place::Ended(slot));
+        if !self.flows.holding.is_empty() {
+            self.flows.holding.remove(&stub.id);
+        }
         let queue = &mut self.queues[stub.queue.0 as usize];
         queue.counters.purged += u64::from(!bug!(PurgeUncounted));
         let level = queue.settings.level;
@@ -235,9 +238,14 @@ impl State {
         self.index.replace(stub.id, Place::Ended(stub_slot), Place::Live(slot));
         self.next_arrival = self.next_arrival.max(arrival + 1);
         self.queues[stub.queue.0 as usize].counters.requeued += 1;
+        if matches!(turn, Turn::Alone) {
+            // The journal is not to say any more that it has a flow.
+            let record = tape.job_record(self, slot);
+            tape.put(self.queue(stub.queue).level(), record);
+        }
         self.turned(slot, turn, now, tape);
         self.unlink_key(slot);
-        self.place_ready(slot, now);
+        self.place(slot, now);
         tape.touch_job(self, slot);
         tape.touch_counters(stub.queue);
     }

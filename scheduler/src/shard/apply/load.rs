@@ -48,6 +48,8 @@ impl State {
             LoadedRecord::Checkpoint(id, bytes) => self.pages.set_checkpoint(id, Some(bytes)),
             LoadedRecord::Order(order) => drop(self.orders.insert(order.id, *order)),
             LoadedRecord::Schedule(schedule) => self.loaded_schedule(*schedule),
+            LoadedRecord::Flow(flow) => self.loaded_flow(*flow),
+            LoadedRecord::Step(step) => self.loaded_step(*step),
             LoadedRecord::Unique(held) => self.loaded_key(*held, tape),
         }
     }
@@ -85,6 +87,7 @@ impl State {
         let kind = self.intern_kind(&record.kind);
         self.policies_used.extend(head.policy);
         let key = record.body.labels.unique().map(|unique| unique.key.clone());
+        let is_step = record.body.labels.step().is_some();
         let (tenant, extra_starts) = self.enter_as(queue, record.body.labels.share(), Mono(0));
         let slot = self.add_job(Live {
             id: record.id,
@@ -129,11 +132,13 @@ impl State {
             self.next_arrival = self.next_arrival.max(head.arrival.saturating_add(1));
         }
         self.index.insert(record.id, Place::Live(slot));
+        self.flows.loaded.extend(is_step.then_some(slot));
     }
 
     /// Every job takes its place, and what is missing by the counters is counted as quarantined.
     pub(super) fn all_loaded(&mut self, now: Now, tape: &mut Tape) {
         self.link_keys(tape);
+        self.link_flows(tape);
         // What was started before, nobody has counted.
         for no in (0..self.queues.len() as u32).map(QueueNo) {
             let rate = self.queue_limit(no).rate;

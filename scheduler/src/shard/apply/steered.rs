@@ -9,7 +9,7 @@ use super::super::tape::Tape;
 use super::as_key;
 use crate::change::{JobRecord, Key, Record};
 use crate::command::QueueNo;
-use crate::job::{Body, NewJob, Priority, When};
+use crate::job::{Body, Priority, When};
 use crate::order::{Order, OrderId};
 use crate::settings::Level;
 use crate::time::{Now, Timestamp};
@@ -26,13 +26,13 @@ pub(super) fn moment(when: Option<When>, now: Now) -> (Option<Timestamp>, bool, 
 }
 
 /// From when on a job is not started, and from when on it does not run, by the wall clock: the first is no later.
-pub(super) fn ends(job: &NewJob, now: Now) -> (Option<Timestamp>, Option<Timestamp>) {
+pub(super) fn ends(expires: Option<When>, deadline: Option<When>, now: Now) -> (Option<Timestamp>, Option<Timestamp>) {
     let by_wall = |when: When| match when {
         When::After(ms) => now.wall.plus_ms(ms),
         When::At(at) => at,
     };
-    let deadline = job.deadline.map(by_wall);
-    (job.expires.map(by_wall).into_iter().chain(deadline).min(), deadline)
+    let deadline = deadline.map(by_wall);
+    (expires.map(by_wall).into_iter().chain(deadline).min(), deadline)
 }
 
 impl State {

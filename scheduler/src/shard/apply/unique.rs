@@ -25,7 +25,8 @@ impl State {
     /// A job that just came in has its key, or waits for it. Before it has a place.
     pub(super) fn turned(&mut self, slot: Slot, turn: Turn, now: Now, tape: &mut Tape) {
         let (key, until, waits) = match turn {
-            Turn::Free => return,
+            Turn::Free | Turn::Alone => return,
+            Turn::Step(of) => return self.is_step(slot, of, tape),
             Turn::Holds(key, until) => (key, until, false),
             Turn::Waits(key, until) => (key, until, true),
         };
@@ -127,7 +128,7 @@ impl State {
 
     /// Another job's payload, labels and times become those of one that has not begun.
     pub(super) fn replaced(&mut self, slot: Slot, job: NewJob, arrival: i64, now: Now, tape: &mut Tape) {
-        let (expires, deadline) = ends(&job, now);
+        let (expires, deadline) = ends(job.expires, job.deadline, now);
         let Share { key, weight } = job.body.labels.share().clone();
         self.replace_body(slot, job.body);
         let (due, due_by_wall, clock_ms) = moment(job.due, now);

@@ -9,6 +9,7 @@ use super::super::state::{Place, State};
 use super::page;
 use crate::change::{JobRecord, Record};
 use crate::event::{Event, LoadedRecord};
+use crate::flow::{FlowId, FlowRecord, StepOf};
 use crate::job::JobId;
 use crate::refusal::Refusal;
 
@@ -23,6 +24,10 @@ pub enum Misfit {
     EndOrder(u64),
     /// Attempts, results, checkpoints and heads of their own are not loaded.
     NotLoaded,
+    /// A flow stands twice, has no steps, or one that needs a later one.
+    Flow(FlowId),
+    /// No flow has this step, or it ended twice.
+    NoStep(StepOf),
     /// A number in the head is at the end of its range.
     Range(JobId),
 }
@@ -34,6 +39,8 @@ impl fmt::Display for Misfit {
             Self::PolicyNumber(no) => write!(f, "policy number {no} is over {}", Refusal::POLICIES_MAX - 1),
             Self::EndOrder(no) => write!(f, "end number {no} is out of order"),
             Self::NotLoaded => f.write_str("a record of this kind is not loaded"),
+            Self::Flow(id) => write!(f, "flow {id} stands twice, or its steps are in no order"),
+            Self::NoStep(StepOf { flow, no }) => write!(f, "flow {flow} has no step {no}, or it ended twice"),
             Self::Range(id) => write!(f, "a number of job {id} is out of its range"),
         }
     }
@@ -70,15 +77,42 @@ pub(crate) fn admit(state: &State, record: Record) -> Result<Option<Event>, Misf
         Record::Order(order) => LoadedRecord::Order(order),
         Record::Schedule(schedule) => LoadedRecord::Schedule(schedule),
         Record::Unique(held) => LoadedRecord::Unique(held),
+        Record::Flow(flow) => {
+            check_flow(state, &flow)?;
+            LoadedRecord::Flow(flow)
+        }
+        Record::Step(step) => {
+            let flow = state.flows.by_id.get(&step.of.flow).map(|slot| &state.flows.all[*slot]);
+            if flow.and_then(|flow| flow.steps.get(step.of.no as usize)).is_none_or(|known| known.end.is_some()) {
+                return Err(Misfit::NoStep(step.of));
+            }
+            LoadedRecord::Step(step)
+        }
         // It takes no part in anything but in what is in memory.
         Record::Checkpoint(id, bytes) if page::is_volatile(state, id) => {
             LoadedRecord::Checkpoint(id, bytes.len() as u32)
         }
-        Record::Head(..) | Record::Attempt(_) | Record::Result(..) | Record::Checkpoint(..) => {
+        Record::Head(..)
+        | Record::Attempt(_)
+        | Record::Result(..)
+        | Record::Checkpoint(..)
+        | Record::StepOutput(..) => {
             return Err(Misfit::NotLoaded);
         }
     };
     Ok(Some(Event::Loaded(Box::new(loaded))))
+}
+
+/// A flow whose steps need only earlier ones.
+fn check_flow(state: &State, flow: &FlowRecord) -> Result<(), Misfit> {
+    let plan = &flow.plan;
+    let is_ordered = (0..).zip(&plan.steps).all(|(no, step)| {
+        let comes_before = |other: u32| other < no;
+        step.needs.iter().all(|need| comes_before(need.step)) && step.undoes.is_none_or(comes_before)
+    });
+    let has_output = plan.output.is_none_or(|no| (no as usize) < plan.steps.len());
+    let is_new = !state.flows.by_id.contains_key(&plan.id);
+    if is_new && is_ordered && has_output && !plan.steps.is_empty() { Ok(()) } else { Err(Misfit::Flow(plan.id)) }
 }
 
 /// Numbers that count up one by one never get near their ends, so one that is there was not written by us.

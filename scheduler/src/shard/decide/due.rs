@@ -6,7 +6,7 @@ use super::super::outbox::Mark;
 use super::super::slab::Slot;
 use super::super::state::State;
 use super::claim::next_start;
-use super::{Decision, end_job, recur, retain, unique};
+use super::{Decision, end_job, flow, recur, retain, unique};
 use crate::attempt::Output;
 use crate::command::{QueueNo, TimerClass};
 use crate::effect::{Deadline, Effect};
@@ -43,7 +43,10 @@ pub(crate) fn due(state: &State, no: QueueNo, class: TimerClass, now: Now) -> De
                 end_job(state, *slot, EndState::Expired, now, Output::None, None, &mut decision);
             }
         }
-        TimerClass::Retention => decision.events = retain::outdated(state, no, now.wall),
+        TimerClass::Retention => {
+            decision.events = retain::outdated(state, no, now.wall);
+            flow::outdated(queue, state, now.wall, &mut decision);
+        }
         TimerClass::Schedule => recur::tick(state, queue, now, &mut decision),
         TimerClass::Window => unique::windows_over(queue, now, &mut decision),
         // The wave that this step is of hands out.
@@ -61,6 +64,10 @@ fn fell_due<'a>(
 ) {
     let due = timers.take_while(|(at, _, _)| *at <= key).take(PER_STEP_MAX);
     for (arrival, (_, _, slot)) in (state.next_arrival..).zip(due) {
+        if state.is_timer(&state.jobs[*slot]) {
+            end_job(state, *slot, EndState::Done, now, Output::None, None, decision);
+            continue;
+        }
         decision.events.push(Event::FellDue { slot: *slot, arrival, now });
     }
 }

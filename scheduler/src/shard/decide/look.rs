@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::super::ended::Stub;
+use super::super::flows::{Is, Then};
 use super::super::limits::Closed;
 use super::super::lines::Aside;
 use super::super::outbox::Mark;
@@ -13,6 +14,7 @@ use crate::change::EndedKey;
 use crate::command::{QueueNo, Request};
 use crate::effect::{Answer, Found};
 use crate::filter::{Facts, Filter};
+use crate::flow::Need;
 use crate::job::JobId;
 use crate::limit::LimitOf;
 use crate::rate::Rate;
@@ -20,6 +22,9 @@ use crate::refusal::Refusal;
 use crate::settings::Level;
 use crate::time::Now;
 use crate::view::{IsMeant, JobView, Page, QueueStats, Why};
+
+/// So many of the steps that one waits for are named.
+const STEPS_NAMED_MAX: usize = 3;
 
 /// Tells what is known of a job: from memory, or where its record stands.
 pub(crate) fn look(state: &State, request: Request, id: JobId, now: Now) -> Result<Decision, Refusal> {
@@ -67,6 +72,7 @@ fn why(state: &State, live: &Live, now: Now) -> Why {
     let queue = state.queue(live.queue);
     match live.spot {
         Spot::Running => Why::Running { overdue: live.run().is_some_and(|run| run.overdue) },
+        Spot::Waiting if live.more().step.is_some() => why_step(state, live),
         Spot::Waiting => Why::Key { holder: state.held_of(live).map_or(live.id, |held| held.holder) },
         Spot::Delayed => Why::Delayed,
         Spot::Parked if !queue.is_configured => Why::NoQueue,
@@ -88,6 +94,22 @@ fn why(state: &State, live: &Live, now: Now) -> Why {
             closed.map_or_else(|| why_in_line(state, live, now), |(of, closed)| why_closed(of, closed, now))
         }
     }
+}
+
+/// Of a step whose turn has not come, or that waits for its signal.
+fn why_step(state: &State, live: &Live) -> Why {
+    let Some(at) = live.more().step else { return Why::Delayed };
+    let flow = &state.flows.all[at.flow];
+    let step = flow.step(at.no);
+    if step.is == Is::Going {
+        return Why::Signal { step: step.plan.name.clone() };
+    }
+    let is_open = |need: &&Need| {
+        let then = Then { step: at.no, if_failed: need.if_failed };
+        !flow.step(need.step).end.as_ref().is_some_and(|end| then.is_met_by(end))
+    };
+    let open = step.plan.needs.iter().filter(is_open).map(|need| flow.step(need.step).plan.name.clone());
+    Why::Steps { open: open.take(STEPS_NAMED_MAX).collect(), count: step.needs_open }
 }
 
 fn why_closed(of: LimitOf, closed: Closed, now: Now) -> Why {

@@ -67,5 +67,6 @@ pub(crate) fn next(state: &State, queue: &Queue) -> Option<Deadline> {
         let is_over = list.count > limits.count_max || list.bytes > limits.bytes_max;
         Some(if is_over { Timestamp(0) } else { oldest.at.plus_ms(limits.age_ms) })
     };
-    EndState::ALL.into_iter().filter_map(of).min().map(Deadline::Wall)
+    let flow = queue.flows.first().map(|(at, _)| *at);
+    EndState::ALL.into_iter().filter_map(of).chain(flow).min().map(Deadline::Wall)
 }

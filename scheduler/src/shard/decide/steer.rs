@@ -8,11 +8,11 @@ use bytes::Bytes;
 use super::super::outbox::Mark;
 use super::super::slab::Slot;
 use super::super::state::{Live, Place, Spot, State};
-use super::{Decision, drop_job, end_job, unique};
-use crate::attempt::Output;
+use super::{AsStep, Decision, drop_job, end_as_step, end_job, unique};
+use crate::attempt::{Failure, Output};
 use crate::command::{QueueNo, Request};
 use crate::effect::{Answer, Effect};
-use crate::event::Event;
+use crate::event::{Event, Turn};
 use crate::job::{Body, JobId, Name, When};
 use crate::lease::StopReason;
 use crate::refusal::Refusal;
@@ -68,10 +68,14 @@ fn steer_live(state: &State, slot: Slot, is: JobState, verb: &Verb, now: Now) ->
     let arrival = state.next_arrival;
     let mut decision = Decision::default();
     let state_after = match verb {
-        Verb::Cancel => cancel(state, slot, level, now, &mut decision),
+        Verb::Cancel => cancel(state, slot, None, AsStep::default(), now, &mut decision),
         Verb::Discard => {
             drop_job(state, slot, now, &mut decision);
             is
+        }
+        Verb::RunNow if state.is_timer(live) => {
+            end_job(state, slot, EndState::Done, now, Output::None, None, &mut decision);
+            JobState::Done
         }
         Verb::RunNow if live.spot == Spot::Delayed => {
             decision.events.push(Event::FellDue { slot, arrival, now });
@@ -83,15 +87,15 @@ fn steer_live(state: &State, slot: Slot, is: JobState, verb: &Verb, now: Now) ->
             }
             is
         }
+        Verb::Reschedule(when) if state.is_timer(live) && live.spot == Spot::Delayed && !is_later(*when, now) => {
+            end_job(state, slot, EndState::Done, now, Output::None, None, &mut decision);
+            JobState::Done
+        }
         Verb::Reschedule(when) => {
             decision.events.push(Event::Rescheduled { slot, when: *when, arrival, now });
-            let is_later = match when {
-                When::After(ms) => *ms > 0,
-                When::At(at) => *at > now.wall,
-            };
             match is {
                 JobState::Waiting => is,
-                _ if is_later => JobState::Delayed,
+                _ if is_later(*when, now) => JobState::Delayed,
                 _ => in_line(state, live.queue, live),
             }
         }
@@ -102,22 +106,36 @@ fn steer_live(state: &State, slot: Slot, is: JobState, verb: &Verb, now: Now) ->
     Ok(Steered { decision, level, state: state_after })
 }
 
+fn is_later(when: When, now: Now) -> bool {
+    match when {
+        When::After(ms) => ms > 0,
+        When::At(at) => at > now.wall,
+    }
+}
+
 fn in_line(state: &State, queue: QueueNo, live: &Live) -> JobState {
     if state.can_run(queue, live.kind) { JobState::Ready } else { JobState::Parked }
 }
 
 /// Calls a job off: at once where it waits, by asking its attempt where it runs.
-fn cancel(state: &State, slot: Slot, level: Level, now: Now, decision: &mut Decision) -> JobState {
+pub(super) fn cancel(
+    state: &State,
+    slot: Slot,
+    failure: Option<Failure>,
+    as_step: AsStep,
+    now: Now,
+    decision: &mut Decision,
+) -> JobState {
     let live = &state.jobs[slot];
     let Some(run) = live.run() else {
-        end_job(state, slot, EndState::Cancelled, now, Output::None, None, decision);
+        end_as_step(state, slot, EndState::Cancelled, now, (Output::None, failure), as_step, decision);
         return JobState::Cancelled;
     };
     if !live.cancel_requested {
         decision.events.push(Event::CancelRequested { slot });
     }
     let stop = Effect::Stop { queue: live.queue, id: live.id, token: run.token, reason: StopReason::Cancelled };
-    decision.effects.push((Mark::to_run(level), stop));
+    decision.effects.push((Mark::to_run(state.queue(live.queue).level()), stop));
     JobState::Running
 }
 
@@ -156,17 +174,46 @@ fn check_depth(state: &State, no: QueueNo) -> Result<(), Refusal> {
 
 /// Brings a retained job back, with a fresh budget of retries.
 fn requeue(state: &State, stub: Slot, read: Read, now: Now) -> Result<Steered, Refusal> {
+    let no = state.stubs[stub].queue;
+    let can_run = state.can_run(no, state.stubs[stub].kind);
+    let event = comes_back(state, stub, read, &mut { state.next_arrival }, now)?;
+    let mut is = if can_run { JobState::Ready } else { JobState::Parked };
+    let mut decision = Decision::default();
+    if let Event::Requeued { turn: Turn::Step(of), .. } = &event
+        && let Some(at) = state.flows.place_of(*of, state.stubs[stub].id)
+    {
+        decision.steps.push((at, now));
+        if state.flows.step(at).needs_open > 0 {
+            is = JobState::Waiting;
+        }
+    }
+    Ok(Steered { decision: decision.event(event), level: state.queue(no).level(), state: is })
+}
+
+/// A retained job comes back: with its key if that is free, and as the step that it is, if its flow can go on.
+pub(super) fn comes_back(state: &State, stub: Slot, read: Read, arrival: &mut i64, now: Now) -> Result<Event, Refusal> {
     if state.draining {
         return Err(Refusal::Stopping);
     }
-    let read = as_read(state, stub, read)?;
+    let mut read = as_read(state, stub, read)?;
     let no = state.stubs[stub].queue;
     check_depth(state, no)?;
-    let level = state.queue(no).level();
-    let can_run = state.can_run(no, state.stubs[stub].kind);
-    let turn = unique::comes_back(state, &read.body, no)?;
-    let decision = Decision::default().event(Event::Requeued { stub, read, arrival: state.next_arrival, now, turn });
-    Ok(Steered { decision, level, state: if can_run { JobState::Ready } else { JobState::Parked } })
+    let id = state.stubs[stub].id;
+    let turn = match read.body.labels.step() {
+        None => unique::comes_back(state, &read.body, no)?,
+        Some(of) => {
+            let at = state.flows.place_of(of, id);
+            if at.is_some_and(|at| state.flows.all[at.flow].may_resume()) {
+                Turn::Step(of)
+            } else {
+                let body = Body { labels: read.body.labels.clone().of_step(None), ..(*read.body).clone() };
+                read.body = Arc::new(body);
+                Turn::Alone
+            }
+        }
+    };
+    let here = core::mem::replace(arrival, *arrival + 1);
+    Ok(Event::Requeued { stub, read, arrival: here, now, turn })
 }
 
 /// What the driver read, if it still is so.

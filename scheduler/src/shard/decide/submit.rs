@@ -1,5 +1,6 @@
 //! Accepting jobs: all of a call or none.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -7,14 +8,16 @@ use alloc::vec::Vec;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
+use super::super::flows::{Flow, StepAt};
 use super::super::outbox::Mark;
 use super::super::state::{Place, State};
-use super::Decision;
 use super::unique::{Meeting, Met};
+use super::{Decision, flow};
 use crate::bug;
-use crate::command::{QueueNo, Submit};
+use crate::command::{QueueNo, Request, Submit};
 use crate::effect::{Answer, Receipt};
 use crate::event::{Event, Turn};
+use crate::flow::{FlowPlan, FlowRecord, Work};
 use crate::job::{JobId, Name, NewJob};
 use crate::refusal::Refusal;
 use crate::retry::RetryPolicy;
@@ -22,17 +25,28 @@ use crate::settings::Level;
 use crate::time::Now;
 
 /// Accepts the jobs of a call, or says why not.
-pub(crate) fn submit(state: &State, submit: Submit, now: Now) -> Result<Decision, Refusal> {
+pub(crate) fn submit(state: &State, mut submit: Submit, now: Now) -> Result<Decision, Refusal> {
     if state.draining {
         return Err(Refusal::Stopping);
     }
     check_bulk(state, &submit.jobs)?;
     let mut decision = Decision { events: Vec::with_capacity(submit.jobs.len()), ..Decision::default() };
+    let flow = submit.flow.as_ref().map(|plan| plan.id);
+    if let Some(plan) = submit.flow.take() {
+        if let Some(slot) = state.flows.by_id.get(&plan.id) {
+            return Ok(same_flow(&state.flows.all[*slot], submit.request));
+        }
+        enter(state, *plan, &mut submit.jobs, now, &mut decision)?;
+    }
     let mut receipts = Vec::with_capacity(submit.jobs.len());
     let mut level = Level::Memory;
     let mut intake = Intake::new(state, &submit.jobs);
     for job in submit.jobs {
-        let (id, queue, fresh) = match intake.meet(&job, now, &mut decision.events)? {
+        let met = match flow {
+            Some(_) => intake.meet_step(&job)?,
+            None => intake.meet(&job, now, &mut decision.events)?,
+        };
+        let (id, queue, fresh) = match met {
             Met::Same(id, queue) => (id, queue, false),
             Met::Accepted(queue, turn) => {
                 let id = job.id;
@@ -61,6 +75,28 @@ pub(crate) fn submit(state: &State, submit: Submit, now: Now) -> Result<Decision
         }
     }
     Ok(decision.reply(Mark::from(level), submit.request, Ok(Answer::Enqueued(receipts))))
+}
+
+/// A flow comes in before its jobs. Those steps that nothing and nobody has to run are looked at as soon as it is in.
+fn enter(
+    state: &State,
+    mut plan: FlowPlan,
+    jobs: &mut [NewJob],
+    now: Now,
+    decision: &mut Decision,
+) -> Result<(), Refusal> {
+    flow::check(state, &mut plan, jobs)?;
+    let slot = state.flows.all.next();
+    let at_once = (0..).zip(&plan.steps).filter(|(_, step)| step.work != Work::Job && step.needs.is_empty());
+    decision.steps.extend(at_once.map(|(no, _)| (StepAt { flow: slot, no }, now)));
+    decision.events.push(Event::FlowEntered(Box::new(FlowRecord { created: now.wall, plan })));
+    Ok(())
+}
+
+/// A flow that is there already.
+fn same_flow(flow: &Flow, request: Request) -> Decision {
+    let receipts = flow.steps.iter().map(|step| Receipt { id: step.plan.job, fresh: false }).collect();
+    Decision::default().reply(Mark::from(flow.level), request, Ok(Answer::Enqueued(receipts)))
 }
 
 /// Follow-ups of a success: checked when they were added, so that the ack is never refused (I9). They may overdraw a
@@ -148,12 +184,23 @@ impl<'a> Intake<'a> {
         self.keys.meet(job, queue, now, &mut self.arrival, events)
     }
 
+    /// A step comes in as itself or not at all.
+    fn meet_step(&mut self, job: &NewJob) -> Result<Met, Refusal> {
+        if self.place_of(job)?.is_some() {
+            return Err(Refusal::IdTaken { id: job.id, kind: job.kind.clone() });
+        }
+        let Some(step) = job.body.labels.step() else { unreachable!("the check of the flow found its step") };
+        Ok(Met::Accepted(self.check(job)?, Turn::Step(step)))
+    }
+
     /// Whether the job may come in, as far as it alone can tell.
     fn check(&mut self, job: &NewJob) -> Result<QueueNo, Refusal> {
         let no = self.state.queue_no(&job.queue).filter(|no| self.state.queue(*no).is_configured);
         let no = no.ok_or_else(|| Refusal::NoQueue { queue: job.queue.clone() })?;
         let handled = self.state.kind_names.get(&job.kind).is_some_and(|no| self.state.kinds[*no as usize].is_handled);
-        if !handled && !self.state.settings.unknown_kinds {
+        let is_idle = job.body.labels.step().is_some()
+            && [Work::Timer, Work::Signal].iter().any(|work| work.kind() == Some(job.kind.as_str()));
+        if !handled && !is_idle && !self.state.settings.unknown_kinds {
             return Err(Refusal::NoHandler { kind: job.kind.clone() });
         }
         let settings = &self.state.queue(no).settings;

@@ -1,0 +1,288 @@
+//! What events about flows do to the state.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::super::flows::{Flow, Is, Step, StepAt};
+use super::super::keys::Keys;
+use super::super::maybe::Maybe;
+use super::super::slab::Slot;
+use super::super::state::State;
+use super::super::tape::Tape;
+use super::as_key;
+use super::steered::{ends, moment};
+use crate::attempt::Output;
+use crate::bug;
+use crate::change::{Key, Record};
+use crate::command::Request;
+use crate::flow::{FlowId, FlowRecord, FlowState, StepEnd, StepHow, StepOf, StepRecord, Times, Work};
+use crate::settings::Level;
+use crate::time::{Now, Timestamp};
+
+impl State {
+    /// A flow was accepted; its jobs come next.
+    pub(super) fn flow_entered(&mut self, record: FlowRecord, tape: &mut Tape) {
+        let Some(flow) = self.flow_of(record.clone()) else { unreachable!("the decision found its queues") };
+        tape.put(Keys::level(flow.store), Record::Flow(Box::new(record)));
+        self.add_flow(flow);
+    }
+
+    fn add_flow(&mut self, flow: Flow) {
+        let id = flow.id;
+        self.flows.bytes += flow.steps.iter().map(Step::bytes).sum::<usize>();
+        let slot = self.flows.all.insert(flow);
+        self.flows.by_id.insert(id, slot);
+    }
+
+    /// A job that just came in, or back, is a step. Before it has a place.
+    pub(super) fn is_step(&mut self, slot: Slot, of: StepOf, tape: &mut Tape) {
+        let Some(at) = self.flows.place_of(of, self.jobs[slot].id) else { return };
+        self.pages.more_of(&mut self.jobs[slot]).step = Some(at);
+        let step = self.flows.step(at);
+        let waits_for_nothing = step.plan.needs.is_empty() && step.plan.undoes.is_none();
+        if step.is == Is::Ended {
+            self.step_reopened(at, tape);
+        } else if waits_for_nothing && step.plan.work == Work::Job {
+            self.set_step(at, Is::Going);
+        }
+    }
+
+    fn set_step(&mut self, at: StepAt, is: Is) {
+        let flow = &mut self.flows.all[at.flow];
+        let step = &mut flow.steps[at.no as usize];
+        let was = core::mem::replace(&mut step.is, is);
+        let open = if step.plan.undoes.is_some() { &mut flow.undo_open } else { &mut flow.open };
+        *open = *open + usize::from(is != Is::Ended) - usize::from(was != Is::Ended);
+        flow.going = flow.going + usize::from(is == Is::Going) - usize::from(was == Is::Going);
+    }
+
+    /// A step has another end, or none: those that need it have one need more or less.
+    fn set_end(&mut self, at: StepAt, end: Option<Box<StepEnd>>) {
+        let flow = &mut self.flows.all[at.flow];
+        let was = core::mem::replace(&mut flow.steps[at.no as usize].end, end);
+        for no in 0..flow.steps[at.no as usize].then.len() {
+            let step = &flow.steps[at.no as usize];
+            let then = step.then[no];
+            let (was, is) = (
+                was.as_ref().is_some_and(|end| then.is_met_by(end)),
+                step.end.as_ref().is_some_and(|end| then.is_met_by(end)),
+            );
+            let needs_open = &mut flow.steps[then.step as usize].needs_open;
+            *needs_open = *needs_open + u32::from(was) - u32::from(is);
+        }
+    }
+
+    /// A step's turn has come: its times begin, and its job takes its place. It keeps the arrival that it came with, so that what was
+    /// begun ends before what came later, and most need nothing to be written.
+    pub(super) fn step_opened(&mut self, at: StepAt, now: Now, tape: &mut Tape) {
+        self.set_step(at, Is::Going);
+        let step = self.flows.step(at);
+        let times = step.plan.times.as_deref().copied();
+        let Some((slot, _)) = self.live(step.plan.job) else { unreachable!("a step that has not ended has a job") };
+        self.unplace(slot);
+        if let Some(times) = times {
+            self.begin_times(slot, times, now);
+            tape.touch_job(self, slot);
+        } else if self.jobs[slot].due != Maybe::NONE {
+            // Somebody rescheduled it meanwhile.
+            let live = &mut self.jobs[slot];
+            let clock = if live.due_by_wall { now.wall.0 } else { now.mono.0 };
+            if live.clock_ms <= as_key(clock) {
+                live.due = Maybe::NONE;
+            }
+            tape.touch_job(self, slot);
+        }
+        self.place(slot, now);
+    }
+
+    fn begin_times(&mut self, slot: Slot, times: Times, now: Now) {
+        let (due, due_by_wall, clock_ms) = moment(times.due, now);
+        let (expires, deadline) = ends(times.expires, times.deadline, now);
+        let live = &mut self.jobs[slot];
+        if times.due.is_some() {
+            (live.due, live.due_by_wall, live.clock_ms) = (due.into(), due_by_wall, clock_ms);
+        }
+        let more = self.pages.more_of(live);
+        (more.expires, more.deadline) = (expires.into(), deadline.into());
+    }
+
+    pub(super) fn step_ended(&mut self, at: StepAt, mut end: Box<StepEnd>, is_stored: bool, tape: &mut Tape) {
+        let (level, of) = self.step_of(at);
+        match &mut end.output {
+            Output::Bytes(bytes) if !is_stored => {
+                tape.put(level, Record::StepOutput(of, core::mem::replace(bytes, Bytes::new())));
+            }
+            Output::Bytes(_) => {}
+            Output::None | Output::TooLarge { .. } => self.drop_output(at, tape),
+        }
+        if !bug!(StepUnwritten) {
+            tape.put(level, Record::Step(Box::new(StepRecord { of, end: (*end).clone() })));
+        }
+        self.flows.holding.remove(&self.flows.step(at).plan.job.clone());
+        self.set_end(at, Some(end));
+        self.set_step(at, Is::Ended);
+    }
+
+    /// A signal came before the turn of the step that waits for it.
+    pub(super) fn step_signalled(&mut self, at: StepAt, payload: Bytes, now: Now, tape: &mut Tape) {
+        let (level, of) = self.step_of(at);
+        let end = StepEnd {
+            how: StepHow::Signalled,
+            at: now.wall,
+            started: None,
+            failure: None,
+            cause: None,
+            output: Output::Bytes(Bytes::new()),
+        };
+        tape.put(level, Record::StepOutput(of, payload));
+        tape.put(level, Record::Step(Box::new(StepRecord { of, end: end.clone() })));
+        self.set_end(at, Some(Box::new(end)));
+    }
+
+    fn drop_output(&self, at: StepAt, tape: &mut Tape) {
+        let (level, of) = self.step_of(at);
+        if self.flows.step(at).end.as_ref().is_some_and(|end| matches!(end.output, Output::Bytes(_))) {
+            tape.delete(level, Key::StepOutput(of));
+        }
+    }
+
+    /// A step is to run again: it waits, until somebody looks whether its needs are met.
+    fn step_reopened(&mut self, at: StepAt, tape: &mut Tape) {
+        let (level, of) = self.step_of(at);
+        self.drop_output(at, tape);
+        tape.delete(level, Key::Step(of));
+        self.flows.holding.remove(&self.flows.step(at).plan.job.clone());
+        self.set_end(at, None);
+        self.set_step(at, Is::Waiting);
+        let flow = &mut self.flows.all[at.flow];
+        if let Some(ended) = flow.ended.take() {
+            self.flows.steps_kept -= flow.steps.len();
+            self.flows.ended.remove(&(ended, at.flow));
+            self.queues[flow.home.0 as usize].flows.remove(&(ended.plus_ms(flow.keep_ms), at.flow));
+        }
+    }
+
+    /// Others wait for somebody to do something about this one.
+    pub(super) fn step_holds(&mut self, at: StepAt) {
+        let job = self.flows.step(at).plan.job;
+        self.flows.holding.insert(job, at);
+    }
+
+    pub(super) fn flow_ended(&mut self, slot: Slot, at: Timestamp) {
+        let flow = &mut self.flows.all[slot];
+        flow.ended = Some(at);
+        self.flows.steps_kept += flow.steps.len();
+        self.flows.ended.insert((at, slot));
+        self.queues[flow.home.0 as usize].flows.insert((at.plus_ms(flow.keep_ms), slot));
+        self.flows.watchers.remove(&flow.id);
+        if !self.flows.holding.is_empty() {
+            for step in &flow.steps {
+                self.flows.holding.remove(&step.plan.job);
+            }
+        }
+    }
+
+    pub(super) fn flow_forgotten(&mut self, slot: Slot, tape: &mut Tape) {
+        let flow = self.flows.all.remove(slot);
+        let level = Keys::level(flow.store);
+        self.flows.by_id.remove(&flow.id);
+        self.flows.bytes -= flow.steps.iter().map(Step::bytes).sum::<usize>();
+        if let Some(at) = flow.ended {
+            self.flows.steps_kept -= flow.steps.len();
+            self.flows.ended.remove(&(at, slot));
+            self.queues[flow.home.0 as usize].flows.remove(&(at.plus_ms(flow.keep_ms), slot));
+        }
+        for (no, step) in (0..).zip(&flow.steps) {
+            let of = StepOf { flow: flow.id, no };
+            let Some(end) = &step.end else { continue };
+            tape.delete(level, Key::Step(of));
+            if matches!(end.output, Output::Bytes(_)) {
+                tape.delete(level, Key::StepOutput(of));
+            }
+        }
+        tape.delete(level, Key::Flow(flow.id));
+    }
+
+    pub(super) fn flow_unwatched(&mut self, id: FlowId, request: Request) {
+        if let Some(watchers) = self.flows.watchers.get_mut(&id) {
+            watchers.retain(|one| *one != request);
+            if watchers.is_empty() {
+                self.flows.watchers.remove(&id);
+            }
+        }
+    }
+
+    /// A flow is as its store has it.
+    pub(super) fn loaded_flow(&mut self, record: FlowRecord) {
+        for step in &record.plan.steps {
+            self.queue_or_new(&step.queue);
+        }
+        if let Some(flow) = self.flow_of(record) {
+            self.add_flow(flow);
+        }
+    }
+
+    pub(super) fn loaded_step(&mut self, record: StepRecord) {
+        let Some(flow) = self.flows.by_id.get(&record.of.flow).copied() else { return };
+        let at = StepAt { flow, no: record.of.no };
+        let is_end = record.end.is_end();
+        self.set_end(at, Some(Box::new(record.end)));
+        if is_end {
+            self.set_step(at, Is::Ended);
+        }
+    }
+
+    /// All records are there: live jobs know their steps, and steps whether their turn had come. What the journal has of flows in
+    /// memory is of an earlier process: their jobs are gone.
+    pub(super) fn link_flows(&mut self, tape: &mut Tape) {
+        if self.settings.term == self.settings.first_term {
+            let flows = self.flows.all.iter().filter(|(_, flow)| flow.store == Keys::VOLATILE);
+            for slot in flows.map(|(slot, _)| slot).collect::<Vec<_>>() {
+                self.flows.all[slot].store = Keys::store(Level::Durable);
+                self.flow_forgotten(slot, tape);
+            }
+        }
+        let flows = self.flows.all.iter().map(|(slot, flow)| (slot, flow.steps.len() as u32));
+        for (slot, steps) in flows.collect::<Vec<_>>() {
+            for no in 0..steps {
+                self.link_step(StepAt { flow: slot, no });
+            }
+            let flow = &self.flows.all[slot];
+            // As it was decided when the last of the others had ended.
+            let undoes = flow.open == 0 && flow.undo_open > 0 && flow.result() != FlowState::Done;
+            if let (true, (Some(no), _)) = (undoes, flow.next_undo()) {
+                self.set_step(StepAt { flow: slot, no }, Is::Going);
+            }
+        }
+        self.keep_orphans();
+    }
+
+    /// A step and its job know one another.
+    fn link_step(&mut self, at: StepAt) {
+        let step = self.flows.step(at);
+        let live = self.live(step.plan.job).map(|(slot, _)| slot);
+        let has_begun = step.needs_open == 0 && step.plan.undoes.is_none();
+        if step.is == Is::Ended {
+            return;
+        }
+        if let Some(slot) = live {
+            self.pages.more_of(&mut self.jobs[slot]).step = Some(at);
+        }
+        if has_begun {
+            self.set_step(at, Is::Going);
+        }
+    }
+
+    /// Live jobs that say that they are steps, and whose flow is not there.
+    fn keep_orphans(&mut self) {
+        let jobs = &self.jobs;
+        self.flows.loaded.retain(|slot| jobs[*slot].more().step.is_none());
+    }
+
+    fn step_of(&self, at: StepAt) -> (Level, StepOf) {
+        let flow = &self.flows.all[at.flow];
+        (Keys::level(flow.store), StepOf { flow: flow.id, no: at.no })
+    }
+}

@@ -1,0 +1,329 @@
+//! Flows: whether one may come in, whose turn has come when a step ends, and when all is over.
+//!
+//! A step's end stands in the commit of its job's end, and so does whatever becomes of those that need it. So a turn comes once, and
+//! comes: there is nothing between the two that could be lost.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use super::super::flows::{Flow, Is, StepAt, Then};
+use super::super::outbox::Mark;
+use super::super::slab::Slot;
+use super::super::state::{Live, Queue, State};
+use super::{AsStep, Decision, end_as_step, steer};
+use crate::attempt::{Failure, FailureKind, Output};
+use crate::bug;
+use crate::command::Request;
+use crate::effect::{Answer, Effect};
+use crate::event::Event;
+use crate::flow::{FlowEnding, FlowPlan, FlowState, FlowSummary, IfFailed, StepEnd, StepHow, StepOf, Times, Work};
+use crate::job::{Name, NewJob, When};
+use crate::refusal::Refusal;
+use crate::settings::Level;
+use crate::state::EndState;
+use crate::time::{Now, Timestamp};
+
+/// Steps of flows that one step of the shard forgets at most, and one flow: the rest is due again at once.
+const FORGOTTEN_PER_STEP_MAX: usize = 10_000;
+
+/// Whether a flow may come in with these jobs, as far as it alone can tell. Takes the times of the jobs that have to wait into the
+/// plan: they begin with their turns.
+pub(crate) fn check(state: &State, plan: &mut FlowPlan, jobs: &mut [NewJob]) -> Result<(), Refusal> {
+    let (id, steps_max) = (plan.id, state.settings.flow_steps_max);
+    if plan.steps.is_empty() || plan.steps.len() > steps_max {
+        return Err(Refusal::FlowSize { flow: id, steps: plan.steps.len(), steps_max });
+    }
+    let bad = |step: u32, what: &'static str| Refusal::BadStep { flow: id, step, what };
+    if plan.steps.len() != jobs.len() || plan.output.is_some_and(|output| output as usize >= jobs.len()) {
+        return Err(bad(jobs.len() as u32, "has a job, or an output, that is no step's"));
+    }
+    let mut first: Option<(Name, bool)> = None;
+    for (no, (step, job)) in (0..).zip(plan.steps.iter_mut().zip(jobs)) {
+        let comes_before = |other: u32| other < no;
+        if !step.needs.iter().all(|need| comes_before(need.step)) || !step.undoes.is_none_or(comes_before) {
+            return Err(bad(no, "needs a step that does not come before it"));
+        }
+        let needed = step.needs.iter().map(|need| need.step).collect::<BTreeSet<_>>();
+        if needed.len() != step.needs.len() {
+            return Err(bad(no, "needs a step twice"));
+        }
+        if step.undoes.is_some() && (!step.needs.is_empty() || step.work != Work::Job) {
+            return Err(bad(no, "undoes another one, and needs nothing else"));
+        }
+        let is_its_job = step.job == job.id && step.kind == job.kind && step.queue == job.queue;
+        if !is_its_job || job.body.labels.step() != Some(StepOf { flow: id, no }) {
+            return Err(bad(no, "is not the one that its job says"));
+        }
+        if job.body.labels.unique().is_some() {
+            return Err(bad(no, "has a unique key: another job would stand for it"));
+        }
+        let is_volatile = state.queue_no(&job.queue).is_some_and(|no| state.queue(no).level() == Level::Memory);
+        match &first {
+            None => first = Some((job.queue.clone(), is_volatile)),
+            Some((queue, was)) if *was != is_volatile => {
+                return Err(Refusal::FlowInTwoStores { flow: id, one: queue.clone(), other: job.queue.clone() });
+            }
+            Some(_) => {}
+        }
+        if !step.needs.is_empty() || step.undoes.is_some() || step.work != Work::Job {
+            let times = Times { due: job.due.take(), expires: job.expires.take(), deadline: job.deadline.take() };
+            step.times = times.boxed();
+        }
+    }
+    Ok(())
+}
+
+/// A job that is a step ends: so does the step.
+pub(super) fn step_ended(
+    live: &Live,
+    end: EndState,
+    now: Now,
+    (output, failure): (&Output, Option<&Failure>),
+    as_step: AsStep,
+    decision: &mut Decision,
+) {
+    let Some(at) = live.more().step else { return };
+    let end = StepEnd {
+        how: if as_step.is_skipped { StepHow::Skipped } else { StepHow::Job(end) },
+        at: now.wall,
+        started: live.more().started.time(),
+        failure: failure.cloned(),
+        cause: as_step.cause,
+        output: as_step.output.unwrap_or_else(|| output.clone()),
+    };
+    decision.events.push(Event::StepEnded { at, end: Box::new(end), is_stored: as_step.is_stored });
+    decision.steps.push((at, now));
+}
+
+/// Something happened to a step: what becomes of it, of those that need it, and of the flow.
+pub(crate) fn after(state: &State, at: StepAt, now: Now) -> Decision {
+    let mut decision = Decision::default();
+    let Some(flow) = state.flows.all.get(at.flow).filter(|flow| flow.ended.is_none()) else { return decision };
+    let mut called_off = false;
+    open(state, flow, at, now, &mut decision);
+    let step = flow.step(at.no);
+    if let Some(end) = step.end.as_ref().filter(|end| end.is_end()) {
+        if flow.fail_fast && step.fails_the_flow() && end.cause.is_none() {
+            call_off(state, at.flow, at.no, now, &mut decision);
+            called_off = true;
+        }
+        for then in step.then.iter().filter(|_| !called_off) {
+            unblock(state, at, *then, now, &mut decision);
+        }
+    }
+    if flow.open == 0 {
+        wind_up(state, at.flow, now, &mut decision);
+    }
+    decision
+}
+
+/// A step that another one needs has ended.
+fn unblock(state: &State, at: StepAt, then: Then, now: Now, decision: &mut Decision) {
+    let flow = &state.flows.all[at.flow];
+    let (step, next) = (flow.step(at.no), StepAt { flow: at.flow, no: then.step });
+    let Some(end) = step.end.as_ref() else { return };
+    if flow.step(then.step).is != Is::Waiting {
+        return;
+    }
+    if then.is_met_by(end) {
+        return open(state, flow, next, now, decision);
+    }
+    // Without the job there is nothing left that somebody could bring back.
+    if then.if_failed == IfFailed::Hold && state.stub(step.plan.job).is_some() && end.cause.is_none() {
+        if !state.flows.holding.contains_key(&step.plan.job) {
+            decision.events.push(Event::StepHolds { at });
+        }
+        return;
+    }
+    let Some((slot, _)) = state.live(flow.step(then.step).plan.job) else { return };
+    let cause = end.cause.unwrap_or(at.no);
+    let failure = Failure::new(FailureKind::Error, called_off_by(flow, cause));
+    let as_step = AsStep { cause: Some(cause), ..AsStep::default() };
+    end_as_step(state, slot, EndState::Cancelled, now, (Output::None, Some(failure)), as_step, decision);
+}
+
+fn called_off_by(flow: &Flow, cause: u32) -> alloc::string::String {
+    let step = flow.step(cause);
+    let why = step.end.as_ref().and_then(|end| Some(format!(": {}", end.failure.as_ref()?)));
+    let how = match step.end.as_ref().map(|end| end.how) {
+        Some(StepHow::Job(end)) => crate::state::State::from(end).as_str(),
+        _ => "over",
+    };
+    format!("step `{}` is {how}{}", step.plan.name, why.unwrap_or_default())
+}
+
+/// A step whose needs are met begins: its job stands in line, or time passes, or its signal is awaited.
+fn open(state: &State, flow: &Flow, at: StepAt, now: Now, decision: &mut Decision) {
+    let step = flow.step(at.no);
+    let is_early = step.needs_open > 0 && !(step.needs_open == 1 && bug!(JoinEarly));
+    if step.is != Is::Waiting || is_early || step.plan.undoes.is_some() {
+        return;
+    }
+    let Some((slot, live)) = state.live(step.plan.job) else { return };
+    let is_over = match step.plan.work {
+        Work::Job => false,
+        Work::Signal => step.end.is_some(),
+        Work::Timer => match step.plan.times.as_ref().and_then(|times| times.due) {
+            Some(When::After(ms)) => ms == 0,
+            Some(When::At(at)) => at <= now.wall,
+            None => live.due.time().is_none_or(|due| due <= now.wall),
+        },
+    };
+    if is_over {
+        let output = step.end.as_ref().map(|end| end.output.clone());
+        let as_step = AsStep { is_stored: output.is_some(), output, ..AsStep::default() };
+        return end_as_step(state, slot, EndState::Done, now, (Output::None, None), as_step, decision);
+    }
+    decision.events.push(Event::StepOpened { at, now });
+}
+
+/// Calls off what has not ended: at once where it waits, by asking its attempt where it runs.
+fn call_off(state: &State, slot: Slot, cause: u32, now: Now, decision: &mut Decision) {
+    let flow = &state.flows.all[slot];
+    let failure = Failure::new(FailureKind::Error, called_off_by(flow, cause));
+    for step in flow.steps.iter().filter(|step| step.is != Is::Ended && step.plan.undoes.is_none()) {
+        let Some((slot, _)) = state.live(step.plan.job) else { continue };
+        let as_step = AsStep { cause: Some(cause), ..AsStep::default() };
+        steer::cancel(state, slot, Some(failure.clone()), as_step, now, decision);
+    }
+}
+
+/// All that undoes nothing has ended: what succeeded is undone where the flow has failed, one after the other; then it is over.
+fn wind_up(state: &State, slot: Slot, now: Now, decision: &mut Decision) {
+    let flow = &state.flows.all[slot];
+    let left = || (0..).zip(&flow.steps).filter(|(_, step)| step.is != Is::Ended).map(|(no, _)| no).collect();
+    let (next, idle): (_, Vec<u32>) = if flow.result() == FlowState::Done { (None, left()) } else { flow.next_undo() };
+    for no in &idle {
+        let as_step = AsStep { is_skipped: true, is_dropped: true, ..AsStep::default() };
+        if let Some((job, _)) = state.live(flow.step(*no).plan.job) {
+            end_as_step(state, job, EndState::Cancelled, now, (Output::None, None), as_step, decision);
+        }
+    }
+    let is_going = flow.steps.iter().any(|step| step.is == Is::Going);
+    if let Some(no) = next.filter(|_| !is_going) {
+        decision.events.push(Event::StepOpened { at: StepAt { flow: slot, no }, now });
+    }
+    if flow.undo_open > 0 {
+        return;
+    }
+    let ends = flow.steps.iter().filter_map(|step| step.end.as_ref());
+    let at = ends.map(|end| end.at).max().unwrap_or(now.wall);
+    decision.events.push(Event::FlowEnded { flow: slot, at });
+    let ending =
+        FlowEnding { summary: FlowSummary { ended: Some(at), state: flow.result(), ..summary(flow) }, ..ending(flow) };
+    for request in state.flows.watchers.get(&flow.id).into_iter().flatten() {
+        let answer = Ok(Answer::FlowEnding(Box::new(ending.clone())));
+        decision.effects.push((Mark::from(flow.level), Effect::Reply { request: *request, answer }));
+    }
+}
+
+/// How a flow ended.
+pub(crate) fn ending(flow: &Flow) -> FlowEnding {
+    let failed = flow.failed().filter(|_| flow.result() != FlowState::Done);
+    let failed = failed.map(|no| flow.step(no));
+    FlowEnding {
+        summary: summary(flow),
+        failed: failed.map(|step| (step.plan.name.clone(), step.end.as_ref().and_then(|end| end.failure.clone()))),
+        output: flow.output,
+        queue: flow.steps.first().map_or_else(|| Name::from(""), |step| step.plan.queue.clone()),
+    }
+}
+
+/// The numbers of a flow.
+pub(crate) fn summary(flow: &Flow) -> FlowSummary {
+    FlowSummary {
+        id: flow.id,
+        name: flow.name.clone(),
+        state: flow.state(),
+        created: flow.created,
+        ended: flow.ended,
+        steps: flow.steps.len(),
+        steps_ended: flow.steps.len() - flow.open - flow.undo_open,
+        failed: flow.failed(),
+    }
+}
+
+/// A retained job is about to be forgotten: whoever waited for somebody to bring it back waits no longer.
+pub(crate) fn let_go(state: &State, event: &Event) -> Option<StepAt> {
+    let Event::Purged { stub } = event else { return None };
+    if state.flows.holding.is_empty() {
+        return None;
+    }
+    state.flows.holding.get(&state.stubs[*stub].id).copied()
+}
+
+/// All is loaded: steps that were lost with their jobs' records are dead, and every flow is looked at once.
+pub(crate) fn loaded(state: &State, now: Now) -> Decision {
+    let mut decision = Decision::default();
+    for (slot, flow) in state.flows.all.iter() {
+        for (no, step) in (0..).zip(&flow.steps) {
+            let at = StepAt { flow: slot, no };
+            decision.steps.push((at, now));
+            if step.is == Is::Ended || state.live(step.plan.job).is_some() {
+                continue;
+            }
+            let message = "the record of its job, or of its end, could not be read".to_string();
+            let end = StepEnd {
+                how: StepHow::Job(EndState::Dead),
+                at: now.wall,
+                started: None,
+                failure: Some(Failure::new(FailureKind::Lost, message)),
+                cause: None,
+                output: Output::None,
+            };
+            decision.events.push(Event::StepEnded { at, end: Box::new(end), is_stored: false });
+        }
+    }
+    // Without its flow nobody knows what such a job has to wait for.
+    for slot in &state.flows.loaded {
+        let Some(live) = state.jobs.get(*slot).filter(|live| live.more().step.is_none()) else { continue };
+        let message = "the record of its flow could not be read: requeue it to run it by itself".to_string();
+        let failure = Failure::new(FailureKind::Lost, message);
+        if live.run().is_none() {
+            end_as_step(
+                state,
+                *slot,
+                EndState::Cancelled,
+                now,
+                (Output::None, Some(failure)),
+                AsStep::default(),
+                &mut decision,
+            );
+        }
+    }
+    decision
+}
+
+/// Flows of this queue that have to be forgotten by now.
+pub(crate) fn outdated(queue: &Queue, state: &State, now: Timestamp, decision: &mut Decision) {
+    let mut steps = 0;
+    for (_, flow) in queue.flows.iter().take_while(|(at, _)| *at <= now) {
+        if steps >= FORGOTTEN_PER_STEP_MAX {
+            break;
+        }
+        steps += state.flows.all[*flow].steps.len();
+        decision.events.push(Event::FlowForgotten { flow: *flow });
+    }
+}
+
+/// More steps of ended flows are remembered than may be: the flows that ended first go.
+pub(crate) fn surplus(state: &State) -> Decision {
+    let mut decision = Decision::default();
+    let mut kept = state.flows.steps_kept;
+    for (_, slot) in &state.flows.ended {
+        if kept <= state.settings.flow_steps_kept_max {
+            break;
+        }
+        kept -= state.flows.all[*slot].steps.len();
+        decision.events.push(Event::FlowForgotten { flow: *slot });
+    }
+    decision
+}
+
+/// What a request about a flow is answered at, at the latest.
+pub(super) fn reply(flow: &Flow, request: Request, answer: Answer, decision: Decision) -> Decision {
+    decision.reply(Mark::from(flow.level), request, Ok(answer))
+}

@@ -1,0 +1,215 @@
+//! What operators and callers ask of flows.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::super::flows::{Flow, Is, StepAt};
+use super::super::outbox::Mark;
+use super::super::slab::Slot;
+use super::super::state::{Place, State};
+use super::{AsStep, Decision, end_as_step, flow, steer};
+use crate::attempt::Output;
+use crate::command::Request;
+use crate::effect::Answer;
+use crate::event::Event;
+use crate::flow::{FlowCommand, FlowId, FlowState, FlowView, StepEnd, StepHow, StepView, Work};
+use crate::refusal::Refusal;
+use crate::state::EndState;
+use crate::time::Now;
+use crate::verb::Retained;
+
+/// Answers, or says why not.
+pub(crate) fn command(state: &State, request: Request, command: FlowCommand, now: Now) -> Result<Decision, Refusal> {
+    let find = |id: FlowId| {
+        let slot = *state.flows.by_id.get(&id).ok_or(Refusal::NoFlow { id })?;
+        Ok((slot, &state.flows.all[slot]))
+    };
+    match command {
+        FlowCommand::Look { id } => {
+            let (_, flow) = find(id)?;
+            let answer = Answer::Flow(Box::new(view(state, flow)));
+            Ok(Decision::default().reply(Mark::Sealed, request, Ok(answer)))
+        }
+        FlowCommand::List { after, state: of, limit } => Ok(list(state, request, after, of, limit)),
+        FlowCommand::Watch { id } => {
+            let (_, flow) = find(id)?;
+            if flow.ended.is_none() {
+                return Ok(Decision::default().event(Event::FlowWatched { id, request }));
+            }
+            let answer = Answer::FlowEnding(Box::new(flow::ending(flow)));
+            Ok(flow::reply(flow, request, answer, Decision::default()))
+        }
+        FlowCommand::Cancel { id } => {
+            let (slot, flow) = find(id)?;
+            let decision = cancel(state, slot, now);
+            Ok(flow::reply(flow, request, Answer::Ok, decision))
+        }
+        FlowCommand::Skip { id, step, output } => {
+            let (slot, flow) = find(id)?;
+            let no = flow.step_named(&step).ok_or(Refusal::NoStep { flow: id, step })?;
+            let decision = skip(state, StepAt { flow: slot, no }, output, now)?;
+            Ok(flow::reply(flow, request, Answer::Ok, decision))
+        }
+        FlowCommand::Signal { id, step, payload } => {
+            let (slot, flow) = find(id)?;
+            let no = flow.step_named(&step).ok_or(Refusal::NoStep { flow: id, step })?;
+            let (is_first, decision) = signal(state, StepAt { flow: slot, no }, payload, now)?;
+            Ok(flow::reply(flow, request, Answer::Signalled { is_first }, decision))
+        }
+        FlowCommand::Retry { id, step, read } => {
+            let (slot, flow) = find(id)?;
+            let no = flow.step_named(&step).ok_or(Refusal::NoStep { flow: id, step })?;
+            let decision = retry(state, StepAt { flow: slot, no }, read, now)?;
+            Ok(flow::reply(flow, request, Answer::Ok, decision))
+        }
+    }
+}
+
+fn list(state: &State, request: Request, after: Option<FlowId>, of: Option<FlowState>, limit: usize) -> Decision {
+    use core::ops::Bound;
+    let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    let flows = state.flows.by_id.range((from, Bound::Unbounded)).map(|(_, slot)| &state.flows.all[*slot]);
+    let flows = flows.filter(|flow| of.is_none_or(|of| flow.state() == of));
+    let flows: Vec<_> = flows.take(limit).map(flow::summary).collect();
+    Decision::default().reply(Mark::Sealed, request, Ok(Answer::Flows(flows)))
+}
+
+/// A flow as it stands.
+fn view(state: &State, flow: &Flow) -> FlowView {
+    let step = |step: &super::super::flows::Step| {
+        let end = step.end.as_deref().filter(|end| end.is_end());
+        let is_holding = state.flows.holding.contains_key(&step.plan.job);
+        StepView { plan: step.plan.clone(), state: state.step_state(step), end: end.cloned(), is_holding }
+    };
+    FlowView { summary: flow::summary(flow), output: flow.output, steps: flow.steps.iter().map(step).collect() }
+}
+
+/// Everything that has not ended is called off; what is being undone goes on.
+fn cancel(state: &State, slot: Slot, now: Now) -> Decision {
+    let mut decision = Decision::default();
+    let flow = &state.flows.all[slot];
+    for (no, step) in (0..).zip(&flow.steps) {
+        if step.plan.undoes.is_some() {
+            continue;
+        }
+        if let (true, Some((job, _))) = (step.is != Is::Ended, state.live(step.plan.job)) {
+            steer::cancel(state, job, None, AsStep::default(), now, &mut decision);
+        }
+        if state.flows.holding.contains_key(&step.plan.job) {
+            decision.steps.push((StepAt { flow: slot, no }, now));
+        }
+    }
+    decision
+}
+
+fn forbidden(flow: &Flow, at: StepAt, is: &'static str, verb: &'static str) -> Refusal {
+    let step = flow.step(at.no).plan.name.clone();
+    Refusal::StepForbidden { flow: flow.id, step, is, verb }
+}
+
+fn skip(state: &State, at: StepAt, output: Option<Bytes>, now: Now) -> Result<Decision, Refusal> {
+    let flow = &state.flows.all[at.flow];
+    let step = flow.step(at.no);
+    if flow.ended.is_some() {
+        return Err(forbidden(flow, at, "part of a flow that has ended", "skipped"));
+    }
+    if step.plan.undoes.is_some() {
+        return Err(forbidden(flow, at, "there to undo another", "skipped"));
+    }
+    check_output(state, at, output.as_ref())?;
+    let output = output.map_or(Output::None, Output::Bytes);
+    let mut decision = Decision::default();
+    match state.live(step.plan.job) {
+        Some((_, live)) if live.run().is_some() => Err(forbidden(flow, at, "running: cancel it first", "skipped")),
+        Some((job, _)) if step.is != Is::Ended => {
+            let as_step = AsStep { is_skipped: true, is_dropped: true, output: Some(output), ..AsStep::default() };
+            end_as_step(state, job, EndState::Cancelled, now, (Output::None, None), as_step, &mut decision);
+            Ok(decision)
+        }
+        _ if state.flows.holding.contains_key(&step.plan.job) => {
+            let (how, failure) = (StepHow::Skipped, step.end.as_ref().and_then(|end| end.failure.clone()));
+            let started = step.end.as_ref().and_then(|end| end.started);
+            let end = StepEnd { how, at: now.wall, started, failure, cause: None, output };
+            decision.events.push(Event::StepEnded { at, end: Box::new(end), is_stored: false });
+            decision.steps.push((at, now));
+            Ok(decision)
+        }
+        _ => Err(forbidden(flow, at, "over", "skipped")),
+    }
+}
+
+/// What comes from outside for a step is bounded like a payload of its queue.
+fn check_output(state: &State, at: StepAt, bytes: Option<&Bytes>) -> Result<(), Refusal> {
+    let queue = &state.flows.step(at).plan.queue;
+    let bytes_max = state.queue_no(queue).map_or(0, |no| state.queue(no).settings.payload_bytes_max);
+    match bytes.map(Bytes::len) {
+        Some(bytes) if bytes > bytes_max => Err(Refusal::PayloadTooLarge { queue: queue.clone(), bytes, bytes_max }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether it was the first signal, and what it does: the first one counts, and may come before its step's turn.
+fn signal(state: &State, at: StepAt, payload: Bytes, now: Now) -> Result<(bool, Decision), Refusal> {
+    let flow = &state.flows.all[at.flow];
+    let step = flow.step(at.no);
+    if step.plan.work != Work::Signal {
+        return Err(forbidden(flow, at, "a step that waits for no signal", "signalled"));
+    }
+    check_output(state, at, Some(&payload))?;
+    let mut decision = Decision::default();
+    match (step.is, &step.end) {
+        (_, Some(_)) => Ok((false, decision)),
+        (Is::Waiting, None) => Ok((true, decision.event(Event::StepSignalled { at, payload, now }))),
+        (_, None) => {
+            if let Some((slot, _)) = state.live(step.plan.job) {
+                let as_step = AsStep { output: Some(Output::Bytes(payload)), ..AsStep::default() };
+                end_as_step(state, slot, EndState::Done, now, (Output::None, None), as_step, &mut decision);
+            }
+            Ok((true, decision))
+        }
+    }
+}
+
+/// The steps that run again with this one: all that need it, and were called off for want of it.
+pub(crate) fn again(flow: &Flow, no: u32) -> Vec<u32> {
+    let mut again: Vec<bool> = flow.steps.iter().map(|_| false).collect();
+    again[no as usize] = true;
+    for (no, step) in flow.steps.iter().enumerate() {
+        let has_failed = step.end.as_ref().is_some_and(|end| end.is_end() && !end.is_good());
+        let for_want_of = step.plan.needs.iter().any(|need| again[need.step as usize]);
+        again[no] |= has_failed && for_want_of;
+    }
+    (0..).zip(again).filter(|(_, again)| *again).map(|(no, _)| no).collect()
+}
+
+fn retry(state: &State, at: StepAt, read: Vec<Retained>, now: Now) -> Result<Decision, Refusal> {
+    let flow = &state.flows.all[at.flow];
+    let step = flow.step(at.no);
+    let has_failed = step.end.as_ref().is_some_and(|end| end.is_end() && !end.is_good());
+    if !has_failed {
+        return Err(forbidden(flow, at, if step.is == Is::Ended { "no failure" } else { "not over" }, "retried"));
+    }
+    if !flow.may_resume() {
+        return Err(forbidden(flow, at, "part of a flow that is being undone", "retried"));
+    }
+    let mut decision = Decision::default();
+    let mut arrival = state.next_arrival;
+    let mut read: Vec<_> = read.into_iter().map(Some).collect();
+    for no in again(flow, at.no) {
+        let step = flow.step(no);
+        let Some(Place::Ended(stub)) = state.place_of(step.plan.job) else {
+            return Err(Refusal::StepForgotten {
+                flow: flow.id,
+                step: step.plan.name.clone(),
+                queue: step.plan.queue.clone(),
+            });
+        };
+        let read = read.iter_mut().find(|read| read.as_ref().is_some_and(|read| read.ended.id == step.plan.job));
+        let read = read.and_then(Option::take).map(Box::new);
+        decision.events.push(steer::comes_back(state, stub, read, &mut arrival, now)?);
+        decision.steps.push((StepAt { flow: at.flow, no }, now));
+    }
+    Ok(decision)
+}
