@@ -177,7 +177,7 @@ impl Shard {
             Command::Order { request, command } => self.order(request, command, now),
             Command::Schedule { request, command } => self.schedule(request, command, now),
             Command::Flow { request, command } => {
-                self.answer(request, steer_flow::command(state, request, command, now))
+                self.answer(request, steer_flow::command(state, request, command, now));
             }
             Command::UnwatchFlow { request, id } => {
                 self.take(Decision::default().event(Event::FlowUnwatched { id, request }));

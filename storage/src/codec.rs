@@ -21,8 +21,8 @@ use crate::error::StorageError;
 use crate::journal::CommitNo;
 use crate::keys::{self, Family, hex};
 use crate::record::{
-    AttemptV1, ClaimV1, ClaimsV1, CommitV1, CountersV1, EndedV1, FailureV1, HeadV1, HeldV1, JobV1, List, OrderV1,
-    PolicyV1, QuarantineV1, ScheduleV1, SettingV1, TermV1, TermsV1, Texts,
+    AttemptV1, ClaimV1, ClaimsV1, CommitV1, CountersV1, EndedV1, FailureV1, FlowV1, HeadV1, HeldV1, JobV1, List,
+    OrderV1, PolicyV1, QuarantineV1, ScheduleV1, SettingV1, StepV1, TermV1, TermsV1, Texts,
 };
 
 pub mod fuzz;
@@ -58,6 +58,9 @@ mod kind {
     pub(super) const ORDER: u8 = 14;
     pub(super) const SCHEDULE: u8 = 15;
     pub(super) const UNIQUE: u8 = 16;
+    pub(super) const FLOW: u8 = 17;
+    pub(super) const STEP: u8 = 18;
+    pub(super) const STEP_OUTPUT: u8 = 19;
 }
 
 /// Why bytes are not a record. The words go into quarantine and into messages.
@@ -197,6 +200,18 @@ impl Encoder {
             Record::Unique(held) => {
                 let family = keys::unique(&held.key, out)?;
                 self.finish(family, kind::UNIQUE, &HeldV1::new(held))
+            }
+            Record::Flow(flow) => {
+                let family = keys::flow(flow.plan.id, out);
+                self.finish(family, kind::FLOW, &FlowV1::new(flow))
+            }
+            Record::Step(step) => {
+                let family = keys::step(step.of, out);
+                self.finish(family, kind::STEP, &StepV1::new(step))
+            }
+            Record::StepOutput(of, bytes) => {
+                let family = keys::step_output(*of, out);
+                self.finish(family, kind::STEP_OUTPUT, &bytes.as_ref())
             }
             Record::Attempt(attempt) => {
                 let family = keys::attempt(attempt.id, attempt.attempt, out);
@@ -371,6 +386,13 @@ pub fn decode(family: Family, key: &[u8], value: &[u8], names: &mut Names) -> Re
         }
         (Key::Unique(key), kind::UNIQUE) => {
             Record::Unique(Box::new(read::<HeldV1<'_>>(body)?.domain(key, &mut intern)))
+        }
+        (Key::Flow(id), kind::FLOW) => Record::Flow(Box::new(read::<FlowV1<'_>>(body)?.domain(id, &mut intern))),
+        (Key::Step(of), kind::STEP) => {
+            Record::Step(Box::new(read::<StepV1<'_>>(body)?.domain(of).ok_or_else(unknown_state)?))
+        }
+        (Key::StepOutput(of), kind::STEP_OUTPUT) => {
+            Record::StepOutput(of, bytes::Bytes::copy_from_slice(read::<&[u8]>(body)?))
         }
         (Key::Attempt(id, attempt), kind::ATTEMPT) => {
             let body: AttemptV1<'_> = read(body)?;

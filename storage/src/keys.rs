@@ -6,6 +6,7 @@
 
 use uuid::Uuid;
 use windlass_scheduler::change::{ClaimsNo, EndedKey, Key, PolicyNo, SettingKey};
+use windlass_scheduler::flow::{FlowId, StepOf};
 use windlass_scheduler::job::{JobId, Name};
 use windlass_scheduler::limit::LimitOf;
 use windlass_scheduler::order::OrderId;
@@ -77,6 +78,10 @@ pub mod meta {
     pub const SCHEDULE: u8 = 6;
     /// Who has a key of uniqueness.
     pub const UNIQUE: u8 = 7;
+    /// Flows.
+    pub const FLOW: u8 = 8;
+    /// Ends of steps of flows: they are read after the flows.
+    pub const STEP: u8 = 9;
 }
 
 /// First bytes in [`Family::History`].
@@ -89,6 +94,8 @@ pub mod history {
     pub const RESULT: u8 = 3;
     /// Checkpoints.
     pub const CHECKPOINT: u8 = 4;
+    /// What steps of flows left.
+    pub const STEP_OUTPUT: u8 = 5;
 }
 
 /// Last bytes in [`Family::Jobs`].
@@ -135,6 +142,9 @@ pub fn encode(key: &Key, out: &mut Vec<u8>) -> Result<Family, StorageError> {
         Key::Order(id) => Ok(order(*id, out)),
         Key::Schedule(name) => schedule(name, out),
         Key::Unique(key) => unique(key, out),
+        Key::Flow(id) => Ok(flow(*id, out)),
+        Key::Step(of) => Ok(step(*of, out)),
+        Key::StepOutput(of) => Ok(step_output(*of, out)),
         Key::Attempt(id, no) => Ok(attempt(*id, *no, out)),
         Key::Result(id) => Ok(result(*id, out)),
         Key::Checkpoint(id) => Ok(checkpoint(*id, out)),
@@ -213,6 +223,29 @@ pub(crate) fn unique(key: &UniqueKey, out: &mut Vec<u8>) -> Result<Family, Stora
     }
     out.extend_from_slice(key.text.as_bytes());
     Ok(Family::Meta)
+}
+
+pub(crate) fn flow(id: FlowId, out: &mut Vec<u8>) -> Family {
+    out.push(meta::FLOW);
+    out.extend_from_slice(id.0.as_bytes());
+    Family::Meta
+}
+
+pub(crate) fn step(of: StepOf, out: &mut Vec<u8>) -> Family {
+    out.push(meta::STEP);
+    step_of(of, out);
+    Family::Meta
+}
+
+pub(crate) fn step_output(of: StepOf, out: &mut Vec<u8>) -> Family {
+    out.push(history::STEP_OUTPUT);
+    step_of(of, out);
+    Family::History
+}
+
+fn step_of(of: StepOf, out: &mut Vec<u8>) {
+    out.extend_from_slice(of.flow.0.as_bytes());
+    out.extend_from_slice(&of.no.to_be_bytes());
 }
 
 pub(crate) fn job(id: JobId, out: &mut Vec<u8>) -> Family {
@@ -314,6 +347,8 @@ pub fn decode(family: Family, key: &[u8], intern: &mut dyn FnMut(&str) -> Name) 
                 }
                 meta::SCHEDULE => whole_name(rest, intern).map(Key::Schedule),
                 meta::UNIQUE => unique_of(rest, intern).map(Key::Unique),
+                meta::FLOW => Some(Key::Flow(FlowId(Uuid::from_bytes(rest.try_into().ok()?)))),
+                meta::STEP => step_in(rest).map(Key::Step),
                 meta::ORDER => Some(Key::Order(OrderId(Uuid::from_bytes(rest.try_into().ok()?)))),
                 _ => None,
             }
@@ -337,12 +372,18 @@ pub fn decode(family: Family, key: &[u8], intern: &mut dyn FnMut(&str) -> Name) 
                     Some(Key::Attempt(id_of(id), u32::from_be_bytes(no.try_into().ok()?)))
                 }
                 history::RESULT => Some(Key::Result(id_of(rest.try_into().ok()?))),
+                history::STEP_OUTPUT => step_in(rest).map(Key::StepOutput),
                 history::CHECKPOINT => Some(Key::Checkpoint(id_of(rest.try_into().ok()?))),
                 _ => None,
             }
         }
         Family::Quarantine => None,
     }
+}
+
+fn step_in(bytes: &[u8]) -> Option<StepOf> {
+    let (flow, no) = bytes.split_first_chunk::<16>()?;
+    Some(StepOf { flow: FlowId(Uuid::from_bytes(*flow)), no: u32::from_be_bytes(no.try_into().ok()?) })
 }
 
 fn unique_of(bytes: &[u8], intern: &mut dyn FnMut(&str) -> Name) -> Option<UniqueKey> {

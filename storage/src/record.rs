@@ -4,6 +4,7 @@
 //! name never changes once the format binds; a successor is a new type under a new record version. All borrow, so that
 //! payloads are copied once when writing (into the batch) and once when reading (out of the database's own memory).
 
+mod flow;
 mod order;
 mod schedule;
 mod unique;
@@ -19,6 +20,7 @@ use windlass_scheduler::rate::Rate;
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
 use windlass_scheduler::time::Timestamp;
 
+pub(crate) use self::flow::{FlowV1, StepOfV1, StepV1};
 pub(crate) use self::order::OrderV1;
 pub(crate) use self::schedule::ScheduleV1;
 pub(crate) use self::unique::{HeldV1, UniqueV1};
@@ -83,6 +85,7 @@ pub(crate) struct BodyV1<'a, T> {
     trace: Option<&'a str>,
     unique: Option<UniqueV1<'a>>,
     share: Option<ShareV1<'a>>,
+    step: Option<StepOfV1>,
     payload: &'a [u8],
 }
 
@@ -291,6 +294,7 @@ impl<'a> BodyV1<'a, &'a [String]> {
             share: Some(body.labels.share())
                 .filter(|share| **share != Share::NONE)
                 .map(|share| ShareV1 { key: share.key.as_deref(), weight: share.weight }),
+            step: body.labels.step().map(StepOfV1::new),
             payload: &body.payload,
         }
     }
@@ -310,7 +314,8 @@ impl BodyV1<'_, Texts<'_>> {
                     key: share.key.map(Into::into),
                     weight: share.weight.clamp(1, Share::WEIGHT_MAX),
                 }),
-            ),
+            )
+            .of_step(self.step.as_ref().map(StepOfV1::domain)),
         }
     }
 }
@@ -356,13 +361,26 @@ impl<'a> FailureV1<'a> {
     }
 }
 
+impl<'a> OutputV1<'a> {
+    pub(crate) fn new(output: &'a Output) -> Self {
+        match output {
+            Output::None => Self::None,
+            Output::Bytes(bytes) => Self::Bytes(bytes),
+            &Output::TooLarge { bytes, bytes_max } => Self::TooLarge { bytes, bytes_max },
+        }
+    }
+
+    pub(crate) fn domain(&self) -> Output {
+        match *self {
+            Self::None => Output::None,
+            Self::Bytes(bytes) => Output::Bytes(bytes::Bytes::copy_from_slice(bytes)),
+            Self::TooLarge { bytes, bytes_max } => Output::TooLarge { bytes, bytes_max },
+        }
+    }
+}
+
 impl<'a> EndedV1<'a> {
     pub(crate) fn new(ended: &'a EndedRecord) -> Self {
-        let output = match &ended.output {
-            Output::None => OutputV1::None,
-            Output::Bytes(bytes) => OutputV1::Bytes(bytes),
-            &Output::TooLarge { bytes, bytes_max } => OutputV1::TooLarge { bytes, bytes_max },
-        };
         Self {
             id: *ended.id.0.as_bytes(),
             kind: ended.kind.as_str(),
@@ -372,7 +390,7 @@ impl<'a> EndedV1<'a> {
             attempt_recorded: ended.attempt_recorded,
             bytes: ended.bytes,
             edits: ended.edits,
-            output,
+            output: OutputV1::new(&ended.output),
             failure: ended.failure.as_ref().map(FailureV1::new),
         }
     }
@@ -383,11 +401,6 @@ impl<'a> EndedV1<'a> {
         key: windlass_scheduler::change::EndedKey,
         intern: &mut dyn FnMut(&str) -> Name,
     ) -> Option<EndedRecord> {
-        let output = match self.output {
-            OutputV1::None => Output::None,
-            OutputV1::Bytes(bytes) => Output::Bytes(bytes::Bytes::copy_from_slice(bytes)),
-            OutputV1::TooLarge { bytes, bytes_max } => Output::TooLarge { bytes, bytes_max },
-        };
         let failure = match &self.failure {
             Some(failure) => Some(failure.domain()?),
             None => None,
@@ -402,7 +415,7 @@ impl<'a> EndedV1<'a> {
             attempt_recorded: self.attempt_recorded,
             bytes: self.bytes,
             edits: self.edits,
-            output,
+            output: self.output.domain(),
             failure,
         })
     }

@@ -267,7 +267,7 @@ pub fn one_of_each() -> Vec<Record> {
         let failure = Failure { kind, message: "connection refused".to_owned() };
         Record::Attempt(AttemptRecord { id: job_id(1), attempt: no, started, ended, failure })
     };
-    vec![
+    let mut records = vec![
         paused("q"),
         limit(LimitOf::queue("q"), None),
         limit(LimitOf::each_key("q"), None),
@@ -309,5 +309,7 @@ pub fn one_of_each() -> Vec<Record> {
         attempt(6, FailureKind::Lost),
         Record::Result(job_id(101), Bytes::from_static(b"\x00\x01output")),
         Record::Checkpoint(job_id(1), Bytes::from_static(b"{\"row\":7}")),
-    ]
+    ];
+    records.extend(super::flows::one_of_each());
+    records
 }
