@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use windlass_scheduler::bug;
 use windlass_scheduler::command::Request;
 use windlass_scheduler::effect::Answer;
+use windlass_scheduler::flow::{FlowId, FlowPlan};
 use windlass_scheduler::job::{JobId, Name, NewJob};
 use windlass_scheduler::lease::LeaseToken;
 use windlass_scheduler::order::OrderId;
@@ -314,16 +315,17 @@ impl Door {
         self.calls.clone().acquire_owned().await.map_err(closed)
     }
 
-    /// Lets jobs in: waits for permits, then for the answer. `ending` is answered when the (only) job has ended.
+    /// Lets jobs in, of a flow or none: waits for permits, then for the answer. `ending` is answered when the (only) job has ended.
     pub(crate) async fn submit(
         &self,
         call: OwnedSemaphorePermit,
         jobs: Vec<NewJob>,
+        flow: Option<Box<FlowPlan>>,
         ending: Option<(Request, ReplyTo)>,
     ) -> Result<Answer, EnqueueError> {
-        let Some(witness) = &self.witness else { return self.submit_unseen(call, jobs, ending).await };
+        let Some(witness) = &self.witness else { return self.submit_unseen(call, jobs, flow, ending).await };
         let no = witness.enqueues(&jobs);
-        let outcome = self.submit_unseen(call, jobs, ending).await;
+        let outcome = self.submit_unseen(call, jobs, flow, ending).await;
         witness.enqueued(no, outcome.as_ref());
         outcome
     }
@@ -332,6 +334,7 @@ impl Door {
         &self,
         call: OwnedSemaphorePermit,
         jobs: Vec<NewJob>,
+        flow: Option<Box<FlowPlan>>,
         ending: Option<(Request, ReplyTo)>,
     ) -> Result<Answer, EnqueueError> {
         let Some(id) = jobs.first().map(|job| job.id) else { return Ok(Answer::Enqueued(Vec::new())) };
@@ -343,7 +346,7 @@ impl Door {
         };
         let (reply, answer) = oneshot::channel();
         let request = self.next_request();
-        let message = QueueMsg::Submit { request, jobs, reply, ending, ticket };
+        let message = QueueMsg::Submit { request, jobs, flow, reply, ending, ticket };
         let queue = self.queue().await.map_err(EnqueueError::Unavailable)?;
         // A message that does not arrive was not stored, but a queue that falls meanwhile is told apart by nobody.
         queue.send_message(message).map_err(|_| EnqueueError::Interrupted { id })?;
@@ -429,6 +432,22 @@ impl Drop for CallGuard<'_> {
     fn drop(&mut self) {
         if !self.is_over {
             self.door.tell_queue(QueueMsg::Withdraw(self.request));
+        }
+    }
+}
+
+/// Takes the wait for a flow back when nobody waits any more.
+pub(crate) struct FlowWatchGuard {
+    pub(crate) door: Arc<Door>,
+    pub(crate) request: Request,
+    pub(crate) id: FlowId,
+    pub(crate) is_over: bool,
+}
+
+impl Drop for FlowWatchGuard {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.door.tell_queue(QueueMsg::UnwatchFlow { request: self.request, id: self.id });
         }
     }
 }

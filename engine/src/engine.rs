@@ -117,7 +117,7 @@ impl Engine {
             jobs.push(draft.into_new_job(self.door(), &mut names)?);
         }
         let turn = self.door().turn(&jobs).await?;
-        Ok(receipts(Box::pin(self.door().submit(turn, jobs, None)).await?))
+        Ok(receipts(Box::pin(self.door().submit(turn, jobs, None, None)).await?))
     }
 
     pub(crate) async fn submit_one(
@@ -125,7 +125,7 @@ impl Engine {
         turn: OwnedSemaphorePermit,
         jobs: Vec<NewJob>,
     ) -> Result<Receipt, EnqueueError> {
-        let receipts = receipts(self.door().submit(turn, jobs, None).await?);
+        let receipts = receipts(self.door().submit(turn, jobs, None, None).await?);
         receipts.into_iter().next().ok_or_else(|| EnqueueError::Unavailable("no receipt came".to_owned()))
     }
 
@@ -137,7 +137,7 @@ impl Engine {
         let (ending, ended) = oneshot::channel();
         let jobs = vec![job];
         let turn = self.door().turn(&jobs).await?;
-        let taken = receipts(Box::pin(self.door().submit(turn, jobs, Some((request, ending)))).await?);
+        let taken = receipts(Box::pin(self.door().submit(turn, jobs, None, Some((request, ending)))).await?);
         // Another job may have its key, and is the one that is waited for.
         let id = taken.first().map_or(id, |receipt| receipt.id);
         guard.id = id;

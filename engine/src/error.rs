@@ -1,5 +1,6 @@
 //! What can go wrong, one type per operation. Each says what, where, the numbers, and what to do.
 
+mod flow;
 mod schedule;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use windlass_scheduler::job::JobId;
 use windlass_scheduler::refusal::Refusal;
 use windlass_storage::{LoadError, OpenError, StorageError};
 
+pub use self::flow::{FlowError, FlowWaitError, InputError};
 pub use self::schedule::ScheduleError;
 #[cfg(feature = "config-file")]
 pub use crate::config::file::{ConfigFileError, ConfigProblem};

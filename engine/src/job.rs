@@ -156,22 +156,27 @@ pub fn new_job_id() -> JobId {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
     pub(crate) id: Option<JobId>,
-    queue: Option<String>,
-    priority: Option<Priority>,
-    due: Option<When>,
-    expires: Option<When>,
-    deadline: Option<When>,
-    timeout: Option<Duration>,
-    retry: Option<RetryPolicy>,
-    tags: Vec<String>,
-    correlation_id: Option<String>,
-    trace: Option<String>,
-    unique: Option<Unique>,
-    limit_key: Option<String>,
-    weight: Option<u32>,
+    pub(crate) queue: Option<String>,
+    pub(crate) priority: Option<Priority>,
+    pub(crate) due: Option<When>,
+    pub(crate) expires: Option<When>,
+    pub(crate) deadline: Option<When>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) retry: Option<RetryPolicy>,
+    pub(crate) tags: Vec<String>,
+    pub(crate) correlation_id: Option<String>,
+    pub(crate) trace: Option<String>,
+    pub(crate) unique: Option<Unique>,
+    pub(crate) limit_key: Option<String>,
+    pub(crate) weight: Option<u32>,
 }
 
 impl Options {
+    /// The queue that was chosen, or this one.
+    pub(crate) fn queue_or(&self, queue: &str) -> String {
+        self.queue.clone().unwrap_or_else(|| queue.to_owned())
+    }
+
     /// Whether all of it can be; and takes out the policy, as the core knows it.
     fn check(&mut self) -> Result<Option<CorePolicy>, OutOfRange> {
         range::TAGS.check(self.tags.len() as u64)?;
@@ -388,6 +393,8 @@ macro_rules! options {
         }
     };
 }
+
+pub(crate) use options;
 
 impl Draft {
     options!();

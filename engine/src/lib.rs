@@ -85,6 +85,7 @@ mod engine;
 pub mod error;
 mod fetch;
 mod filter;
+mod flow;
 pub mod guide;
 mod handle;
 mod handler;
@@ -120,12 +121,16 @@ pub use config::{
 pub use context::Context;
 pub use engine::Engine;
 pub use error::{
-    BackupError, ConfigError, ControlError, EnqueueError, JobError, OutOfRange, ScheduleError, ShutdownError,
-    StartError, WaitError,
+    BackupError, ConfigError, ControlError, EnqueueError, FlowError, FlowWaitError, InputError, JobError, OutOfRange,
+    ScheduleError, ShutdownError, StartError, WaitError,
 };
 #[cfg(feature = "config-file")]
 pub use error::{ConfigFileError, ConfigProblem};
 pub use filter::{Cursor, Filter, NoCursor};
+pub use flow::{
+    CriticalStep, Flow, FlowGraph, FlowHandle, FlowStatus, FlowSummary, GoOn, Hold, Needs, Step, StepDraft, StepRef,
+    StepStatus,
+};
 pub use handle::JobHandle;
 pub use health::{Health, HealthState, HealthWarning};
 pub use hooks::{DeadEvent, RetryEvent};
@@ -141,6 +146,7 @@ pub use windlass_scheduler::attempt::{Failure, FailureKind};
 pub use windlass_scheduler::breaker::Circuit;
 pub use windlass_scheduler::change::Counters;
 pub use windlass_scheduler::effect::Receipt;
+pub use windlass_scheduler::flow::{FlowId, FlowState, IfFailed, StepState, Work};
 pub use windlass_scheduler::job::{JobId, Name, Priority, When};
 pub use windlass_scheduler::lease::StopReason;
 pub use windlass_scheduler::limit::{LimitOf, LimitView, Override as LimitValues};

@@ -3,7 +3,7 @@
 //!
 //! | from | message | to |
 //! |---|---|---|
-//! | callers | `Submit`, `Withdraw`, `Ask`, `Unwatch`, `Checkpoint` | queue |
+//! | callers | `Submit`, `Withdraw`, `Ask`, `Unwatch`, `UnwatchFlow`, `Checkpoint` | queue |
 //! | worker | `Ends`, `Slots` | queue |
 //! | scheduler | `Due` | queue |
 //! | reads ahead | `Fetched` | queue |
@@ -30,6 +30,7 @@ use windlass_scheduler::attempt::Outcome;
 use windlass_scheduler::command::{QueueNo, Request, TimerClass};
 use windlass_scheduler::effect::{Answer, Deadline, Wave};
 use windlass_scheduler::filter::Filter;
+use windlass_scheduler::flow::{FlowCommand, FlowId, FlowPlan};
 use windlass_scheduler::job::{Body, JobId, Name, NewJob};
 use windlass_scheduler::lease::{Lease, LeaseToken, StopReason};
 use windlass_scheduler::limit::{LimitOf, Override};
@@ -72,6 +73,7 @@ pub(crate) enum Question {
     List { filter: Box<Filter>, from: u32, limit: usize, scan_max: usize },
     Order(OrderCommand),
     Schedule(ScheduleCommand),
+    Flow(FlowCommand),
     Stats,
     Memory,
 }
@@ -80,13 +82,23 @@ pub(crate) enum Question {
 #[derive(Debug)]
 pub(crate) enum QueueMsg {
     /// Accept these jobs; `ending` is answered when the (only) job has ended.
-    Submit { request: Request, jobs: Vec<NewJob>, reply: ReplyTo, ending: Option<(Request, ReplyTo)>, ticket: Ticket },
+    Submit {
+        request: Request,
+        jobs: Vec<NewJob>,
+        /// Of which they are the steps.
+        flow: Option<Box<FlowPlan>>,
+        reply: ReplyTo,
+        ending: Option<(Request, ReplyTo)>,
+        ticket: Ticket,
+    },
     /// Whoever made this call has left: it no longer waits for room.
     Withdraw(Request),
     /// Answer this.
     Ask { request: Request, question: Question, reply: ReplyTo },
     /// Whoever waited for the end of this job no longer does.
     Unwatch { request: Request, id: JobId },
+    /// Whoever waited for the end of this flow no longer does.
+    UnwatchFlow { request: Request, id: FlowId },
     /// Remember this for the job's next attempt.
     Checkpoint { request: Request, id: JobId, token: LeaseToken, bytes: Bytes, reply: ReplyTo, ticket: Ticket },
     /// These attempts' code has ended.

@@ -8,7 +8,7 @@ use crate::attempt::{Failure, Output};
 use crate::breaker::Circuit;
 use crate::change::{Change, EndedKey};
 use crate::command::{QueueNo, Request, TimerClass};
-use crate::flow::{FlowEnding, FlowSummary, FlowView};
+use crate::flow::{FlowEnding, FlowSummary, FlowView, StepInputs};
 use crate::job::{Body, JobId, Name, NewJob};
 use crate::lease::{Lease, LeaseToken, StopReason};
 use crate::limit::{LimitOf, LimitView};
@@ -195,6 +195,8 @@ pub enum Answer {
     Schedules(Vec<ScheduleView>),
     /// To a look at a flow.
     Flow(Box<FlowView>),
+    /// To a question about the input of a step.
+    Inputs(Box<StepInputs>),
     /// To a list of flows.
     Flows(Vec<FlowSummary>),
     /// To a watch of a flow: it has ended.

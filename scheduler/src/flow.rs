@@ -130,12 +130,20 @@ pub struct StepPlan {
     pub work: Work,
     /// The steps that have to end before.
     pub needs: Vec<Need>,
+    /// How what those left is put together as its input, in groups: as many as it says are a list, [`StepPlan::ALONE`] is one that is
+    /// none. One group is the input itself, several are a tuple; needs behind the last group give no input. The core never looks at it.
+    pub input: Vec<u32>,
     /// It runs only if the flow fails after this step succeeded, to undo it.
     pub undoes: Option<u32>,
     /// The flow does not fail with it.
     pub is_optional: bool,
     /// The job's times, where it needs others; the job itself has none then.
     pub times: Option<Box<Times>>,
+}
+
+impl StepPlan {
+    /// A group of [`input`](Self::input) that is no list.
+    pub const ALONE: u32 = u32::MAX;
 }
 
 /// A flow, as it was planned.
@@ -355,6 +363,43 @@ pub struct FlowEnding {
     pub queue: Name,
 }
 
+/// What a step gets from those that it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepInputs {
+    /// A queue of the flow, for those who read.
+    pub queue: Name,
+    /// See [`StepPlan::input`].
+    pub input: Vec<u32>,
+    /// In the order of its needs; or of the one that it undoes.
+    pub needs: Vec<StepInput>,
+}
+
+/// What one of them left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepInput {
+    /// Which.
+    pub of: StepOf,
+    /// Its name.
+    pub name: Arc<str>,
+    /// What; the bytes stand in a record of their own. `None`: it did not succeed.
+    pub output: Option<Output>,
+}
+
+/// The steps that run again with this one: all that need it, directly or not, and failed for want of it.
+#[must_use]
+pub fn run_again<'a>(no: u32, steps: impl Iterator<Item = (&'a StepPlan, Option<&'a StepEnd>)>) -> Vec<u32> {
+    let mut again = Vec::new();
+    let mut runs: Vec<bool> = Vec::new();
+    for (at, (plan, end)) in (0..).zip(steps) {
+        let has_failed = end.is_some_and(|end| end.is_end() && !end.is_good());
+        let is_for_want = plan.needs.iter().any(|need| runs[need.step as usize]);
+        let runs_again = at == no || (has_failed && is_for_want);
+        runs.push(runs_again);
+        again.extend(runs_again.then_some(at));
+    }
+    again
+}
+
 /// What may be asked about flows.
 #[derive(Clone, Debug)]
 pub enum FlowCommand {
@@ -362,6 +407,11 @@ pub enum FlowCommand {
     Look {
         /// Which.
         id: FlowId,
+    },
+    /// Tell what a step gets from those that it needs.
+    Inputs {
+        /// Which step.
+        of: StepOf,
     },
     /// Answer when this flow has ended.
     Watch {

@@ -152,13 +152,13 @@ impl QueueState {
                 self.tell_supervisor(SupervisorMsg::Halted);
                 return myself.stop(None);
             }
-            QueueMsg::Submit { request, jobs, reply, ending, ticket } => {
+            QueueMsg::Submit { request, jobs, flow, reply, ending, ticket } => {
                 self.pending.insert(request, Pending { reply, ticket: Some(ticket) });
                 let watch = ending.map(|(watch, reply)| {
                     self.pending.insert(watch, Pending { reply, ticket: None });
                     watch
                 });
-                self.submit(Submit { request, watch, jobs });
+                self.submit(Submit { request, watch, jobs, flow });
             }
             QueueMsg::Withdraw(request) => self.withdraw(request),
             QueueMsg::Ask { request, question, reply } => {
@@ -168,6 +168,10 @@ impl QueueState {
             QueueMsg::Unwatch { request, id } => {
                 self.pending.remove(&request);
                 self.command(Command::Unwatch { request, id });
+            }
+            QueueMsg::UnwatchFlow { request, id } => {
+                self.pending.remove(&request);
+                self.command(Command::UnwatchFlow { request, id });
             }
             QueueMsg::Checkpoint { request, id, token, bytes, reply, ticket } => {
                 self.bytes_in_wave += bytes.len();
@@ -479,6 +483,7 @@ fn as_command(request: Request, question: Question) -> Command {
         Question::List { filter, from, limit, scan_max } => Command::List { request, filter, from, limit, scan_max },
         Question::Order(command) => Command::Order { request, command },
         Question::Schedule(command) => Command::Schedule { request, command },
+        Question::Flow(command) => Command::Flow { request, command },
         Question::Stats => Command::Stats { request },
         Question::Memory => Command::Memory { request },
     }

@@ -94,7 +94,7 @@ impl Engine {
         }
     }
 
-    pub(super) async fn look(&self, id: JobId) -> Result<Found, ControlError> {
+    pub(crate) async fn look(&self, id: JobId) -> Result<Found, ControlError> {
         match self.door().ask(Question::Look(id)).await? {
             Answer::Found(found) => Ok(found),
             other => unreachable!("a look was answered with {other:?}"),

@@ -167,7 +167,7 @@ impl Engine {
         }
     }
 
-    async fn read_ended(&self, id: JobId, key: EndedKey) -> Result<Retained, ControlError> {
+    pub(crate) async fn read_ended(&self, id: JobId, key: EndedKey) -> Result<Retained, ControlError> {
         let queue = key.queue.clone();
         let read = move |reader: &dyn Reader| {
             let ended = ended_record(reader, &key, id)?;

@@ -451,7 +451,9 @@ fn said(answer: Result<Answer, Refusal>) -> What {
         Ok(Answer::OrderProgress(come)) => What::Progress(come.order, come.met, come.held_up.is_some()),
         Ok(Answer::Page(page)) => What::Page(page.jobs.iter().map(|(view, is_meant)| (view.id, *is_meant)).collect()),
         Ok(Answer::Stats(_) | Answer::Limits(_) | Answer::Memory(_) | Answer::Ok) => What::Ok,
-        Ok(Answer::Flow(_) | Answer::Flows(_) | Answer::FlowEnding(_) | Answer::Signalled { .. }) => {
+        Ok(
+            Answer::Flow(_) | Answer::Inputs(_) | Answer::Flows(_) | Answer::FlowEnding(_) | Answer::Signalled { .. },
+        ) => {
             unreachable!("flows have a game of their own")
         }
         Err(refusal) => What::No(word(&refusal)),

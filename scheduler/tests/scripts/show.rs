@@ -106,6 +106,7 @@ impl Script {
                 let jobs: Vec<_> = jobs.collect();
                 format!("{asked}: {}{}", jobs.join(", "), page.next.map_or("", |_| ", and more"))
             }
+            Answer::Inputs(inputs) => format!("{asked}: {} needs", inputs.needs.len()),
             Answer::Flow(flow) => format!("{asked}: {}", flow.summary.state),
             Answer::Flows(flows) => format!("{asked}: {} flows", flows.len()),
             Answer::FlowEnding(ending) => format!("{asked}: {}", ending.summary.state),

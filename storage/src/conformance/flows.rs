@@ -24,6 +24,7 @@ fn step(no: u64, work: Work, needs: &[(u32, IfFailed)]) -> StepPlan {
         queue: name("q"),
         work,
         needs: needs.iter().map(|(step, if_failed)| Need { step: *step, if_failed: *if_failed }).collect(),
+        input: needs.iter().map(|_| StepPlan::ALONE).collect(),
         undoes: None,
         is_optional: no == 1,
         times: None,

@@ -293,7 +293,7 @@ impl Recorder {
                 return 0;
             }
             // What comes of it is told as it comes.
-            Question::Schedule(_) | Question::Limits => return 0,
+            Question::Schedule(_) | Question::Flow(_) | Question::Limits => return 0,
             Question::Order(_) => Call::Order,
         };
         tale.call(what)

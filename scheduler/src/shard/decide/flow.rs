@@ -58,7 +58,7 @@ pub(crate) fn check(state: &State, plan: &mut FlowPlan, jobs: &mut [NewJob]) -> 
             return Err(bad(no, "is not the one that its job says"));
         }
         if job.body.labels.unique().is_some() {
-            return Err(bad(no, "has a unique key: another job would stand for it"));
+            return Err(bad(no, "has a unique key, and another job would stand for it: say `.unique(None)`"));
         }
         let is_volatile = state.queue_no(&job.queue).is_some_and(|no| state.queue(no).level() == Level::Memory);
         match &first {

@@ -1,11 +1,12 @@
 //! What operators and callers ask of flows.
 
 use alloc::boxed::Box;
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::super::flows::{Flow, Is, StepAt};
+use super::super::flows::{Flow, Is, Step, StepAt};
 use super::super::outbox::Mark;
 use super::super::slab::Slot;
 use super::super::state::{Place, State};
@@ -14,7 +15,10 @@ use crate::attempt::Output;
 use crate::command::Request;
 use crate::effect::Answer;
 use crate::event::Event;
-use crate::flow::{FlowCommand, FlowId, FlowState, FlowView, StepEnd, StepHow, StepView, Work};
+use crate::flow::{
+    FlowCommand, FlowId, FlowState, FlowView, StepEnd, StepHow, StepInput, StepInputs, StepOf, StepView, Work,
+    run_again,
+};
 use crate::refusal::Refusal;
 use crate::state::EndState;
 use crate::time::Now;
@@ -30,6 +34,13 @@ pub(crate) fn command(state: &State, request: Request, command: FlowCommand, now
         FlowCommand::Look { id } => {
             let (_, flow) = find(id)?;
             let answer = Answer::Flow(Box::new(view(state, flow)));
+            Ok(Decision::default().reply(Mark::Sealed, request, Ok(answer)))
+        }
+        FlowCommand::Inputs { of } => {
+            let (_, flow) = find(of.flow)?;
+            let step = flow.steps.get(of.no as usize);
+            let step = step.ok_or_else(|| Refusal::NoStep { flow: of.flow, step: of.no.to_string().into() })?;
+            let answer = Answer::Inputs(Box::new(inputs(flow, step)));
             Ok(Decision::default().reply(Mark::Sealed, request, Ok(answer)))
         }
         FlowCommand::List { after, state: of, limit } => Ok(list(state, request, after, of, limit)),
@@ -78,12 +89,24 @@ fn list(state: &State, request: Request, after: Option<FlowId>, of: Option<FlowS
 
 /// A flow as it stands.
 fn view(state: &State, flow: &Flow) -> FlowView {
-    let step = |step: &super::super::flows::Step| {
+    let step = |step: &Step| {
         let end = step.end.as_deref().filter(|end| end.is_end());
         let is_holding = state.flows.holding.contains_key(&step.plan.job);
         StepView { plan: step.plan.clone(), state: state.step_state(step), end: end.cloned(), is_holding }
     };
     FlowView { summary: flow::summary(flow), output: flow.output, steps: flow.steps.iter().map(step).collect() }
+}
+
+/// What those left that a step needs, or undoes.
+fn inputs(flow: &Flow, step: &Step) -> StepInputs {
+    let needs = step.plan.needs.iter().map(|need| need.step).chain(step.plan.undoes);
+    let needs = needs.map(|no| {
+        let of = StepOf { flow: flow.id, no };
+        let end = flow.step(no).end.as_ref().filter(|end| end.is_good());
+        StepInput { of, name: flow.step(no).plan.name.clone(), output: end.map(|end| end.output.clone()) }
+    });
+    let queue = flow.steps.first().map_or_else(|| step.plan.queue.clone(), |step| step.plan.queue.clone());
+    StepInputs { queue, input: step.plan.input.clone(), needs: needs.collect() }
 }
 
 /// Everything that has not ended is called off; what is being undone goes on.
@@ -172,18 +195,6 @@ fn signal(state: &State, at: StepAt, payload: Bytes, now: Now) -> Result<(bool, 
     }
 }
 
-/// The steps that run again with this one: all that need it, and were called off for want of it.
-pub(crate) fn again(flow: &Flow, no: u32) -> Vec<u32> {
-    let mut again: Vec<bool> = flow.steps.iter().map(|_| false).collect();
-    again[no as usize] = true;
-    for (no, step) in flow.steps.iter().enumerate() {
-        let has_failed = step.end.as_ref().is_some_and(|end| end.is_end() && !end.is_good());
-        let for_want_of = step.plan.needs.iter().any(|need| again[need.step as usize]);
-        again[no] |= has_failed && for_want_of;
-    }
-    (0..).zip(again).filter(|(_, again)| *again).map(|(no, _)| no).collect()
-}
-
 fn retry(state: &State, at: StepAt, read: Vec<Retained>, now: Now) -> Result<Decision, Refusal> {
     let flow = &state.flows.all[at.flow];
     let step = flow.step(at.no);
@@ -197,7 +208,8 @@ fn retry(state: &State, at: StepAt, read: Vec<Retained>, now: Now) -> Result<Dec
     let mut decision = Decision::default();
     let mut arrival = state.next_arrival;
     let mut read: Vec<_> = read.into_iter().map(Some).collect();
-    for no in again(flow, at.no) {
+    let steps = flow.steps.iter().map(|step| (&step.plan, step.end.as_deref()));
+    for no in run_again(at.no, steps) {
         let step = flow.step(no);
         let Some(Place::Ended(stub)) = state.place_of(step.plan.job) else {
             return Err(Refusal::StepForgotten {

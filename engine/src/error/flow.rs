@@ -1,0 +1,122 @@
+//! What can go wrong with flows.
+
+use windlass_scheduler::attempt::Failure;
+use windlass_scheduler::flow::FlowId;
+use windlass_scheduler::job::JobId;
+
+use super::{ControlError, EnqueueError};
+
+/// Why a flow was not accepted, or may have been. Whole, or not at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FlowError {
+    /// A job of it cannot be accepted.
+    #[error(transparent)]
+    Enqueue(#[from] EnqueueError),
+    /// The flow's own name cannot be stored. Nothing was stored.
+    #[error("flow name `{name}`: 1 to {bytes_max} letters, digits and `-_.:/` are allowed")]
+    Name {
+        /// The name.
+        name: String,
+        /// The longest allowed, in bytes.
+        bytes_max: usize,
+    },
+    /// Two steps have one name. Nothing was stored.
+    #[error("two steps of the flow are called `{name}`: give one of them another name")]
+    NameTwice {
+        /// The name.
+        name: String,
+    },
+    /// A need names a step that the flow does not have. Nothing was stored.
+    #[error("step `{step}` needs step `{needs}`, and the flow does not have both of them")]
+    UnknownStep {
+        /// The step.
+        step: String,
+        /// What it needs.
+        needs: String,
+    },
+    /// Steps need one another in a circle: none of them could begin. Nothing was stored.
+    #[error("these steps wait for one another, or for those that do, and none could begin: {}", steps.join(", "))]
+    Circle {
+        /// The steps that are in the circle, or behind it.
+        steps: Vec<String>,
+    },
+    /// A handle on a step of another flow was used. Nothing was stored.
+    #[error("a step needs one of another flow: handles are of the flow that gave them")]
+    OtherFlow,
+    /// Nothing in the flow runs. Nothing was stored.
+    #[error("the flow has no job: add a step that runs")]
+    NoJob,
+}
+
+/// Why a flow gave no output.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FlowWaitError {
+    /// A step failed.
+    #[error("flow {flow} failed at step `{step}`: {}", failure.as_ref().map_or_else(|| "it expired".to_owned(), ToString::to_string))]
+    Failed {
+        /// The flow.
+        flow: FlowId,
+        /// The step that failed first.
+        step: String,
+        /// Why; `None`: it was not started in time.
+        failure: Option<Failure>,
+    },
+    /// The flow, or a step of it, was called off.
+    #[error("flow {flow} was called off")]
+    Cancelled {
+        /// The flow.
+        flow: FlowId,
+    },
+    /// The output could not be read or decoded.
+    #[error("the output of flow {flow}: {error}")]
+    Output {
+        /// The flow.
+        flow: FlowId,
+        /// Why.
+        error: InputError,
+    },
+    /// The question could not be answered.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+}
+
+/// Why there is no such input, or output of a step.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InputError {
+    /// The job is no step of a flow.
+    #[error("job {id} is no step of a flow: it has no input")]
+    NoFlow {
+        /// The job.
+        id: JobId,
+    },
+    /// A step left more than its queue keeps.
+    #[error(
+        "step `{step}` left {bytes} bytes, over its queue's limit of {bytes_max}, and they were not kept: keep it elsewhere and pass on where"
+    )]
+    TooLarge {
+        /// The step.
+        step: String,
+        /// Bytes that it left.
+        bytes: u64,
+        /// Bytes that the queue keeps.
+        bytes_max: u64,
+    },
+    /// What a step left is no longer there.
+    #[error("what step `{step}` left is no longer there: it runs once more, or the flow was forgotten")]
+    Gone {
+        /// The step.
+        step: String,
+    },
+    /// What the steps left is not of the type that is asked for.
+    #[error("what the steps left is not of the type that is asked for: {reason}")]
+    Decode {
+        /// Why.
+        reason: String,
+    },
+    /// It could not be asked for or read.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+}

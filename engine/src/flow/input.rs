@@ -1,0 +1,130 @@
+//! What a step gets from those before it: read where they left it, put together as its type wants it.
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use tokio::runtime::Handle;
+use windlass_scheduler::attempt::Output;
+use windlass_scheduler::change::{Key, Record};
+use windlass_scheduler::effect::Answer;
+use windlass_scheduler::flow::{FlowCommand, FlowId, StepInput, StepInputs, StepOf, StepPlan};
+use windlass_storage::{Reader, StorageError};
+
+use super::Step;
+use crate::context::{AttemptCore, Context};
+use crate::error::{ControlError, InputError, JobError};
+use crate::messages::Question;
+
+/// How often a question is asked again whose answer was lost with its core.
+const TRIES_MAX: u32 = 5;
+
+impl<A> Context<A> {
+    /// The flow that the job is a step of.
+    #[must_use]
+    pub fn flow(&self) -> Option<FlowId> {
+        self.attempt.body.labels.step().map(|step| step.flow)
+    }
+
+    /// What the steps left that this one needs. It is read anew at every call.
+    ///
+    /// # Errors
+    /// [`InputError`] as a failure: of the policy where reading broke, for good where there is no such input.
+    pub async fn input<J: Step>(&self) -> Result<J::Input, JobError> {
+        self.attempt.input(false).await.map_err(into_job_error)
+    }
+
+    /// As [`input`](Self::input), for blocking handlers: it blocks their thread. Never call it from async code.
+    ///
+    /// # Errors
+    /// As of [`input`](Self::input).
+    pub fn input_blocking<J: Step>(&self) -> Result<J::Input, JobError> {
+        futures_executor::block_on(self.attempt.input(true)).map_err(into_job_error)
+    }
+}
+
+fn into_job_error(error: InputError) -> JobError {
+    if matches!(error, InputError::Control(_)) { error.into() } else { JobError::permanent(error) }
+}
+
+impl AttemptCore {
+    async fn input<T: DeserializeOwned>(&self, may_block: bool) -> Result<T, InputError> {
+        let of = self.body.labels.step().ok_or(InputError::NoFlow { id: self.lease.id })?;
+        let mut tries_left = TRIES_MAX;
+        let json = loop {
+            match self.read_input(of, may_block).await {
+                // The core fell, or its journal was closed for a rebuild: whoever answers next comes after it.
+                Err(InputError::Control(ControlError::Interrupted | ControlError::Storage(StorageError::Closed)))
+                    if tries_left > 0 =>
+                {
+                    tries_left -= 1;
+                }
+                read => break read?,
+            }
+        };
+        serde_json::from_slice(&json).map_err(|error| InputError::Decode { reason: error.to_string() })
+    }
+
+    async fn read_input(&self, of: StepOf, may_block: bool) -> Result<Vec<u8>, InputError> {
+        let answer = self.door.ask(Question::Flow(FlowCommand::Inputs { of })).await?;
+        let Answer::Inputs(inputs) = answer else { unreachable!("inputs were answered with {answer:?}") };
+        let door = self.door.clone();
+        let read = move || {
+            let reader = door.reader(&inputs.queue).map_err(ControlError::from)?;
+            put_together(&inputs, reader.as_ref())
+        };
+        match Handle::try_current() {
+            Ok(runtime) if !may_block => {
+                let task = self.door.read_on(&runtime, read);
+                task.await.map_err(|_| ControlError::Unavailable("the handlers' runtime is gone".to_owned()))?
+            }
+            // A blocking handler's thread.
+            _ => read(),
+        }
+    }
+}
+
+/// The input as JSON.
+fn put_together(inputs: &StepInputs, reader: &dyn Reader) -> Result<Vec<u8>, InputError> {
+    let mut left = inputs.needs.iter();
+    let mut groups: Vec<Box<RawValue>> = Vec::with_capacity(inputs.input.len());
+    for group in &inputs.input {
+        if *group == StepPlan::ALONE {
+            groups.extend(left.next().map(|need| output(need, reader)).transpose()?);
+            continue;
+        }
+        let items = left.by_ref().take(*group as usize).map(|need| output(need, reader));
+        let items = items.collect::<Result<Vec<_>, _>>()?;
+        groups.push(raw(&items)?);
+    }
+    let json = match groups.as_slice() {
+        [] => raw(&())?,
+        [one] => one.clone(),
+        several => raw(&several)?,
+    };
+    Ok(json.get().as_bytes().to_vec())
+}
+
+fn raw<T: serde::Serialize>(value: &T) -> Result<Box<RawValue>, InputError> {
+    serde_json::value::to_raw_value(value).map_err(|error| InputError::Decode { reason: error.to_string() })
+}
+
+/// What a step left; nothing of one that failed.
+fn output(need: &StepInput, reader: &dyn Reader) -> Result<Box<RawValue>, InputError> {
+    let bytes = match &need.output {
+        None | Some(Output::None) => return raw(&()),
+        Some(Output::TooLarge { bytes, bytes_max }) => {
+            let step = need.name.to_string();
+            return Err(InputError::TooLarge { step, bytes: *bytes, bytes_max: *bytes_max });
+        }
+        Some(Output::Bytes(_)) => read_output(need, reader)?,
+    };
+    let text = String::from_utf8(bytes.to_vec()).map_err(|error| InputError::Decode { reason: error.to_string() })?;
+    RawValue::from_string(text).map_err(|error| InputError::Decode { reason: error.to_string() })
+}
+
+fn read_output(need: &StepInput, reader: &dyn Reader) -> Result<Bytes, InputError> {
+    match reader.get(&Key::StepOutput(need.of)).map_err(ControlError::from)? {
+        Some(Record::StepOutput(_, bytes)) => Ok(bytes),
+        _ => Err(InputError::Gone { step: need.name.to_string() }),
+    }
+}

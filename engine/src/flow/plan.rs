@@ -1,0 +1,82 @@
+//! From what was built to what the core takes: jobs, and the plan of their flow.
+
+use std::sync::Arc;
+
+use windlass_scheduler::flow::{FlowId, FlowPlan, StepOf, StepPlan, Work};
+use windlass_scheduler::job::{Body, JobId, Labels, Name, Names, NewJob, When};
+
+use super::{Doing, Flow, Planned};
+use crate::config::ms;
+use crate::door::Door;
+use crate::error::{EnqueueError, FlowError};
+use crate::range::{self, check_when};
+
+impl<O> Flow<O> {
+    /// The plan, and the jobs of its steps in their order.
+    pub(super) fn into_plan(self, door: &Door) -> Result<(FlowPlan, Vec<NewJob>), FlowError> {
+        if let Some(wrong) = self.wrong {
+            return Err(wrong);
+        }
+        if !Name::is_valid(&self.name) {
+            return Err(FlowError::Name { name: self.name, bytes_max: Name::BYTES_MAX });
+        }
+        range::FLOW_KEEP.check(ms(self.keep)).map_err(EnqueueError::from)?;
+        let id = self.id.unwrap_or_else(|| FlowId(door.new_id().0));
+        let mut names = Names::default();
+        // Whatever waits without a worker stands in the queue of the first job.
+        let home = self.steps.iter().find_map(|step| match &step.doing {
+            Doing::Job(draft) => Some(draft.options.queue_or(door.queue_of(draft.kind, draft.default_queue))),
+            Doing::Timer(_) | Doing::Signal(_) => None,
+        });
+        let home = names.get(&home.ok_or(FlowError::NoJob)?);
+        let (mut jobs, mut steps) = (Vec::with_capacity(self.steps.len()), Vec::with_capacity(self.steps.len()));
+        for (no, step) in (0..).zip(self.steps) {
+            let Planned { name, doing, needs, input, undoes, is_optional } = step;
+            let (work, mut job) = match doing {
+                Doing::Job(draft) => (Work::Job, draft.into_new_job(door, &mut names)?),
+                Doing::Timer(due) => {
+                    check_when(&range::JOB_DELAY, due).map_err(EnqueueError::from)?;
+                    (Work::Timer, NewJob { due: Some(due), ..idle(door.new_id(), Work::Timer, &home) })
+                }
+                Doing::Signal(timeout) => {
+                    let expires = timeout.map(|timeout| When::After(ms(timeout)));
+                    expires.map_or(Ok(()), |when| check_when(&range::EXPIRY, when)).map_err(EnqueueError::from)?;
+                    (Work::Signal, NewJob { expires, ..idle(door.new_id(), Work::Signal, &home) })
+                }
+            };
+            let body = Arc::unwrap_or_clone(job.body);
+            job.body = Arc::new(Body { labels: body.labels.of_step(Some(StepOf { flow: id, no })), ..body });
+            steps.push(StepPlan {
+                name: name.into(),
+                job: job.id,
+                kind: job.kind.clone(),
+                queue: job.queue.clone(),
+                work,
+                needs,
+                input,
+                undoes,
+                is_optional,
+                times: None,
+            });
+            jobs.push(job);
+        }
+        let (keep_ms, fail_fast, output) = (ms(self.keep), self.fail_fast, self.output);
+        Ok((FlowPlan { id, name: Name::from(self.name.as_str()), keep_ms, fail_fast, output, steps }, jobs))
+    }
+}
+
+/// The job of a step that no worker has anything to do with.
+fn idle(id: JobId, work: Work, queue: &Name) -> NewJob {
+    NewJob {
+        id,
+        queue: queue.clone(),
+        kind: Name::from(work.kind().unwrap_or_default()),
+        priority: None,
+        due: None,
+        expires: None,
+        deadline: None,
+        timeout_ms: None,
+        retry: None,
+        body: Arc::new(Body { labels: Labels::default(), ..Body::default() }),
+    }
+}
