@@ -39,7 +39,7 @@ static BUILDERS: AtomicU64 = AtomicU64::new(1);
 /// The input of a step after one other is that one's [`Output`](Job::Output); after a list of steps a `Vec` of theirs, after a tuple of
 /// steps a tuple; and an `Option` of it where the step [goes on without](StepRef::go_on). Its handler asks for it with
 /// [`Context::input`](crate::Context::input).
-pub trait Step: Job {
+pub trait FlowStep: Job {
     /// What it gets.
     type Input: serde::de::DeserializeOwned;
 }
@@ -108,15 +108,15 @@ struct Planned {
 ///
 /// ```
 /// # use serde::{Deserialize, Serialize};
-/// # use windlass::{Context, Flow, Job, JobError, Step};
+/// # use windlass::{Context, Flow, Job, JobError, FlowStep};
 /// # #[derive(Serialize, Deserialize)] struct Split { text: String }
 /// # #[derive(Serialize, Deserialize)] struct Count { part: usize }
 /// # #[derive(Serialize, Deserialize)] struct Sum;
 /// # impl Job for Split { const KIND: &'static str = "split"; const QUEUE: &'static str = "q"; type Output = Vec<String>; }
 /// # impl Job for Count { const KIND: &'static str = "count"; const QUEUE: &'static str = "q"; type Output = usize; }
 /// # impl Job for Sum { const KIND: &'static str = "sum"; const QUEUE: &'static str = "q"; type Output = usize; }
-/// impl Step for Count { type Input = Vec<String>; }
-/// impl Step for Sum { type Input = Vec<usize>; }
+/// impl FlowStep for Count { type Input = Vec<String>; }
+/// impl FlowStep for Sum { type Input = Vec<usize>; }
 ///
 /// async fn sum(_: Sum, cx: Context<()>) -> Result<usize, JobError> {
 ///     Ok(cx.input::<Sum>().await?.into_iter().sum())
@@ -192,10 +192,10 @@ impl<O> Flow<O> {
         self.after((), step)
     }
 
-    /// A step that begins when those before it have ended, and gets what they left. See [`Step`] and [`Needs`].
+    /// A step that begins when those before it have ended, and gets what they left. See [`FlowStep`] and [`Needs`].
     pub fn then<J, N>(&mut self, needs: N, step: impl Into<StepDraft<J>>) -> StepRef<J::Output>
     where
-        J: Step,
+        J: FlowStep,
         N: Needs<Input = J::Input>,
     {
         let input = needs.groups();
@@ -209,7 +209,7 @@ impl<O> Flow<O> {
 
     /// A step that runs only if the flow fails, or is called off, after `of` has succeeded: to undo that. It gets what `of` left. Such
     /// steps run one after another once all else has ended, the last success first.
-    pub fn undo<J: Step>(&mut self, of: &StepRef<J::Input>, step: impl Into<StepDraft<J>>) -> StepRef<J::Output> {
+    pub fn undo<J: FlowStep>(&mut self, of: &StepRef<J::Input>, step: impl Into<StepDraft<J>>) -> StepRef<J::Output> {
         let undone = self.add((), vec![StepPlan::ALONE], step.into());
         self.check_owner(of.flow);
         if let Some(planned) = self.steps.last_mut() {

@@ -10,7 +10,7 @@ use windlass_scheduler::effect::Answer;
 use windlass_scheduler::flow::{FlowCommand, FlowId, StepInput, StepInputs, StepOf, StepPlan};
 use windlass_storage::{Reader, StorageError};
 
-use super::Step;
+use super::FlowStep;
 use crate::context::{AttemptCore, Context};
 use crate::error::{ControlError, InputError, JobError};
 use crate::messages::Question;
@@ -29,7 +29,7 @@ impl<A> Context<A> {
     ///
     /// # Errors
     /// [`InputError`] as a failure: of the policy where reading broke, for good where there is no such input.
-    pub async fn input<J: Step>(&self) -> Result<J::Input, JobError> {
+    pub async fn input<J: FlowStep>(&self) -> Result<J::Input, JobError> {
         self.attempt.input(false).await.map_err(into_job_error)
     }
 
@@ -37,7 +37,7 @@ impl<A> Context<A> {
     ///
     /// # Errors
     /// As of [`input`](Self::input).
-    pub fn input_blocking<J: Step>(&self) -> Result<J::Input, JobError> {
+    pub fn input_blocking<J: FlowStep>(&self) -> Result<J::Input, JobError> {
         futures_executor::block_on(self.attempt.input(true)).map_err(into_job_error)
     }
 }
