@@ -131,10 +131,10 @@ impl FlowStatus {
         let end_of = |no: usize| self.steps[no].ended.unwrap_or(now);
         let has_begun = |step: &StepStatus| step.waits_for.is_empty() && step.state != StepState::Skipped;
         let last = (0..self.steps.len()).filter(|no| has_begun(&self.steps[*no]) && self.steps[*no].undoes.is_none());
-        let mut at = last.max_by_key(|no| end_of(*no));
+        let mut at = last.max_by_key(|no| (end_of(*no), *no));
         let mut path = Vec::new();
         while let Some(no) = at {
-            at = self.steps[no].needs.iter().copied().max_by_key(|need| end_of(*need));
+            at = self.steps[no].needs.iter().copied().max_by_key(|need| (end_of(*need), *need));
             let from = at.map_or(self.summary.created, end_of);
             path.push(CriticalStep { step: no, took: end_of(no).duration_since(from).unwrap_or_default() });
         }

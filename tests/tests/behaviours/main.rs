@@ -22,6 +22,7 @@ mod drain;
 mod every_step;
 mod evolution;
 mod find;
+mod flows;
 mod follow_ups;
 mod gate;
 mod health;
