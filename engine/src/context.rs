@@ -166,6 +166,9 @@ impl<A> Context<A> {
     /// Adds a job that is stored in the same commit as this job's success, and not at all if it does not succeed. It is
     /// checked now, so that the success cannot be refused; a full queue takes it all the same. Returns its id.
     ///
+    /// It is part of the same story: unless it brings its own, it has this job's correlation id, and likewise its trace
+    /// context.
+    ///
     /// # Errors
     /// [`EnqueueError`], and the job is not added.
     pub fn follow_up<J: Job>(&self, job: &J) -> Result<JobId, EnqueueError> {
@@ -177,6 +180,7 @@ impl<A> Context<A> {
     /// # Errors
     /// [`EnqueueError`], and the job is not added.
     pub fn follow_up_with(&self, draft: Draft) -> Result<JobId, EnqueueError> {
+        let draft = draft.in_story_of(&self.attempt.body.labels);
         let job = draft.into_new_job(&self.attempt.door, &mut Names::default())?;
         self.attempt.door.check_follow_up(&job)?;
         let mut follow_ups = self.attempt.follow_ups.lock().unwrap_or_else(PoisonError::into_inner);

@@ -218,6 +218,18 @@ impl Draft {
         Self { payload, kind: J::KIND, version: J::VERSION, default_queue: J::QUEUE, options }
     }
 
+    /// Part of the story that these labels tell of, in what it does not say itself. Each by itself: a span of its own that
+    /// a follow-up brings is no other story.
+    pub(crate) fn in_story_of(mut self, parent: &Labels) -> Self {
+        let Options { correlation_id, trace, .. } = &mut self.options;
+        for (own, parents) in [(correlation_id, parent.correlation_id()), (trace, parent.trace())] {
+            if own.is_none() {
+                *own = parents.map(str::to_owned);
+            }
+        }
+        self
+    }
+
     /// `names`: of the call, whose jobs go the same way.
     pub(crate) fn into_new_job(self, door: &Door, names: &mut Names) -> Result<NewJob, EnqueueError> {
         let id = self.options.id.unwrap_or_else(|| door.new_id());
@@ -380,13 +392,14 @@ macro_rules! options {
             self
         }
 
-        /// The caller's own id of the story that the job is part of; 256 bytes at most.
+        /// The caller's own id of the story that the job is part of; 256 bytes at most. Its follow-ups have it, too, unless
+        /// they bring one.
         pub fn correlation_id(mut self, id: &str) -> Self {
             self.options_mut().correlation_id = Some(id.to_owned());
             self
         }
 
-        /// A W3C trace context to carry along; 256 bytes at most.
+        /// A W3C trace context to carry along; 256 bytes at most. Its follow-ups have it, too, unless they bring one.
         pub fn trace_context(mut self, context: &str) -> Self {
             self.options_mut().trace = Some(context.to_owned());
             self

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use windlass::{
-    Context, Draft, Durability, EnqueueError, KeepDone, MIN, MemoryJournal, QueueConfig, Refusal, Retention,
-    RetryPolicy, SEC, new_job_id,
+    Context, Draft, Durability, EnqueueError, Filter, JobId, KeepDone, MIN, MemoryJournal, QueueConfig, Refusal,
+    Retention, RetryPolicy, SEC, new_job_id,
 };
 use windlass_scheduler::change::{Change, Record};
 use windlass_storage::journal::Batch;
@@ -151,6 +151,40 @@ async fn a_follow_up_with_an_id_is_stored_once() {
     }
     engine.handle::<Step>(id).wait().await.unwrap();
     assert_eq!(script.attempts("child"), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follow_up_is_part_of_its_parent_s_story_unless_it_brings_its_own() {
+    let script = Script::new();
+    let engine = start(&script, work()).await;
+    let of_parent = [Some("story"), Some("00-1-2-01")];
+    for (parents, brings, expected) in [
+        (of_parent, [None, None], of_parent),
+        (of_parent, [Some("own"), None], [Some("own"), Some("00-1-2-01")]),
+        (of_parent, [None, Some("00-1-3-01")], [Some("story"), Some("00-1-3-01")]),
+        (of_parent, [Some("own"), Some("00-1-3-01")], [Some("own"), Some("00-1-3-01")]),
+        ([None, None], [None, None], [None, None]),
+    ] {
+        let with = |draft: Draft, [id, trace]: [Option<&str>; 2]| {
+            let draft = id.into_iter().fold(draft, Draft::correlation_id);
+            trace.into_iter().fold(draft, Draft::trace_context)
+        };
+        let parent = Play::run(move |cx| async move {
+            let child = with(Draft::new(&step("child")), brings);
+            Ok(cx.follow_up_with(child)?.to_string())
+        });
+        let child = Play::run(|cx| async move { Ok(format!("{:?}", [cx.correlation_id(), cx.trace_context()])) });
+        script.plan("parent", [parent]);
+        script.plan("child", [child]);
+        let id = new_job_id();
+        let draft = with(Draft::new(&step("parent")).id(id).tag("red"), parents);
+        engine.enqueue_all([draft]).await.unwrap();
+        let child: JobId = engine.handle::<Step>(id).wait().await.unwrap().parse().unwrap();
+        assert_eq!(engine.handle::<Step>(child).wait().await.unwrap(), format!("{expected:?}"));
+        assert!(engine.inspect(child).await.unwrap().tags.is_empty(), "tags are its own");
+    }
+    let found = engine.count(Filter::new().correlation_id("story")).await.unwrap();
+    assert_eq!(found, 6, "one id finds four parents, and the two follow-ups that are of their story");
 }
 
 /// I10: the parent's end stands in memory at once, so its follow-up must not hang on one write alone, nor on two.
