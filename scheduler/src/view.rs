@@ -2,6 +2,8 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
 
 use crate::breaker::Circuit;
 use crate::change::Counters;
@@ -63,7 +65,7 @@ pub enum IsMeant {
     ByLabels,
 }
 
-/// Why a live job is not running.
+/// Why a live job is not running. Displayed, it is a sentence about the job, with all names and numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Why {
     /// It is running.
@@ -149,6 +151,76 @@ pub enum Why {
         /// Attempts that may run at once.
         slots: u32,
     },
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Running { overdue: false } => f.write_str("it is running"),
+            Self::Running { overdue: true } => {
+                f.write_str("it is running, though its time is over: its code has not ended")
+            }
+            Self::Key { holder } => write!(f, "job {holder} has the key that it came with"),
+            Self::Delayed => f.write_str("its time has not come"),
+            Self::NoHandler => f.write_str("this build has no handler for its kind"),
+            Self::NoQueue => f.write_str("its queue is not configured in this build"),
+            Self::Paused => f.write_str("its queue is paused"),
+            Self::Stopping => f.write_str("the engine is stopping, and hands out nothing any more"),
+            Self::Suspect { suspects_max } => {
+                write!(f, "it was lost twice or more, and as many such jobs as may run at once do: {suspects_max}")
+            }
+            Self::KindInUse { running, slots } => {
+                write!(f, "its kind is at its limit: {}", InUse(u64::from(*running), *slots))
+            }
+            Self::LimitInUse { of, running, slots } => {
+                write!(f, "{of} is at its limit: {}", InUse(u64::from(*running), *slots))
+            }
+            Self::Rate { of, jobs, period_ms, next_ms } => {
+                let (period, next) = (Duration::from_millis(*period_ms), Duration::from_millis(*next_ms));
+                write!(
+                    f,
+                    "{of} has used up its rate, {jobs} start{} in {period:?}: the next one goes in {next:?}",
+                    s(*jobs)
+                )
+            }
+            Self::Breaker { of, left_ms: Some(left_ms) } => {
+                let left = Duration::from_millis(*left_ms);
+                write!(
+                    f,
+                    "most of the last attempts of {of} failed: its breaker is open, and lets some try in {left:?}"
+                )
+            }
+            Self::Breaker { of, left_ms: None } => {
+                write!(f, "most of the last attempts of {of} failed: its breaker lets some try, and as many as may do")
+            }
+            Self::RetryBudget { percent } => {
+                write!(
+                    f,
+                    "it has failed before, and retries have had their share, {percent} of 100 starts: others go first"
+                )
+            }
+            Self::InLine { running, slots } if *running < u64::from(*slots) => {
+                write!(f, "others go first, though its queue has a slot: {}", InUse(*running, *slots))
+            }
+            Self::InLine { running, slots } => write!(f, "its queue has no slot left: {}", InUse(*running, *slots)),
+        }
+    }
+}
+
+/// Attempts that run, and how many may.
+struct InUse(u64, u32);
+
+impl fmt::Display for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self(1, slots) => write!(f, "1 attempt runs, and {slots} may"),
+            Self(running, slots) => write!(f, "{running} attempts run, and {slots} may"),
+        }
+    }
+}
+
+const fn s(count: u32) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }
 
 /// The numbers of one queue, kept as counters and not counted when asked.
@@ -238,5 +310,85 @@ impl MemoryUse {
     #[must_use]
     pub const fn used_bytes(&self) -> u64 {
         self.heads_bytes + self.stubs_bytes + self.volatile_bytes + self.bodies_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn reads(why: &Why, sentence: &str) {
+        assert_eq!(why.to_string(), sentence);
+    }
+
+    #[test]
+    fn one_that_runs_says_whether_its_time_is_over() {
+        reads(&Why::Running { overdue: false }, "it is running");
+        reads(&Why::Running { overdue: true }, "it is running, though its time is over: its code has not ended");
+    }
+
+    #[test]
+    fn who_has_the_key_is_named() {
+        let holder = JobId(Uuid::from_u128(7));
+        reads(&Why::Key { holder }, "job 00000000-0000-0000-0000-000000000007 has the key that it came with");
+    }
+
+    #[test]
+    fn what_has_no_number_is_said_in_words() {
+        reads(&Why::Delayed, "its time has not come");
+        reads(&Why::NoHandler, "this build has no handler for its kind");
+        reads(&Why::NoQueue, "its queue is not configured in this build");
+        reads(&Why::Paused, "its queue is paused");
+        reads(&Why::Stopping, "the engine is stopping, and hands out nothing any more");
+    }
+
+    #[test]
+    fn a_suspect_says_how_many_may_run() {
+        let sentence = "it was lost twice or more, and as many such jobs as may run at once do: 1";
+        reads(&Why::Suspect { suspects_max: 1 }, sentence);
+    }
+
+    #[test]
+    fn a_limit_is_named_with_what_runs_and_what_may() {
+        reads(&Why::KindInUse { running: 2, slots: 2 }, "its kind is at its limit: 2 attempts run, and 2 may");
+        let one = Why::LimitInUse { of: LimitOf::key("imports", "ada"), running: 1, slots: 1 };
+        reads(&one, "key `ada` of queue `imports` is at its limit: 1 attempt runs, and 1 may");
+        let none = Why::LimitInUse { of: LimitOf::shared("api"), running: 0, slots: 0 };
+        reads(&none, "shared limit `api` is at its limit: 0 attempts run, and 0 may");
+    }
+
+    #[test]
+    fn a_rate_is_named_with_when_it_goes_on() {
+        let rate = |jobs, period_ms, next_ms| Why::Rate { of: LimitOf::queue("mail"), jobs, period_ms, next_ms };
+        let many = "queue `mail` has used up its rate, 50 starts in 1s: the next one goes in 20ms";
+        reads(&rate(50, 1_000, 20), many);
+        let one = "queue `mail` has used up its rate, 1 start in 3600s: the next one goes in 1.5s";
+        reads(&rate(1, 3_600_000, 1_500), one);
+    }
+
+    #[test]
+    fn a_breaker_is_named_with_when_some_may_try() {
+        let breaker = |left_ms| Why::Breaker { of: LimitOf::queue("mail"), left_ms };
+        let failed = "most of the last attempts of queue `mail` failed: its breaker";
+        reads(&breaker(Some(10_000)), &(failed.to_string() + " is open, and lets some try in 10s"));
+        reads(&breaker(None), &(failed.to_string() + " lets some try, and as many as may do"));
+    }
+
+    #[test]
+    fn a_retry_says_what_share_there_is() {
+        let sentence = "it has failed before, and retries have had their share, 20 of 100 starts: others go first";
+        reads(&Why::RetryBudget { percent: 20 }, sentence);
+    }
+
+    #[test]
+    fn one_in_line_says_whether_there_are_slots() {
+        let full = "its queue has no slot left: 4 attempts run, and 4 may";
+        reads(&Why::InLine { running: 4, slots: 4 }, full);
+        let free = "others go first, though its queue has a slot: 1 attempt runs, and 4 may";
+        reads(&Why::InLine { running: 1, slots: 4 }, free);
     }
 }

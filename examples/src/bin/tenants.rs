@@ -122,7 +122,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         jobs.push(engine.enqueue(call).queue("charges").await?);
     }
     let last = engine.job(jobs[149].id()).await?;
-    println!("the last import of the noisy one waits: {:?}", last.why);
+    if let Some(why) = last.why {
+        println!("the last import of the noisy one waits: {why}");
+    }
     for job in &jobs {
         job.wait().await?;
     }
