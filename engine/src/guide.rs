@@ -10,6 +10,7 @@
 //! | [`recurring`] | cron and intervals, downtime, overlaps, changes of clocks; schedules at run time |
 //! | [`unique`] | one job a key; debounce, throttle, calls that may be repeated |
 //! | [`flow_control`] | rates, limits of each key, fair turns, limits that queues share; why a job does not run |
+//! | [`flows`] | jobs that need one another: chains, joins, graphs; what if one fails; signals and timers |
 //! | [`durability`] | what `Ok` is worth, unknown outcomes, why a handler may run twice, checkpoints, backups |
 //! | [`around_attempts`] | cancellation, progress, logs, middleware, layers of tower, hooks |
 //! | [`deploying`] | signals and drains, one directory with one owner, blocking handlers, two runtimes |
@@ -28,6 +29,8 @@ pub mod durability {}
 pub mod evolving {}
 #[doc = include_str!("../docs/flow-control.md")]
 pub mod flow_control {}
+#[doc = include_str!("../docs/flows.md")]
+pub mod flows {}
 #[doc = include_str!("../docs/getting-started.md")]
 pub mod getting_started {}
 #[doc = include_str!("../docs/limits.md")]

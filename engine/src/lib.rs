@@ -57,7 +57,7 @@
 //!
 //! [`guide`] has a page for each thing that you have to decide or to know: [getting started](guide::getting_started),
 //! [workloads](guide::workloads), [retries and dead letters](guide::retries),
-//! [recurring jobs](guide::recurring), [unique jobs](guide::unique), [durability](guide::durability),
+//! [recurring jobs](guide::recurring), [unique jobs](guide::unique), [flows](guide::flows), [durability](guide::durability),
 //! [around attempts](guide::around_attempts), [deploying](guide::deploying), [evolving jobs](guide::evolving),
 //! [operating](guide::operating), [testing](guide::testing), [limits](guide::limits).
 //!

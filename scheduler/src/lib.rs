@@ -41,6 +41,8 @@
 //!   not.
 //! - I14 Of the keys of one queue and priority that may go, none starts more jobs than its turn has before another one's turn.
 //! - I15 What fails rests: nothing starts under an open breaker; and retries beyond their share go after what has not failed.
+//! - I16 A flow goes on, or says what holds it: a step begins once all its needs are met and not before, in the commit that meets the last
+//!   one.
 #![no_std]
 // Counts and places are far below the widths they are cast to; each cast stands where that is plain.
 #![allow(clippy::cast_possible_truncation)]

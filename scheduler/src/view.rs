@@ -161,6 +161,12 @@ impl fmt::Display for Why {
                 f.write_str("it is running, though its time is over: its code has not ended")
             }
             Self::Key { holder } => write!(f, "job {holder} has the key that it came with"),
+            Self::Steps { open, count } => {
+                let more = (*count as usize).saturating_sub(open.len());
+                write!(f, "it needs step{} `{}`", s(*count), open.join("`, `"))?;
+                if more > 0 { write!(f, " and {more} more") } else { Ok(()) }
+            }
+            Self::Signal { step } => write!(f, "it waits for the signal `{step}`"),
             Self::Delayed => f.write_str("its time has not come"),
             Self::NoHandler => f.write_str("this build has no handler for its kind"),
             Self::NoQueue => f.write_str("its queue is not configured in this build"),
@@ -334,6 +340,10 @@ mod tests {
     #[test]
     fn who_has_the_key_is_named() {
         let holder = JobId(Uuid::from_u128(7));
+        let open = ["load", "clean"].map(Into::into).to_vec();
+        reads(&Why::Steps { open: open[..1].to_vec(), count: 1 }, "it needs step `load`");
+        reads(&Why::Steps { open, count: 9 }, "it needs steps `load`, `clean` and 7 more");
+        reads(&Why::Signal { step: "paid".into() }, "it waits for the signal `paid`");
         reads(&Why::Key { holder }, "job 00000000-0000-0000-0000-000000000007 has the key that it came with");
     }
 

@@ -1,4 +1,6 @@
 //! Flows: steps that wait for one another, get what the others left, and are joined once.
+//!
+//! Guards I16: a step begins once its needs are met and not before, and a flow goes on, or says what holds it.
 
 use std::time::{Duration, SystemTime};
 
@@ -244,6 +246,65 @@ async fn a_flow_that_cannot_be_is_refused_before_anything_is_stored() {
     assert!(matches!(refused(large).await, Refusal::FlowSize { steps: 10_001, steps_max: 10_000, .. }));
     assert!(engine.flows(None, None, 10).await.unwrap().is_empty());
     assert_eq!(engine.stats().await.unwrap().iter().map(|stats| stats.totals.enqueued).sum::<u64>(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flow_is_taken_at_its_limits_and_refused_beyond_them() {
+    let engine = start(&Script::new(), once().payload_bytes_max(1_024)).await;
+    let one = |name: &str| {
+        let mut flow = Flow::new("limits");
+        flow.first(StepDraft::new(&step("x")).named(name).delay(MIN));
+        flow
+    };
+    let mut large = Flow::new("large");
+    (0..10_000).for_each(|_| drop(large.first(StepDraft::new(&step("x")).delay(MIN))));
+    engine.submit(large).await.unwrap();
+    engine.submit(one(&"n".repeat(128)).keep_for(36_500 * 24 * 60 * MIN)).await.unwrap();
+    let is_range = |error: FlowError| matches!(error, FlowError::Enqueue(EnqueueError::Range(_)));
+    for name in [String::new(), "n".repeat(129)] {
+        assert!(is_range(engine.submit(one(&name)).await.unwrap_err()));
+    }
+    assert!(is_range(engine.submit(one("x").keep_for(36_501 * 24 * 60 * MIN)).await.unwrap_err()));
+    let nameless = engine.submit(Flow::new("a name with spaces")).await;
+    assert!(matches!(nameless, Err(FlowError::Name { .. })));
+    let mut keyed = Flow::new("keyed");
+    keyed.first(StepDraft::new(&step("x")).unique(windlass::Unique::key("k")));
+    let refused = engine.submit(keyed).await.unwrap_err();
+    assert!(
+        matches!(refused, FlowError::Enqueue(EnqueueError::Refused(Refusal::BadStep { step: 0, .. }))),
+        "{refused}"
+    );
+
+    let mut signalled = one("x");
+    signalled.signal::<String>("word", (), None);
+    let handle = engine.submit(signalled).await.unwrap();
+    let is_large = |error: ControlError| matches!(error, ControlError::Refused(Refusal::PayloadTooLarge { .. }));
+    let (fits, too_large) = ("w".repeat(1_022), "w".repeat(1_023));
+    assert!(is_large(engine.signal(handle.id(), "word", &too_large).await.unwrap_err()));
+    assert!(is_large(handle.skip_with("x", &too_large).await.unwrap_err()));
+    assert!(engine.signal(handle.id(), "word", &fits).await.unwrap());
+    handle.skip_with("x", &fits).await.unwrap();
+    handle.wait().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_steps_of_ended_flows_than_may_be_kept_push_out_the_first_flow() {
+    let engine = start(&Script::new(), work().depth_max(1_000_000)).await;
+    let large = || {
+        let mut flow = Flow::new("large");
+        (0..10_000).for_each(|_| drop(flow.first(StepDraft::new(&step("x")).delay(MIN))));
+        flow
+    };
+    let mut handles = Vec::new();
+    for _ in 0..21 {
+        let handle = engine.submit(large()).await.unwrap();
+        handle.cancel().await.unwrap();
+        handle.wait().await.unwrap_err();
+        handles.push(handle);
+    }
+    let kept = engine.flows(None, None, 1_000).await.unwrap();
+    let expected: Vec<_> = handles[1..].iter().map(windlass::FlowHandle::id).collect();
+    assert_eq!(kept.iter().map(|flow| flow.id).collect::<Vec<_>>(), expected);
 }
 
 #[tokio::test(start_paused = true)]
