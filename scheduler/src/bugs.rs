@@ -66,6 +66,9 @@ bank! {
     KeyLimitIgnored: "attempts of a key do not count for its limit", "I13";
     TurnKept: "who has had a turn keeps its place", "I14";
     RateIgnored: "what a queue starts is not taken from its rate", "limits";
+    // Flows.
+    JoinEarly: "a step begins when all but one of those that it needs have ended", "I16";
+    StepUnwritten: "how a step ended is not written", "I16, one commit";
     // Attempts and leases.
     TokenUnchecked: "an end with a token that is not current ends some other attempt", "I4";
     StaleStart: "a start that a fallen core had ordered is carried out", "I4, one live attempt a job";
