@@ -46,11 +46,15 @@ impl State {
     pub(crate) fn refusal_mark(&self, refusal: &Refusal) -> Mark {
         let id = match refusal {
             // Which queue it was forgotten in, nobody knows any more.
-            Refusal::Forgotten { .. } => {
+            Refusal::Forgotten { .. } | Refusal::NoFlow { .. } => {
                 return self.queues.iter().map(|queue| Mark::from(queue.level())).max().unwrap_or(Mark::Sealed);
             }
             _ if bug!(RefusalEarly) => return Mark::Sealed,
             Refusal::KeyTaken { key, .. } => return self.key_mark(key),
+            Refusal::StepForbidden { flow, .. } | Refusal::StepForgotten { flow, .. } => {
+                let flow = self.flows.by_id.get(flow).map(|slot| &self.flows.all[*slot]);
+                return flow.map_or(Mark::Sealed, |flow| flow.level.into());
+            }
             Refusal::IdTaken { id, .. }
             | Refusal::Forbidden { id, .. }
             | Refusal::OnDisk { id, .. }
