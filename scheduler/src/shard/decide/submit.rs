@@ -34,7 +34,7 @@ pub(crate) fn submit(state: &State, mut submit: Submit, now: Now) -> Result<Deci
     let flow = submit.flow.as_ref().map(|plan| plan.id);
     if let Some(plan) = submit.flow.take() {
         if let Some(slot) = state.flows.by_id.get(&plan.id) {
-            return Ok(same_flow(&state.flows.all[*slot], submit.request));
+            return Ok(same_flow(state, &state.flows.all[*slot], submit.request, submit.watch));
         }
         enter(state, *plan, &mut submit.jobs, now, &mut decision)?;
     }
@@ -59,20 +59,8 @@ pub(crate) fn submit(state: &State, mut submit: Submit, now: Now) -> Result<Deci
         receipts.push(Receipt { id, fresh });
     }
     intake.check_depths()?;
-    if let (Some(request), Some(Receipt { id, fresh })) = (submit.watch, receipts.last().copied()) {
-        match state.stub(id) {
-            Some((_, stub)) => {
-                let found = Answer::Found(super::look::ended(state, stub));
-                let mark = Mark::from(state.queue(stub.queue).level()).max(Mark::Written);
-                decision = decision.reply(mark, request, Ok(found));
-            }
-            // The key's window outlives it.
-            None if !fresh && state.live(id).is_none() && !receipts.iter().any(|one| one.fresh && one.id == id) => {
-                let refused = Err(Refusal::Forgotten { id });
-                decision = decision.reply(Mark::from(level), request, refused);
-            }
-            None => decision.events.push(Event::Watched { id, request }),
-        }
+    if let Some(request) = submit.watch {
+        decision = watch_last(state, request, &receipts, Mark::from(level), decision);
     }
     Ok(decision.reply(Mark::from(level), submit.request, Ok(Answer::Enqueued(receipts))))
 }
@@ -94,9 +82,33 @@ fn enter(
 }
 
 /// A flow that is there already.
-fn same_flow(flow: &Flow, request: Request) -> Decision {
-    let receipts = flow.steps.iter().map(|step| Receipt { id: step.plan.job, fresh: false }).collect();
-    Decision::default().reply(Mark::from(flow.level), request, Ok(Answer::Enqueued(receipts)))
+fn same_flow(state: &State, flow: &Flow, request: Request, watch: Option<Request>) -> Decision {
+    let (mark, mut decision) = (Mark::from(flow.level), Decision::default());
+    let receipts: Vec<_> = flow.steps.iter().map(|step| Receipt { id: step.plan.job, fresh: false }).collect();
+    if let Some(watch) = watch {
+        decision = watch_last(state, watch, &receipts, mark, decision);
+    }
+    decision.reply(mark, request, Ok(Answer::Enqueued(receipts)))
+}
+
+/// Who waits for the end of the last of these jobs.
+fn watch_last(state: &State, request: Request, receipts: &[Receipt], mark: Mark, mut decision: Decision) -> Decision {
+    let Some(Receipt { id, fresh }) = receipts.last().copied() else { return decision };
+    match state.stub(id) {
+        Some((_, stub)) => {
+            let found = Answer::Found(super::look::ended(state, stub));
+            let mark = Mark::from(state.queue(stub.queue).level()).max(Mark::Written);
+            decision.reply(mark, request, Ok(found))
+        }
+        // The key's window outlives it, or its flow does.
+        None if !fresh && state.live(id).is_none() && !receipts.iter().any(|one| one.fresh && one.id == id) => {
+            decision.reply(mark, request, Err(Refusal::Forgotten { id }))
+        }
+        None => {
+            decision.events.push(Event::Watched { id, request });
+            decision
+        }
+    }
 }
 
 /// Follow-ups of a success: checked when they were added, so that the ack is never refused (I9). They may overdraw a
