@@ -385,9 +385,9 @@ pub struct StepInput {
     pub output: Option<Output>,
 }
 
-/// The steps that run again with this one: all that need it, directly or not, and failed for want of it.
+/// The steps that may run again with this one: all that need it, directly or not, and failed. What the driver has to read of them.
 #[must_use]
-pub fn run_again<'a>(no: u32, steps: impl Iterator<Item = (&'a StepPlan, Option<&'a StepEnd>)>) -> Vec<u32> {
+pub fn may_run_again<'a>(no: u32, steps: impl Iterator<Item = (&'a StepPlan, Option<&'a StepEnd>)>) -> Vec<u32> {
     let mut again = Vec::new();
     let mut runs: Vec<bool> = Vec::new();
     for (at, (plan, end)) in (0..).zip(steps) {

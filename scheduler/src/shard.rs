@@ -339,6 +339,10 @@ impl Shard {
         self.state.apply(Event::AllLoaded { now }, &mut self.tape);
         self.take(load::load_end(&self.state, live, self.step, now));
         self.take(flow::loaded(&self.state, now));
+        for at in flow::all(&self.state) {
+            self.take(flow::look(&self.state, at, now));
+        }
+        self.take(flow::surplus(&self.state));
         for name in recur::names(&self.state) {
             self.take(recur::started(&self.state, &name, now));
         }
@@ -427,13 +431,20 @@ impl Shard {
     }
 
     fn take(&mut self, decision: Decision) {
-        let mut steps = decision.steps;
+        let mut steps = Vec::new();
+        self.take_but_for(decision, &mut steps);
+        self.settle(steps);
+    }
+
+    /// Takes all of it, but for what comes of it for these steps.
+    fn take_but_for(&mut self, mut decision: Decision, steps: &mut Vec<(StepAt, Now)>) {
+        steps.append(&mut decision.steps);
         for event in decision.events {
-            self.apply(event, &mut steps);
+            self.apply(event, steps);
         }
         for (queue, at) in decision.ended {
             for event in retain::outdated(&self.state, queue, at) {
-                self.apply(event, &mut steps);
+                self.apply(event, steps);
             }
         }
         for (mark, effect) in decision.effects {
@@ -450,7 +461,6 @@ impl Shard {
         for (name, now) in decision.freed {
             self.take(recur::freed(&self.state, &name, now));
         }
-        self.settle(steps);
     }
 
     fn apply(&mut self, event: Event, steps: &mut Vec<(StepAt, Now)>) {
@@ -467,9 +477,8 @@ impl Shard {
             return;
         }
         while let Some((at, now)) = steps.pop() {
-            let mut decision = flow::after(&self.state, at, now);
-            steps.append(&mut decision.steps);
-            self.take(decision);
+            let decision = flow::after(&self.state, at, now);
+            self.take_but_for(decision, &mut steps);
         }
         self.take(flow::surplus(&self.state));
     }

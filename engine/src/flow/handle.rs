@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use windlass_scheduler::attempt::Output;
 use windlass_scheduler::change::{Key, Record};
 use windlass_scheduler::effect::{Answer, Found};
-use windlass_scheduler::flow::{FlowCommand, FlowEnding, FlowId, FlowState, FlowView, StepEnd, StepOf, run_again};
+use windlass_scheduler::flow::{FlowCommand, FlowEnding, FlowId, FlowState, FlowView, StepEnd, StepOf, may_run_again};
 use windlass_scheduler::job::Name;
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::verb::Retained;
@@ -166,7 +166,7 @@ impl<O> FlowHandle<O> {
         let no = (0..).zip(&view.steps).find(|(_, one)| &*one.plan.name == step).map(|(no, _)| no);
         let no = no.ok_or_else(|| Refusal::NoStep { flow: self.id, step: step.into() })?;
         let mut read = Vec::new();
-        for no in run_again(no, view.steps.iter().map(|step| (&step.plan, step.end.as_ref()))) {
+        for no in may_run_again(no, view.steps.iter().map(|step| (&step.plan, step.end.as_ref()))) {
             let id = view.steps[no as usize].plan.job;
             match self.engine.look(id).await {
                 Ok(Found::Ended(key)) => read.push(self.engine.read_ended(id, key).await?),

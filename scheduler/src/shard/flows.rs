@@ -80,6 +80,8 @@ pub(crate) struct Step {
     pub(crate) then: Vec<Then>,
     /// Its end, or the signal that came before its turn.
     pub(crate) end: Option<Box<StepEnd>>,
+    /// It runs once more, and others have gone on without it.
+    pub(crate) is_passed: bool,
 }
 
 /// Where a step is.
@@ -101,9 +103,13 @@ pub(crate) struct Then {
 }
 
 impl Then {
-    /// Whether this need is met by a step that ended so.
-    pub(crate) fn is_met_by(self, end: &StepEnd) -> bool {
-        end.is_end() && (end.is_good() || self.if_failed == IfFailed::GoOn)
+    /// Whether the step meets this need of it.
+    pub(crate) fn is_met_by(self, step: &Step) -> bool {
+        let goes_on = self.if_failed == IfFailed::GoOn;
+        match step.end.as_ref().filter(|end| end.is_end()) {
+            Some(end) => end.is_good() || goes_on,
+            None => step.is_passed && goes_on,
+        }
     }
 }
 
@@ -117,11 +123,21 @@ impl Step {
             + self.plan.times.as_ref().map_or(0, |times| size_of_val(&**times))
     }
 
+    /// It is over, and did not succeed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.end.as_ref().is_some_and(|end| end.is_end() && !end.is_good())
+    }
+
     /// It failed, and nobody asked for that to be borne.
     pub(crate) fn fails_the_flow(&self) -> bool {
         let is_borne = !self.then.is_empty() && self.then.iter().all(|then| then.if_failed == IfFailed::GoOn);
-        let has_failed = self.end.as_ref().is_some_and(|end| end.is_end() && !end.is_good());
-        has_failed && self.plan.undoes.is_none() && !self.plan.is_optional && !is_borne
+        self.has_failed() && self.plan.undoes.is_none() && !self.plan.is_optional && !is_borne
+    }
+
+    /// It is dead, or expired.
+    fn is_dead(&self) -> bool {
+        let how = self.end.as_ref().map(|end| end.how);
+        matches!(how, Some(StepHow::Job(EndState::Dead | EndState::Expired)))
     }
 
     /// Its own end and no other step's was what went wrong.
@@ -141,19 +157,16 @@ impl Flow {
 
     /// What the flow is when all has ended that undoes nothing.
     pub(crate) fn result(&self) -> FlowState {
-        let how = |step: &Step| step.end.as_ref().map(|end| end.how);
         let mut result = FlowState::Done;
         for step in self.steps.iter().filter(|step| step.fails_the_flow()) {
-            match how(step) {
-                Some(StepHow::Job(EndState::Cancelled)) => result = FlowState::Cancelled,
-                _ => return FlowState::Failed,
+            // What was called off because of a failure that is borne elsewhere has failed with it.
+            let cause = step.end.as_ref().and_then(|end| end.cause).map(|no| self.step(no));
+            if step.is_dead() || cause.is_some_and(Step::is_dead) {
+                return FlowState::Failed;
             }
+            result = FlowState::Cancelled;
         }
-        // What was called off because of a failure that is borne elsewhere has failed with it.
-        let is_dead = |no: u32| how(self.step(no)) != Some(StepHow::Job(EndState::Cancelled));
-        let causes = self.steps.iter().filter(|step| step.fails_the_flow());
-        let mut causes = causes.filter_map(|step| step.end.as_ref()?.cause);
-        if causes.any(is_dead) { FlowState::Failed } else { result }
+        result
     }
 
     pub(crate) fn state(&self) -> FlowState {
@@ -169,8 +182,11 @@ impl Flow {
     pub(crate) fn failed(&self) -> Option<u32> {
         let failed = (0..).zip(&self.steps).filter(|(_, step)| step.is_cause());
         let first = failed.min_by_key(|(no, step)| (step.end.as_ref().map(|end| end.at), *no)).map(|(no, _)| no);
+        // None but what was called off: then what it was called off for, if nobody has mended that meanwhile.
         first.or_else(|| {
-            self.steps.iter().filter(|step| step.fails_the_flow()).find_map(|step| step.end.as_ref()?.cause)
+            let (no, step) = (0..).zip(&self.steps).find(|(_, step)| step.fails_the_flow())?;
+            let cause = step.end.as_ref()?.cause.filter(|cause| self.step(*cause).has_failed());
+            Some(cause.unwrap_or(no))
         })
     }
 
@@ -191,6 +207,11 @@ impl Flow {
     /// Nothing was undone yet, nor found to need no undoing, so that steps may run once more.
     pub(crate) fn may_resume(&self) -> bool {
         self.steps.iter().all(|step| step.plan.undoes.is_none() || step.is == Is::Waiting)
+    }
+
+    /// Whether this step, which is over, may run once more as what it is: one that failed, and not one that somebody skipped.
+    pub(crate) fn may_reopen(&self, no: u32) -> bool {
+        self.may_resume() && self.step(no).has_failed()
     }
 }
 
@@ -234,6 +255,7 @@ impl State {
             needs_open: plan.needs.len() as u32,
             then: Vec::new(),
             end: None,
+            is_passed: false,
             plan,
         };
         let mut steps: Vec<_> = plan.steps.into_iter().map(as_step).collect();
@@ -271,6 +293,11 @@ impl State {
                 StepState::Job(live.map_or(JobState::Ready, |(_, live)| Self::state_of(live)))
             }
         }
+    }
+
+    /// The live job of a step.
+    pub(crate) fn job_of(&self, at: StepAt) -> Option<(Slot, &Live)> {
+        self.live(self.flows.step(at).plan.job).filter(|(_, live)| live.more().step == Some(at))
     }
 
     /// Whether a live job waits for its step's turn, or is a step that waits for a signal.
@@ -332,7 +359,7 @@ fn check(state: &State, slot: Slot, flow: &Flow) -> Result<(), String> {
         let name = &step.plan.name;
         let is_met = |need: &Need| {
             let then = Then { step: no, if_failed: need.if_failed };
-            flow.step(need.step).end.as_ref().is_some_and(|end| then.is_met_by(end))
+            then.is_met_by(flow.step(need.step))
         };
         let needs_open = step.plan.needs.iter().filter(|need| !is_met(need)).count();
         if needs_open != step.needs_open as usize {
@@ -342,8 +369,7 @@ fn check(state: &State, slot: Slot, flow: &Flow) -> Result<(), String> {
         if has_ended != (step.is == Is::Ended) {
             return Err(format!("step `{name}` is {:?}, its end is {:?}", step.is, step.end));
         }
-        let live = state.live(step.plan.job);
-        let is_live = live.is_some_and(|(_, live)| live.more().step == Some(StepAt { flow: slot, no }));
+        let is_live = state.job_of(StepAt { flow: slot, no }).is_some();
         if is_live == has_ended {
             return Err(format!("step `{name}` is {:?}, its job is live: {is_live}", step.is));
         }

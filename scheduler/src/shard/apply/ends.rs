@@ -239,6 +239,7 @@ impl State {
         self.next_arrival = self.next_arrival.max(arrival + 1);
         self.queues[stub.queue.0 as usize].counters.requeued += 1;
         if matches!(turn, Turn::Alone) {
+            self.flows.holding.remove(&stub.id);
             // The journal is not to say any more that it has a flow.
             let record = tape.job_record(self, slot);
             tape.put(self.queue(stub.queue).level(), record);

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::super::flows::{Flow, Is, Step, StepAt};
+use super::super::flows::{Flow, Is, Step, StepAt, Then};
 use super::super::keys::Keys;
 use super::super::maybe::Maybe;
 use super::super::slab::Slot;
@@ -59,18 +59,18 @@ impl State {
     }
 
     /// A step has another end, or none: those that need it have one need more or less.
-    fn set_end(&mut self, at: StepAt, end: Option<Box<StepEnd>>) {
+    fn set_end(&mut self, at: StepAt, end: Option<Box<StepEnd>>, is_passed: bool) {
         let flow = &mut self.flows.all[at.flow];
-        let was = core::mem::replace(&mut flow.steps[at.no as usize].end, end);
-        for no in 0..flow.steps[at.no as usize].then.len() {
-            let step = &flow.steps[at.no as usize];
-            let then = step.then[no];
-            let (was, is) = (
-                was.as_ref().is_some_and(|end| then.is_met_by(end)),
-                step.end.as_ref().is_some_and(|end| then.is_met_by(end)),
-            );
-            let needs_open = &mut flow.steps[then.step as usize].needs_open;
-            *needs_open = *needs_open + u32::from(was) - u32::from(is);
+        let (step, others) = flow.steps[at.no as usize..].split_at_mut(1);
+        let step = &mut step[0];
+        // Those that need it come after it.
+        let place = |then: &Then| (then.step - at.no - 1) as usize;
+        for then in step.then.iter().filter(|then| then.is_met_by(step)) {
+            others[place(then)].needs_open += 1;
+        }
+        (step.end, step.is_passed) = (end, is_passed);
+        for then in step.then.iter().filter(|then| then.is_met_by(step)) {
+            others[place(then)].needs_open -= 1;
         }
     }
 
@@ -121,7 +121,7 @@ impl State {
             tape.put(level, Record::Step(Box::new(StepRecord { of, end: (*end).clone() })));
         }
         self.flows.holding.remove(&self.flows.step(at).plan.job.clone());
-        self.set_end(at, Some(end));
+        self.set_end(at, Some(end), false);
         self.set_step(at, Is::Ended);
     }
 
@@ -138,7 +138,7 @@ impl State {
         };
         tape.put(level, Record::StepOutput(of, payload));
         tape.put(level, Record::Step(Box::new(StepRecord { of, end: end.clone() })));
-        self.set_end(at, Some(Box::new(end)));
+        self.set_end(at, Some(Box::new(end)), false);
     }
 
     fn drop_output(&self, at: StepAt, tape: &mut Tape) {
@@ -148,13 +148,18 @@ impl State {
         }
     }
 
-    /// A step is to run again: it waits, until somebody looks whether its needs are met.
+    /// A step is to run again: it waits, until somebody looks whether its needs are met. Where others have gone on without it, they
+    /// still do: its last end then stays where it stands, beside the job.
     fn step_reopened(&mut self, at: StepAt, tape: &mut Tape) {
         let (level, of) = self.step_of(at);
+        let flow = &self.flows.all[at.flow];
+        let is_passed = flow.step(at.no).then.iter().any(|then| flow.step(then.step).is == Is::Going);
         self.drop_output(at, tape);
-        tape.delete(level, Key::Step(of));
+        if !is_passed {
+            tape.delete(level, Key::Step(of));
+        }
         self.flows.holding.remove(&self.flows.step(at).plan.job.clone());
-        self.set_end(at, None);
+        self.set_end(at, None, is_passed);
         self.set_step(at, Is::Waiting);
         let flow = &mut self.flows.all[at.flow];
         if let Some(ended) = flow.ended.take() {
@@ -228,7 +233,7 @@ impl State {
         let Some(flow) = self.flows.by_id.get(&record.of.flow).copied() else { return };
         let at = StepAt { flow, no: record.of.no };
         let is_end = record.end.is_end();
-        self.set_end(at, Some(Box::new(record.end)));
+        self.set_end(at, Some(Box::new(record.end)), false);
         if is_end {
             self.set_step(at, Is::Ended);
         }
@@ -262,10 +267,16 @@ impl State {
     /// A step and its job know one another.
     fn link_step(&mut self, at: StepAt) {
         let step = self.flows.step(at);
+        let (has_begun, is_ended) = (step.needs_open == 0 && step.plan.undoes.is_none(), step.is == Is::Ended);
+        // They were loaded one after the other, into rising places. One with another label runs by itself.
         let live = self.live(step.plan.job).map(|(slot, _)| slot);
-        let has_begun = step.needs_open == 0 && step.plan.undoes.is_none();
-        if step.is == Is::Ended {
+        let live = live.filter(|slot| self.flows.loaded.binary_search(slot).is_ok());
+        if is_ended && live.is_none() {
             return;
+        }
+        if is_ended {
+            self.set_end(at, None, true);
+            self.set_step(at, Is::Waiting);
         }
         if let Some(slot) = live {
             self.pages.more_of(&mut self.jobs[slot]).step = Some(at);

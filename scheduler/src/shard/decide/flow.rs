@@ -18,7 +18,7 @@ use crate::attempt::{Failure, FailureKind, Output};
 use crate::bug;
 use crate::command::Request;
 use crate::effect::{Answer, Effect};
-use crate::event::Event;
+use crate::event::{Event, Turn};
 use crate::flow::{FlowEnding, FlowPlan, FlowState, FlowSummary, IfFailed, StepEnd, StepHow, StepOf, Times, Work};
 use crate::job::{Name, NewJob, When};
 use crate::refusal::Refusal;
@@ -41,6 +41,7 @@ pub(crate) fn check(state: &State, plan: &mut FlowPlan, jobs: &mut [NewJob]) -> 
         return Err(bad(jobs.len() as u32, "has a job, or an output, that is no step's"));
     }
     let mut first: Option<(Name, bool)> = None;
+    let undoing: BTreeSet<u32> = (0..).zip(&plan.steps).filter_map(|(no, step)| step.undoes.map(|_| no)).collect();
     for (no, (step, job)) in (0..).zip(plan.steps.iter_mut().zip(jobs)) {
         let comes_before = |other: u32| other < no;
         if !step.needs.iter().all(|need| comes_before(need.step)) || !step.undoes.is_none_or(comes_before) {
@@ -49,6 +50,10 @@ pub(crate) fn check(state: &State, plan: &mut FlowPlan, jobs: &mut [NewJob]) -> 
         let needed = step.needs.iter().map(|need| need.step).collect::<BTreeSet<_>>();
         if needed.len() != step.needs.len() {
             return Err(bad(no, "needs a step twice"));
+        }
+        let undoes = |other: u32| undoing.contains(&other);
+        if step.needs.iter().any(|need| undoes(need.step)) || step.undoes.is_some_and(undoes) {
+            return Err(bad(no, "needs, or undoes, a step that undoes another one"));
         }
         if step.undoes.is_some() && (!step.needs.is_empty() || step.work != Work::Job) {
             return Err(bad(no, "undoes another one, and needs nothing else"));
@@ -100,17 +105,36 @@ pub(super) fn step_ended(
 
 /// Something happened to a step: what becomes of it, of those that need it, and of the flow.
 pub(crate) fn after(state: &State, at: StepAt, now: Now) -> Decision {
+    let Some(flow) = state.flows.all.get(at.flow).filter(|flow| flow.ended.is_none()) else {
+        return Decision::default();
+    };
+    let step = flow.step(at.no);
+    let is_first = flow.fail_fast && step.fails_the_flow() && step.end.as_ref().is_some_and(|end| end.cause.is_none());
+    if !is_first || flow.open == 0 {
+        return look(state, at, now);
+    }
+    let mut decision = Decision::default();
+    call_off(state, at.flow, at.no, now, &mut decision);
+    decision
+}
+
+/// As [`after`], where nothing has happened since: what was to be called off was, and whatever came back since then stays.
+pub(crate) fn look(state: &State, at: StepAt, now: Now) -> Decision {
     let mut decision = Decision::default();
     let Some(flow) = state.flows.all.get(at.flow).filter(|flow| flow.ended.is_none()) else { return decision };
-    let mut called_off = false;
-    open(state, flow, at, now, &mut decision);
     let step = flow.step(at.no);
-    if let Some(end) = step.end.as_ref().filter(|end| end.is_end()) {
-        if flow.fail_fast && step.fails_the_flow() && end.cause.is_none() {
-            call_off(state, at.flow, at.no, now, &mut decision);
-            called_off = true;
+    if step.is == Is::Waiting {
+        open(state, flow, at, now, &mut decision);
+        // It may have come back, to wait for one that failed before.
+        for need in &step.plan.needs {
+            let then = Then { step: at.no, if_failed: need.if_failed };
+            if is_held_by(state, flow, need.step, then) {
+                hold(state, StepAt { flow: at.flow, no: need.step }, &mut decision);
+            }
         }
-        for then in step.then.iter().filter(|_| !called_off) {
+    }
+    if step.is == Is::Ended {
+        for then in &step.then {
             unblock(state, at, *then, now, &mut decision);
         }
     }
@@ -120,26 +144,45 @@ pub(crate) fn after(state: &State, at: StepAt, now: Now) -> Decision {
     decision
 }
 
+/// Whether a step that needs one which failed waits for somebody to do something about that. Without the job there is nothing left
+/// that anybody could bring back.
+fn is_held_by(state: &State, flow: &Flow, no: u32, then: Then) -> bool {
+    let step = flow.step(no);
+    let is_root = step.end.as_ref().is_some_and(|end| end.cause.is_none());
+    then.if_failed == IfFailed::Hold && step.has_failed() && is_root && state.stub(step.plan.job).is_some()
+}
+
+fn hold(state: &State, at: StepAt, decision: &mut Decision) {
+    if !state.flows.holding.contains_key(&state.flows.step(at).plan.job) {
+        decision.events.push(Event::StepHolds { at });
+    }
+}
+
+/// Whether a step that comes back would be called off again at once, for want of one that does not come back with it.
+pub(crate) fn is_in_vain(state: &State, flow: &Flow, no: u32, comes_back: impl Fn(u32) -> bool) -> bool {
+    flow.step(no).plan.needs.iter().any(|need| {
+        let then = Then { step: no, if_failed: need.if_failed };
+        let other = flow.step(need.step);
+        let is_lost = other.is == Is::Ended && !then.is_met_by(other) && !is_held_by(state, flow, need.step, then);
+        is_lost && !comes_back(need.step)
+    })
+}
+
 /// A step that another one needs has ended.
 fn unblock(state: &State, at: StepAt, then: Then, now: Now, decision: &mut Decision) {
     let flow = &state.flows.all[at.flow];
     let (step, next) = (flow.step(at.no), StepAt { flow: at.flow, no: then.step });
-    let Some(end) = step.end.as_ref() else { return };
     if flow.step(then.step).is != Is::Waiting {
         return;
     }
-    if then.is_met_by(end) {
+    if then.is_met_by(step) {
         return open(state, flow, next, now, decision);
     }
-    // Without the job there is nothing left that somebody could bring back.
-    if then.if_failed == IfFailed::Hold && state.stub(step.plan.job).is_some() && end.cause.is_none() {
-        if !state.flows.holding.contains_key(&step.plan.job) {
-            decision.events.push(Event::StepHolds { at });
-        }
-        return;
+    if is_held_by(state, flow, at.no, then) {
+        return hold(state, at, decision);
     }
-    let Some((slot, _)) = state.live(flow.step(then.step).plan.job) else { return };
-    let cause = end.cause.unwrap_or(at.no);
+    let Some((slot, _)) = state.job_of(next) else { return };
+    let cause = step.end.as_ref().and_then(|end| end.cause).unwrap_or(at.no);
     let failure = Failure::new(FailureKind::Error, called_off_by(flow, cause));
     let as_step = AsStep { cause: Some(cause), ..AsStep::default() };
     end_as_step(state, slot, EndState::Cancelled, now, (Output::None, Some(failure)), as_step, decision);
@@ -162,7 +205,7 @@ fn open(state: &State, flow: &Flow, at: StepAt, now: Now, decision: &mut Decisio
     if step.is != Is::Waiting || is_early || step.plan.undoes.is_some() {
         return;
     }
-    let Some((slot, live)) = state.live(step.plan.job) else { return };
+    let Some((slot, live)) = state.job_of(at) else { return };
     let is_over = match step.plan.work {
         Work::Job => false,
         Work::Signal => step.end.is_some(),
@@ -184,10 +227,10 @@ fn open(state: &State, flow: &Flow, at: StepAt, now: Now, decision: &mut Decisio
 fn call_off(state: &State, slot: Slot, cause: u32, now: Now, decision: &mut Decision) {
     let flow = &state.flows.all[slot];
     let failure = Failure::new(FailureKind::Error, called_off_by(flow, cause));
-    for step in flow.steps.iter().filter(|step| step.is != Is::Ended && step.plan.undoes.is_none()) {
-        let Some((slot, _)) = state.live(step.plan.job) else { continue };
+    for (no, _) in (0..).zip(&flow.steps).filter(|(_, step)| step.is != Is::Ended && step.plan.undoes.is_none()) {
+        let Some((job, _)) = state.job_of(StepAt { flow: slot, no }) else { continue };
         let as_step = AsStep { cause: Some(cause), ..AsStep::default() };
-        steer::cancel(state, slot, Some(failure.clone()), as_step, now, decision);
+        steer::cancel(state, job, Some(failure.clone()), as_step, now, decision);
     }
 }
 
@@ -198,13 +241,15 @@ fn wind_up(state: &State, slot: Slot, now: Now, decision: &mut Decision) {
     let (next, idle): (_, Vec<u32>) = if flow.result() == FlowState::Done { (None, left()) } else { flow.next_undo() };
     for no in &idle {
         let as_step = AsStep { is_skipped: true, is_dropped: true, ..AsStep::default() };
-        if let Some((job, _)) = state.live(flow.step(*no).plan.job) {
+        if let Some((job, _)) = state.job_of(StepAt { flow: slot, no: *no }) {
             end_as_step(state, job, EndState::Cancelled, now, (Output::None, None), as_step, decision);
         }
     }
     let is_going = flow.steps.iter().any(|step| step.is == Is::Going);
-    if let Some(no) = next.filter(|_| !is_going) {
-        decision.events.push(Event::StepOpened { at: StepAt { flow: slot, no }, now });
+    let next = next.map(|no| StepAt { flow: slot, no });
+    // While all is loaded, one may be found to be lost with its job, and its turn goes on to the next.
+    if let Some(at) = next.filter(|at| !is_going && state.job_of(*at).is_some()) {
+        decision.events.push(Event::StepOpened { at, now });
     }
     if flow.undo_open > 0 {
         return;
@@ -246,25 +291,31 @@ pub(crate) fn summary(flow: &Flow) -> FlowSummary {
     }
 }
 
-/// A retained job is about to be forgotten: whoever waited for somebody to bring it back waits no longer.
+/// A retained job is about to be forgotten, or to run by itself: whoever waited for somebody to bring it back waits no longer.
 pub(crate) fn let_go(state: &State, event: &Event) -> Option<StepAt> {
-    let Event::Purged { stub } = event else { return None };
+    let (Event::Purged { stub } | Event::Requeued { stub, turn: Turn::Alone, .. }) = event else { return None };
     if state.flows.holding.is_empty() {
         return None;
     }
     state.flows.holding.get(&state.stubs[*stub].id).copied()
 }
 
-/// All is loaded: steps that were lost with their jobs' records are dead, and every flow is looked at once.
+/// All steps, to be looked at once when all is loaded.
+pub(crate) fn all(state: &State) -> Vec<StepAt> {
+    let steps = |(slot, flow): (Slot, &Flow)| (0..flow.steps.len() as u32).map(move |no| StepAt { flow: slot, no });
+    state.flows.all.iter().flat_map(steps).collect()
+}
+
+/// All is loaded: steps that were lost with their jobs' records are dead.
 pub(crate) fn loaded(state: &State, now: Now) -> Decision {
     let mut decision = Decision::default();
     for (slot, flow) in state.flows.all.iter() {
         for (no, step) in (0..).zip(&flow.steps) {
             let at = StepAt { flow: slot, no };
-            decision.steps.push((at, now));
-            if step.is == Is::Ended || state.live(step.plan.job).is_some() {
+            if step.is == Is::Ended || state.job_of(at).is_some() {
                 continue;
             }
+            decision.steps.push((at, now));
             let message = "the record of its job, or of its end, could not be read".to_string();
             let end = StepEnd {
                 how: StepHow::Job(EndState::Dead),

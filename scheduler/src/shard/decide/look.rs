@@ -106,7 +106,7 @@ fn why_step(state: &State, live: &Live) -> Why {
     }
     let is_open = |need: &&Need| {
         let then = Then { step: at.no, if_failed: need.if_failed };
-        !flow.step(need.step).end.as_ref().is_some_and(|end| then.is_met_by(end))
+        !then.is_met_by(flow.step(need.step))
     };
     let open = step.plan.needs.iter().filter(is_open).map(|need| flow.step(need.step).plan.name.clone());
     Why::Steps { open: open.take(STEPS_NAMED_MAX).collect(), count: step.needs_open }

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use super::super::outbox::Mark;
 use super::super::slab::Slot;
 use super::super::state::{Live, Place, Spot, State};
-use super::{AsStep, Decision, drop_job, end_as_step, end_job, unique};
+use super::{AsStep, Decision, drop_job, end_as_step, end_job, flow, steer_flow, unique};
 use crate::attempt::{Failure, Output};
 use crate::command::{QueueNo, Request};
 use crate::effect::{Answer, Effect};
 use crate::event::{Event, Turn};
+use crate::flow::Work;
 use crate::job::{Body, JobId, Name, When};
 use crate::lease::StopReason;
 use crate::refusal::Refusal;
@@ -182,10 +183,24 @@ fn requeue(state: &State, stub: Slot, read: Read, now: Now) -> Result<Steered, R
     if let Event::Requeued { turn: Turn::Step(of), .. } = &event
         && let Some(at) = state.flows.place_of(*of, state.stubs[stub].id)
     {
-        decision.steps.push((at, now));
-        if state.flows.step(at).needs_open > 0 {
-            is = JobState::Waiting;
+        if flow::is_in_vain(state, &state.flows.all[at.flow], at.no, |_| false) {
+            return Err(steer_flow::forbidden(
+                &state.flows.all[at.flow],
+                at,
+                "in need of one that has failed",
+                "requeued",
+            ));
         }
+        decision.steps.push((at, now));
+        let step = state.flows.step(at);
+        let due = step.plan.times.as_ref().and_then(|times| times.due);
+        is = match step.plan.work {
+            _ if step.needs_open > 0 => JobState::Waiting,
+            Work::Signal => JobState::Waiting,
+            _ if due.is_some_and(|due| is_later(due, now)) => JobState::Delayed,
+            Work::Timer => JobState::Done,
+            Work::Job => is,
+        };
     }
     Ok(Steered { decision: decision.event(event), level: state.queue(no).level(), state: is })
 }
@@ -203,7 +218,7 @@ pub(super) fn comes_back(state: &State, stub: Slot, read: Read, arrival: &mut i6
         None => unique::comes_back(state, &read.body, no)?,
         Some(of) => {
             let at = state.flows.place_of(of, id);
-            if at.is_some_and(|at| state.flows.all[at.flow].may_resume()) {
+            if at.is_some_and(|at| state.flows.all[at.flow].may_reopen(at.no)) {
                 Turn::Step(of)
             } else {
                 let body = Body { labels: read.body.labels.clone().of_step(None), ..(*read.body).clone() };

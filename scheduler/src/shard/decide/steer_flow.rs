@@ -16,8 +16,7 @@ use crate::command::Request;
 use crate::effect::Answer;
 use crate::event::Event;
 use crate::flow::{
-    FlowCommand, FlowId, FlowState, FlowView, StepEnd, StepHow, StepInput, StepInputs, StepOf, StepView, Work,
-    run_again,
+    FlowCommand, FlowId, FlowState, FlowView, StepEnd, StepHow, StepInput, StepInputs, StepOf, StepView, Work, again,
 };
 use crate::refusal::Refusal;
 use crate::state::EndState;
@@ -117,7 +116,7 @@ fn cancel(state: &State, slot: Slot, now: Now) -> Decision {
         if step.plan.undoes.is_some() {
             continue;
         }
-        if let (true, Some((job, _))) = (step.is != Is::Ended, state.live(step.plan.job)) {
+        if let Some((job, _)) = state.job_of(StepAt { flow: slot, no }) {
             steer::cancel(state, job, None, AsStep::default(), now, &mut decision);
         }
         if state.flows.holding.contains_key(&step.plan.job) {
@@ -127,7 +126,7 @@ fn cancel(state: &State, slot: Slot, now: Now) -> Decision {
     decision
 }
 
-fn forbidden(flow: &Flow, at: StepAt, is: &'static str, verb: &'static str) -> Refusal {
+pub(super) fn forbidden(flow: &Flow, at: StepAt, is: &'static str, verb: &'static str) -> Refusal {
     let step = flow.step(at.no).plan.name.clone();
     Refusal::StepForbidden { flow: flow.id, step, is, verb }
 }
@@ -144,9 +143,9 @@ fn skip(state: &State, at: StepAt, output: Option<Bytes>, now: Now) -> Result<De
     check_output(state, at, output.as_ref())?;
     let output = output.map_or(Output::None, Output::Bytes);
     let mut decision = Decision::default();
-    match state.live(step.plan.job) {
+    match state.job_of(at) {
         Some((_, live)) if live.run().is_some() => Err(forbidden(flow, at, "running: cancel it first", "skipped")),
-        Some((job, _)) if step.is != Is::Ended => {
+        Some((job, _)) => {
             let as_step = AsStep { is_skipped: true, is_dropped: true, output: Some(output), ..AsStep::default() };
             end_as_step(state, job, EndState::Cancelled, now, (Output::None, None), as_step, &mut decision);
             Ok(decision)
@@ -184,9 +183,10 @@ fn signal(state: &State, at: StepAt, payload: Bytes, now: Now) -> Result<(bool, 
     let mut decision = Decision::default();
     match (step.is, &step.end) {
         (_, Some(_)) => Ok((false, decision)),
-        (Is::Waiting, None) => Ok((true, decision.event(Event::StepSignalled { at, payload, now }))),
+        // Others have gone on after its last end, which has to stay where it stands until it has the next.
+        (Is::Waiting, None) if !step.is_passed => Ok((true, decision.event(Event::StepSignalled { at, payload, now }))),
         (_, None) => {
-            if let Some((slot, _)) = state.live(step.plan.job) {
+            if let Some((slot, _)) = state.job_of(at) {
                 let as_step = AsStep { output: Some(Output::Bytes(payload)), ..AsStep::default() };
                 end_as_step(state, slot, EndState::Done, now, (Output::None, None), as_step, &mut decision);
             }
@@ -195,21 +195,36 @@ fn signal(state: &State, at: StepAt, payload: Bytes, now: Now) -> Result<(bool, 
     }
 }
 
+/// The steps that run again with this one: all that need it and did not succeed either, but for those that need another one which
+/// failed.
+fn again(state: &State, flow: &Flow, no: u32) -> Vec<u32> {
+    let mut again: Vec<bool> = flow.steps.iter().map(|_| false).collect();
+    again[no as usize] = true;
+    for (no, step) in (0..).zip(&flow.steps) {
+        let for_want_of = step.plan.needs.iter().any(|need| again[need.step as usize]);
+        if step.has_failed() && for_want_of {
+            again[no as usize] = !flow::is_in_vain(state, flow, no, |other| again[other as usize]);
+        }
+    }
+    (0..).zip(again).filter(|(_, again)| *again).map(|(no, _)| no).collect()
+}
+
 fn retry(state: &State, at: StepAt, read: Vec<Retained>, now: Now) -> Result<Decision, Refusal> {
     let flow = &state.flows.all[at.flow];
     let step = flow.step(at.no);
-    let has_failed = step.end.as_ref().is_some_and(|end| end.is_end() && !end.is_good());
-    if !has_failed {
+    if !step.has_failed() {
         return Err(forbidden(flow, at, if step.is == Is::Ended { "no failure" } else { "not over" }, "retried"));
     }
     if !flow.may_resume() {
         return Err(forbidden(flow, at, "part of a flow that is being undone", "retried"));
     }
+    if flow::is_in_vain(state, flow, at.no, |_| false) {
+        return Err(forbidden(flow, at, "in need of one that has failed", "retried"));
+    }
     let mut decision = Decision::default();
     let mut arrival = state.next_arrival;
     let mut read: Vec<_> = read.into_iter().map(Some).collect();
-    let steps = flow.steps.iter().map(|step| (&step.plan, step.end.as_deref()));
-    for no in run_again(at.no, steps) {
+    for no in again(state, flow, at.no) {
         let step = flow.step(no);
         let Some(Place::Ended(stub)) = state.place_of(step.plan.job) else {
             return Err(Refusal::StepForgotten {
