@@ -273,16 +273,7 @@ impl fmt::Display for Refusal {
                     "{jobs} jobs of {bytes} bytes in one call, {jobs_max} jobs of {bytes_max} bytes allowed: split it"
                 )
             }
-            Self::IdTaken { id, kind } => {
-                write!(f, "job {id} exists already and is of kind `{kind}`: choose another id")
-            }
-            Self::KeyTaken { key, id, kind } => {
-                write!(
-                    f,
-                    "job {id} of kind `{kind}` has the key {key}: another kind takes it when it is free, or choose another key, \
-                     or a scope that they do not share"
-                )
-            }
+            Self::IdTaken { .. } | Self::KeyTaken { .. } => self.taken(f),
             Self::Forgotten { id } => write!(
                 f,
                 "no live or retained job has the id {id}: it never was one, or its queue's retention has let it go"
@@ -333,6 +324,23 @@ impl Refusal {
             Self::NoQueue { queue } => write!(f, "there is no queue `{queue}`: add it to the builder"),
             Self::NoHandler { kind } => {
                 write!(f, "no handler is registered for kind `{kind}`: register one, or allow unknown kinds")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Of an id, or a key, that is another job's.
+    fn taken(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::IdTaken { id, kind } => {
+                write!(f, "job {id} exists already and is of kind `{kind}`: choose another id")
+            }
+            Self::KeyTaken { key, id, kind } => {
+                write!(
+                    f,
+                    "job {id} of kind `{kind}` has the key {key}: another kind takes it when it is free, or choose another key, \
+                     or a scope that they do not share"
+                )
             }
             _ => Ok(()),
         }

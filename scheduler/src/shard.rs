@@ -23,6 +23,7 @@ mod pace;
 mod pages;
 pub(crate) mod slab;
 mod state;
+mod take;
 mod tape;
 
 use alloc::vec::Vec;
@@ -31,10 +32,9 @@ pub use decide::admit::Misfit;
 
 use self::decide::Decision;
 use self::decide::{
-    admit, checkpoint, claim, due, end, flow, load, look, page, recur, retain, steer, steer_flow, submit, unique, watch,
+    admit, checkpoint, due, end, flow, load, look, page, recur, steer, steer_flow, submit, unique, watch,
 };
 use self::door::Door;
-use self::flows::StepAt;
 use self::hand_out::Visits;
 use self::outbox::{Mark, Outbox};
 use self::pages::Pager;
@@ -46,7 +46,7 @@ use crate::command::{Command, QueueNo, Request, Submit, TimerClass};
 use crate::effect::{Answer, Deadline, Effect, Wave};
 use crate::event::Event;
 use crate::job::{JobId, Name};
-use crate::lease::{LeaseToken, StopReason};
+use crate::lease::LeaseToken;
 use crate::recurrence::ScheduleCommand;
 use crate::refusal::Refusal;
 use crate::settings::{Level, ShardSettings};
@@ -176,13 +176,9 @@ impl Shard {
             }
             Command::Order { request, command } => self.order(request, command, now),
             Command::Schedule { request, command } => self.schedule(request, command, now),
-            Command::Flow { request, command } => {
-                self.answer(request, steer_flow::command(state, request, command, now));
-            }
-            Command::UnwatchFlow { request, id } => {
-                self.take(Decision::default().event(Event::FlowUnwatched { id, request }));
-            }
-            Command::Pause { .. }
+            Command::Flow { .. }
+            | Command::UnwatchFlow { .. }
+            | Command::Pause { .. }
             | Command::Resume { .. }
             | Command::Override { .. }
             | Command::Limits { .. }
@@ -298,7 +294,7 @@ impl Shard {
         (self.state.jobs.len(), self.state.stubs.len(), self.state.watchers.len())
     }
 
-    /// What operators ask of queues and of the whole.
+    /// What operators ask of queues, of flows and of the whole.
     fn operate(&mut self, command: Command, now: Now) {
         let state = &self.state;
         match command {
@@ -317,6 +313,12 @@ impl Shard {
             }
             Command::Memory { request } => {
                 self.reply(request, Mark::Sealed, Ok(Answer::Memory(self.state.memory())));
+            }
+            Command::Flow { request, command } => {
+                self.answer(request, steer_flow::command(state, request, command, now));
+            }
+            Command::UnwatchFlow { request, id } => {
+                self.take(Decision::default().event(Event::FlowUnwatched { id, request }));
             }
             other => unreachable!("{other:?} is about a job"),
         }
@@ -428,72 +430,5 @@ impl Shard {
 
     fn reply(&mut self, request: Request, mark: Mark, answer: Result<Answer, Refusal>) {
         self.hold(mark, Effect::Reply { request, answer });
-    }
-
-    fn take(&mut self, decision: Decision) {
-        let mut steps = Vec::new();
-        self.take_but_for(decision, &mut steps);
-        self.settle(steps);
-    }
-
-    /// Takes all of it, but for what comes of it for these steps.
-    fn take_but_for(&mut self, mut decision: Decision, steps: &mut Vec<(StepAt, Now)>) {
-        steps.append(&mut decision.steps);
-        for event in decision.events {
-            self.apply(event, steps);
-        }
-        for (queue, at) in decision.ended {
-            for event in retain::outdated(&self.state, queue, at) {
-                self.apply(event, steps);
-            }
-        }
-        for (mark, effect) in decision.effects {
-            self.hold(mark, effect);
-        }
-        for (store, key, now) in decision.keys {
-            self.take(unique::settle(&self.state, store, &key, now));
-        }
-        if let Some((jobs, now)) = decision.follow_ups {
-            let mut decision = Decision::default();
-            submit::follow_ups(&self.state, jobs, now, &mut decision);
-            self.take(decision);
-        }
-        for (name, now) in decision.freed {
-            self.take(recur::freed(&self.state, &name, now));
-        }
-    }
-
-    fn apply(&mut self, event: Event, steps: &mut Vec<(StepAt, Now)>) {
-        if let Some(at) = flow::let_go(&self.state, &event) {
-            steps.push((at, self.now));
-        }
-        self.state.apply(event, &mut self.tape);
-    }
-
-    /// Something happened to these steps. What comes of it happens to others: in a row, and not one within the other, so that the
-    /// longest chain takes no more stack than the shortest.
-    fn settle(&mut self, mut steps: Vec<(StepAt, Now)>) {
-        if steps.is_empty() {
-            return;
-        }
-        while let Some((at, now)) = steps.pop() {
-            let decision = flow::after(&self.state, at, now);
-            self.take_but_for(decision, &mut steps);
-        }
-        self.take(flow::surplus(&self.state));
-    }
-
-    fn hold(&mut self, mark: Mark, effect: Effect) {
-        self.sync_wanted |= mark == Mark::Synced;
-        let mark = if self.has_started(mark, &effect) { Mark::Sealed } else { mark };
-        self.outbox.hold(self.step, mark, effect);
-    }
-
-    /// Whether this asks an attempt to end whose start has left: then it must overtake nothing, records nothing, and does not
-    /// wait for a disk that stands still. A cancel does: its request is recorded before it counts.
-    fn has_started(&self, mark: Mark, effect: &Effect) -> bool {
-        let Effect::Stop { id, reason: StopReason::TimedOut | StopReason::Stopping, .. } = effect else { return false };
-        let run = self.state.live(*id).and_then(|(_, live)| live.run());
-        run.is_some_and(|run| self.outbox.has_reached(mark, claim::step_of(&self.state, run.claims)))
     }
 }

@@ -4,7 +4,7 @@
 //! and frame and body, so that a value under a wrong key is noticed as well as a flipped bit. Never panics on any
 //! bytes, and never believes a length before it has seen the bytes.
 
-use std::collections::HashMap;
+mod names;
 
 use bincode::config::{self, Configuration};
 use bincode::enc::write::Writer;
@@ -12,11 +12,12 @@ use bincode::error::EncodeError;
 use bincode::{BorrowDecode, Encode};
 use windlass_scheduler::bug;
 use windlass_scheduler::change::{AttemptRecord, Claim, Claims, Key, Record, Setting, SettingKey};
-use windlass_scheduler::job::{JobId, Name};
+use windlass_scheduler::job::JobId;
 use windlass_scheduler::lease::LeaseToken;
 use windlass_scheduler::limit::Override;
 use windlass_scheduler::time::Timestamp;
 
+pub use self::names::Names;
 use crate::error::StorageError;
 use crate::journal::CommitNo;
 use crate::keys::{self, Family, hex};
@@ -201,18 +202,7 @@ impl Encoder {
                 let family = keys::unique(&held.key, out)?;
                 self.finish(family, kind::UNIQUE, &HeldV1::new(held))
             }
-            Record::Flow(flow) => {
-                let family = keys::flow(flow.plan.id, out);
-                self.finish(family, kind::FLOW, &FlowV1::new(flow))
-            }
-            Record::Step(step) => {
-                let family = keys::step(step.of, out);
-                self.finish(family, kind::STEP, &StepV1::new(step))
-            }
-            Record::StepOutput(of, bytes) => {
-                let family = keys::step_output(*of, out);
-                self.finish(family, kind::STEP_OUTPUT, &bytes.as_ref())
-            }
+            Record::Flow(_) | Record::Step(_) | Record::StepOutput(..) => self.put_of_flow(record),
             Record::Attempt(attempt) => {
                 let family = keys::attempt(attempt.id, attempt.attempt, out);
                 let failure = FailureV1::new(&attempt.failure);
@@ -227,6 +217,25 @@ impl Encoder {
                 let family = keys::checkpoint(*id, out);
                 self.finish(family, kind::CHECKPOINT, &bytes.as_ref())
             }
+        }
+    }
+
+    fn put_of_flow(&mut self, record: &Record) -> Result<Encoded<'_>, StorageError> {
+        let out = &mut self.buffer;
+        match record {
+            Record::Flow(flow) => {
+                let family = keys::flow(flow.plan.id, out);
+                self.finish(family, kind::FLOW, &FlowV1::new(flow))
+            }
+            Record::Step(step) => {
+                let family = keys::step(step.of, out);
+                self.finish(family, kind::STEP, &StepV1::new(step))
+            }
+            Record::StepOutput(of, bytes) => {
+                let family = keys::step_output(*of, out);
+                self.finish(family, kind::STEP_OUTPUT, &bytes.as_ref())
+            }
+            other => unreachable!("{:?} is about no flow", other.key()),
         }
     }
 
@@ -317,27 +326,6 @@ fn claims_v1(claims: &Claims) -> ClaimsV1 {
         token_n: claim.token.n,
     };
     ClaimsV1 { at: claims.at.0, entries: List(claims.entries.iter().map(entry).collect()) }
-}
-
-/// Names that were read already: a million jobs share a few, and a text need not be copied for each.
-#[derive(Debug, Default)]
-pub struct Names(HashMap<Box<str>, Name>);
-
-impl Names {
-    /// More distinct ones are not remembered, so that damaged or odd data cannot fill memory.
-    const KEPT_MAX: usize = 4_096;
-
-    /// The name for this text.
-    pub fn intern(&mut self, text: &str) -> Name {
-        if let Some(name) = self.0.get(text) {
-            return name.clone();
-        }
-        let name = Name::from(text);
-        if self.0.len() < Self::KEPT_MAX {
-            self.0.insert(text.into(), name.clone());
-        }
-        name
-    }
 }
 
 /// Reads a record back.

@@ -165,14 +165,8 @@ impl QueueState {
                 self.pending.insert(request, Pending { reply, ticket: None });
                 self.command(as_command(request, question));
             }
-            QueueMsg::Unwatch { request, id } => {
-                self.pending.remove(&request);
-                self.command(Command::Unwatch { request, id });
-            }
-            QueueMsg::UnwatchFlow { request, id } => {
-                self.pending.remove(&request);
-                self.command(Command::UnwatchFlow { request, id });
-            }
+            QueueMsg::Unwatch { request, id } => self.unwatch(request, Command::Unwatch { request, id }),
+            QueueMsg::UnwatchFlow { request, id } => self.unwatch(request, Command::UnwatchFlow { request, id }),
             QueueMsg::Checkpoint { request, id, token, bytes, reply, ticket } => {
                 self.bytes_in_wave += bytes.len();
                 self.pending.insert(request, Pending { reply, ticket: Some(ticket) });
@@ -205,6 +199,12 @@ impl QueueState {
         if (has_commands || self.parts.shard.is_unfinished()) && !self.seal_is_coming {
             self.seal_is_coming = myself.send_message(QueueMsg::Seal).is_ok();
         }
+    }
+
+    /// Whoever made this request waits no longer.
+    fn unwatch(&mut self, request: Request, command: Command) {
+        self.pending.remove(&request);
+        self.command(command);
     }
 
     fn command(&mut self, command: Command) {

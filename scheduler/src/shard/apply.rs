@@ -60,15 +60,6 @@ impl State {
                 self.requeued(stub, *read, arrival, now, turn, tape);
             }
             Event::Replaced { slot, job, arrival, now } => self.replaced(slot, *job, arrival, now, tape),
-            Event::FlowEntered(record) => self.flow_entered(*record, tape),
-            Event::StepOpened { at, now } => self.step_opened(at, now, tape),
-            Event::StepEnded { at, end, is_stored } => self.step_ended(at, end, is_stored, tape),
-            Event::StepSignalled { at, payload, now } => self.step_signalled(at, payload, now, tape),
-            Event::StepHolds { at } => self.step_holds(at),
-            Event::FlowEnded { flow, at } => self.flow_ended(flow, at),
-            Event::FlowForgotten { flow } => self.flow_forgotten(flow, tape),
-            Event::FlowWatched { id, request } => self.flows.watchers.entry(id).or_default().push(request),
-            Event::FlowUnwatched { id, request } => self.flow_unwatched(id, request),
             Event::KeyMoved { store, key, to, arrival, now } => self.key_moved(store, &key, to, arrival, now, tape),
             Event::KeyUnwaited { store, key } => self.key_unwaited(store, &key, tape),
             Event::Reprioritised { slot, priority, arrival, now } => {
@@ -103,6 +94,7 @@ impl State {
                     tape.push_both(&Change::Delete(crate::change::Key::Claims(claims.no)));
                 }
             }
+            of_flow => self.apply_to_flow(of_flow, tape),
         }
     }
 

@@ -137,6 +137,7 @@ impl Bed {
                 kind,
                 queue: Name::from(planned.queue),
                 work: planned.work,
+                input: Vec::new(),
                 needs: planned.needs.into_iter().map(need).collect(),
                 undoes: planned.undoes,
                 is_optional: planned.is_optional,

@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use windlass_scheduler::attempt::{Failure, FailureKind, Output};
-use windlass_scheduler::change::{Claim, Counters, EndedKey, Key, Record};
+use windlass_scheduler::change::{Claim, Counters, EndedKey, JobRecord, Key, Record};
 use windlass_scheduler::command::{QueueNo, TimerClass};
 use windlass_scheduler::effect::Deadline;
-use windlass_scheduler::job::JobId;
+use windlass_scheduler::job::{JobId, Name};
 use windlass_scheduler::settings::Level;
 use windlass_scheduler::shard::Shard;
 use windlass_scheduler::shard::audit::Portrait;
@@ -318,15 +319,11 @@ impl World {
         for record in store.0.values() {
             let is_right = match record {
                 Record::Setting(_) | Record::Policy(..) | Record::Counters(_) => true,
+                // They have a game of their own.
+                Record::Flow(_) | Record::Step(_) | Record::StepOutput(..) => false,
                 Record::Job(job) => match (jobs.get(&job.id), ended.get(&job.id)) {
-                    (Some(live), None) => {
-                        let stands = (&job.kind, &job.body.payload, &job.body.labels.tags()[0]);
-                        (&live.kind, &live.payload, &live.tag) == stands
-                    }
-                    (None, Some(ended)) => {
-                        let stands = (&job.kind, &job.body.payload, &job.body.labels.tags()[0]);
-                        (&ended.kind, &ended.payload, &ended.job.tag) == stands
-                    }
+                    (Some(live), None) => (&live.kind, &live.payload, &live.tag) == stands(job),
+                    (None, Some(ended)) => (&ended.kind, &ended.payload, &ended.job.tag) == stands(job),
                     _ => false,
                 },
                 Record::Head(id, _) => jobs.contains_key(id),
@@ -342,8 +339,6 @@ impl World {
                     }
                     None => ended.contains_key(&one.id),
                 },
-                // They have a game of their own.
-                Record::Flow(_) | Record::Step(_) | Record::StepOutput(..) => false,
                 Record::Checkpoint(id, bytes) => checkpoint_of(id) == Some(bytes),
                 Record::Result(id, bytes) => {
                     ended.get(id).is_some_and(|kept| kept.output == Output::Bytes(bytes.clone()))
@@ -374,4 +369,9 @@ impl World {
             assert!(store.0.contains_key(&Key::Policy(policy)), "{policy:?} is rested on and does not stand here");
         }
     }
+}
+
+/// What stands of a job, whatever becomes of it.
+fn stands(job: &JobRecord) -> (&Name, &Bytes, &String) {
+    (&job.kind, &job.body.payload, &job.body.labels.tags()[0])
 }

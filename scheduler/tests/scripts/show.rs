@@ -106,11 +106,6 @@ impl Script {
                 let jobs: Vec<_> = jobs.collect();
                 format!("{asked}: {}{}", jobs.join(", "), page.next.map_or("", |_| ", and more"))
             }
-            Answer::Inputs(inputs) => format!("{asked}: {} needs", inputs.needs.len()),
-            Answer::Flow(flow) => format!("{asked}: {}", flow.summary.state),
-            Answer::Flows(flows) => format!("{asked}: {} flows", flows.len()),
-            Answer::FlowEnding(ending) => format!("{asked}: {}", ending.summary.state),
-            Answer::Signalled { is_first } => format!("{asked}: {}", if is_first { "yes" } else { "there already" }),
             Answer::Limits(limits) => format!("{asked}: {} limits", limits.len()),
             Answer::Orders(orders) => {
                 let orders: Vec<_> = orders.iter().map(shown).collect();
@@ -129,6 +124,7 @@ impl Script {
                 format!("{asked}: {} live, {bodies} bodies in memory, {out} out with {bytes} bytes", memory.jobs)
             }
             Answer::Ok => format!("{asked}: yes"),
+            of_flow => unreachable!("flows have scripts of their own: {of_flow:?}"),
         }
     }
 

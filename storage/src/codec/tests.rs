@@ -8,6 +8,7 @@ use std::path::Path;
 use proptest::prelude::*;
 use windlass_scheduler::attempt::{Failure, FailureKind, Output};
 use windlass_scheduler::change::{ClaimsNo, EndedKey, EndedRecord, Head, JobRecord, PolicyNo};
+use windlass_scheduler::job::Name;
 use windlass_scheduler::job::{Body, Labels, Priority};
 use windlass_scheduler::limit::{LimitOf, Override, Share};
 use windlass_scheduler::rate::Rate;

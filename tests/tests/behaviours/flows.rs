@@ -242,7 +242,9 @@ async fn a_flow_that_cannot_be_is_refused_before_anything_is_stored() {
     both.first(StepDraft::new(&step("x")).queue("ram"));
     assert!(matches!(refused(both).await, Refusal::FlowInTwoStores { .. }));
     let mut large = Flow::new("large");
-    (0..10_001).for_each(|_| drop(large.first(step("x"))));
+    for _ in 0..10_001 {
+        large.first(step("x"));
+    }
     assert!(matches!(refused(large).await, Refusal::FlowSize { steps: 10_001, steps_max: 10_000, .. }));
     assert!(engine.flows(None, None, 10).await.unwrap().is_empty());
     assert_eq!(engine.stats().await.unwrap().iter().map(|stats| stats.totals.enqueued).sum::<u64>(), 0);
@@ -257,7 +259,9 @@ async fn a_flow_is_taken_at_its_limits_and_refused_beyond_them() {
         flow
     };
     let mut large = Flow::new("large");
-    (0..10_000).for_each(|_| drop(large.first(StepDraft::new(&step("x")).delay(MIN))));
+    for _ in 0..10_000 {
+        large.first(StepDraft::new(&step("x")).delay(MIN));
+    }
     engine.submit(large).await.unwrap();
     engine.submit(one(&"n".repeat(128)).keep_for(36_500 * 24 * 60 * MIN)).await.unwrap();
     let is_range = |error: FlowError| matches!(error, FlowError::Enqueue(EnqueueError::Range(_)));
@@ -292,7 +296,9 @@ async fn more_steps_of_ended_flows_than_may_be_kept_push_out_the_first_flow() {
     let engine = start(&Script::new(), work().depth_max(1_000_000)).await;
     let large = || {
         let mut flow = Flow::new("large");
-        (0..10_000).for_each(|_| drop(flow.first(StepDraft::new(&step("x")).delay(MIN))));
+        for _ in 0..10_000 {
+            flow.first(StepDraft::new(&step("x")).delay(MIN));
+        }
         flow
     };
     let mut handles = Vec::new();

@@ -17,13 +17,29 @@ use crate::attempt::Output;
 use crate::bug;
 use crate::change::{Key, Record};
 use crate::command::Request;
+use crate::event::Event;
 use crate::flow::{FlowId, FlowRecord, FlowState, StepEnd, StepHow, StepOf, StepRecord, Times, Work};
 use crate::settings::Level;
 use crate::time::{Now, Timestamp};
 
 impl State {
+    pub(super) fn apply_to_flow(&mut self, event: Event, tape: &mut Tape) {
+        match event {
+            Event::FlowEntered(record) => self.flow_entered(*record, tape),
+            Event::FlowEnded { flow, at } => self.flow_ended(flow, at),
+            Event::FlowForgotten { flow } => self.flow_forgotten(flow, tape),
+            Event::FlowWatched { id, request } => self.flows.watchers.entry(id).or_default().push(request),
+            Event::FlowUnwatched { id, request } => self.flow_unwatched(id, request),
+            Event::StepOpened { at, now } => self.step_opened(at, now, tape),
+            Event::StepEnded { at, end, is_stored } => self.step_ended(at, end, is_stored, tape),
+            Event::StepSignalled { at, payload, now } => self.step_signalled(at, payload, now, tape),
+            Event::StepHolds { at } => self.step_holds(at),
+            other => unreachable!("{other:?} is about no flow"),
+        }
+    }
+
     /// A flow was accepted; its jobs come next.
-    pub(super) fn flow_entered(&mut self, record: FlowRecord, tape: &mut Tape) {
+    fn flow_entered(&mut self, record: FlowRecord, tape: &mut Tape) {
         let Some(flow) = self.flow_of(record.clone()) else { unreachable!("the decision found its queues") };
         tape.put(Keys::level(flow.store), Record::Flow(Box::new(record)));
         self.add_flow(flow);
@@ -76,7 +92,7 @@ impl State {
 
     /// A step's turn has come: its times begin, and its job takes its place. It keeps the arrival that it came with, so that what was
     /// begun ends before what came later, and most need nothing to be written.
-    pub(super) fn step_opened(&mut self, at: StepAt, now: Now, tape: &mut Tape) {
+    fn step_opened(&mut self, at: StepAt, now: Now, tape: &mut Tape) {
         self.set_step(at, Is::Going);
         let step = self.flows.step(at);
         let times = step.plan.times.as_deref().copied();
@@ -108,7 +124,7 @@ impl State {
         (more.expires, more.deadline) = (expires.into(), deadline.into());
     }
 
-    pub(super) fn step_ended(&mut self, at: StepAt, mut end: Box<StepEnd>, is_stored: bool, tape: &mut Tape) {
+    fn step_ended(&mut self, at: StepAt, mut end: Box<StepEnd>, is_stored: bool, tape: &mut Tape) {
         let (level, of) = self.step_of(at);
         match &mut end.output {
             Output::Bytes(bytes) if !is_stored => {
@@ -126,7 +142,7 @@ impl State {
     }
 
     /// A signal came before the turn of the step that waits for it.
-    pub(super) fn step_signalled(&mut self, at: StepAt, payload: Bytes, now: Now, tape: &mut Tape) {
+    fn step_signalled(&mut self, at: StepAt, payload: Bytes, now: Now, tape: &mut Tape) {
         let (level, of) = self.step_of(at);
         let end = StepEnd {
             how: StepHow::Signalled,
@@ -170,12 +186,12 @@ impl State {
     }
 
     /// Others wait for somebody to do something about this one.
-    pub(super) fn step_holds(&mut self, at: StepAt) {
+    fn step_holds(&mut self, at: StepAt) {
         let job = self.flows.step(at).plan.job;
         self.flows.holding.insert(job, at);
     }
 
-    pub(super) fn flow_ended(&mut self, slot: Slot, at: Timestamp) {
+    fn flow_ended(&mut self, slot: Slot, at: Timestamp) {
         let flow = &mut self.flows.all[slot];
         flow.ended = Some(at);
         self.flows.steps_kept += flow.steps.len();
@@ -189,7 +205,7 @@ impl State {
         }
     }
 
-    pub(super) fn flow_forgotten(&mut self, slot: Slot, tape: &mut Tape) {
+    fn flow_forgotten(&mut self, slot: Slot, tape: &mut Tape) {
         let flow = self.flows.all.remove(slot);
         let level = Keys::level(flow.store);
         self.flows.by_id.remove(&flow.id);
@@ -210,7 +226,7 @@ impl State {
         tape.delete(level, Key::Flow(flow.id));
     }
 
-    pub(super) fn flow_unwatched(&mut self, id: FlowId, request: Request) {
+    fn flow_unwatched(&mut self, id: FlowId, request: Request) {
         if let Some(watchers) = self.flows.watchers.get_mut(&id) {
             watchers.retain(|one| *one != request);
             if watchers.is_empty() {

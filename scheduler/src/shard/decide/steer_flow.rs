@@ -16,7 +16,7 @@ use crate::command::Request;
 use crate::effect::Answer;
 use crate::event::Event;
 use crate::flow::{
-    FlowCommand, FlowId, FlowState, FlowView, StepEnd, StepHow, StepInput, StepInputs, StepOf, StepView, Work, again,
+    FlowCommand, FlowId, FlowState, FlowView, StepEnd, StepHow, StepInput, StepInputs, StepOf, StepView, Work,
 };
 use crate::refusal::Refusal;
 use crate::state::EndState;

@@ -1,0 +1,81 @@
+//! What was decided happens: its events are applied, its effects held back, and what follows from it is decided in turn.
+
+use alloc::vec::Vec;
+
+use super::Shard;
+use super::decide::{Decision, claim, flow, recur, retain, submit, unique};
+use super::flows::StepAt;
+use super::outbox::Mark;
+use crate::effect::Effect;
+use crate::event::Event;
+use crate::lease::StopReason;
+use crate::time::Now;
+
+impl Shard {
+    pub(super) fn take(&mut self, decision: Decision) {
+        let mut steps = Vec::new();
+        self.take_but_for(decision, &mut steps);
+        self.settle(steps);
+    }
+
+    /// Takes all of it, but for what comes of it for these steps.
+    fn take_but_for(&mut self, mut decision: Decision, steps: &mut Vec<(StepAt, Now)>) {
+        steps.append(&mut decision.steps);
+        for event in decision.events {
+            self.apply(event, steps);
+        }
+        for (queue, at) in decision.ended {
+            for event in retain::outdated(&self.state, queue, at) {
+                self.apply(event, steps);
+            }
+        }
+        for (mark, effect) in decision.effects {
+            self.hold(mark, effect);
+        }
+        for (store, key, now) in decision.keys {
+            self.take(unique::settle(&self.state, store, &key, now));
+        }
+        if let Some((jobs, now)) = decision.follow_ups {
+            let mut decision = Decision::default();
+            submit::follow_ups(&self.state, jobs, now, &mut decision);
+            self.take(decision);
+        }
+        for (name, now) in decision.freed {
+            self.take(recur::freed(&self.state, &name, now));
+        }
+    }
+
+    fn apply(&mut self, event: Event, steps: &mut Vec<(StepAt, Now)>) {
+        if let Some(at) = flow::let_go(&self.state, &event) {
+            steps.push((at, self.now));
+        }
+        self.state.apply(event, &mut self.tape);
+    }
+
+    /// Something happened to these steps. What comes of it happens to others: in a row, and not one within the other, so that the
+    /// longest chain takes no more stack than the shortest.
+    fn settle(&mut self, mut steps: Vec<(StepAt, Now)>) {
+        if steps.is_empty() {
+            return;
+        }
+        while let Some((at, now)) = steps.pop() {
+            let decision = flow::after(&self.state, at, now);
+            self.take_but_for(decision, &mut steps);
+        }
+        self.take(flow::surplus(&self.state));
+    }
+
+    pub(super) fn hold(&mut self, mark: Mark, effect: Effect) {
+        self.sync_wanted |= mark == Mark::Synced;
+        let mark = if self.has_started(mark, &effect) { Mark::Sealed } else { mark };
+        self.outbox.hold(self.step, mark, effect);
+    }
+
+    /// Whether this asks an attempt to end whose start has left: then it must overtake nothing, records nothing, and does not
+    /// wait for a disk that stands still. A cancel does: its request is recorded before it counts.
+    fn has_started(&self, mark: Mark, effect: &Effect) -> bool {
+        let Effect::Stop { id, reason: StopReason::TimedOut | StopReason::Stopping, .. } = effect else { return false };
+        let run = self.state.live(*id).and_then(|(_, live)| live.run());
+        run.is_some_and(|run| self.outbox.has_reached(mark, claim::step_of(&self.state, run.claims)))
+    }
+}
