@@ -104,7 +104,7 @@ fn a_step_has_its_own_job_and_no_key() {
     let of = jobs[0].body.labels.step();
     let labels = windlass_scheduler::job::Labels::new(Vec::new(), None, None, Some(unique), Share::NONE).of_step(of);
     jobs[0].body = Arc::new(Body { labels, ..Body::default() });
-    let refused = Err(bad(0, "has a unique key: another job would stand for it"));
+    let refused = Err(bad(0, "has a unique key, and another job would stand for it: say `.unique(None)`"));
     assert_eq!(bed.hand_in(plan, jobs), refused);
     let (plan, jobs) = bed.plan(1, vec![job(&[])]);
     let jobs = jobs.into_iter().map(|job| NewJob { body: Arc::default(), ..job }).collect();
