@@ -23,6 +23,8 @@ mod enqueue;
 #[cfg(feature = "rocksdb")]
 mod figure;
 #[cfg(feature = "rocksdb")]
+mod flows;
+#[cfg(feature = "rocksdb")]
 mod latency;
 #[cfg(feature = "rocksdb")]
 mod life;

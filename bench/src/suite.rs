@@ -7,7 +7,8 @@ use std::time::Instant;
 use crate::ceilings::Ceilings;
 use crate::figure::{Figure, table};
 use crate::{
-    Failure, backlog, claims, delays, enqueue, latency, life, memory, recovery, schedules, soak, turns, unique, urgent,
+    Failure, backlog, claims, delays, enqueue, flows, latency, life, memory, recovery, schedules, soak, turns, unique,
+    urgent,
 };
 
 /// The groups, in order.
@@ -15,7 +16,7 @@ pub const GROUPS: [&str; 9] =
     ["enqueue", "life", "latency", "memory", "delays", "recovery", "urgent", "claims", "ceilings"];
 
 /// The workloads by their numbers, for those who know them so: `ONLY=w2` is `ONLY=life`.
-const NUMBERS: [(&str, &str); 12] = [
+const NUMBERS: [(&str, &str); 13] = [
     ("w1", "enqueue"),
     ("w2", "life"),
     ("w3", "latency"),
@@ -28,10 +29,11 @@ const NUMBERS: [(&str, &str); 12] = [
     ("w10", "schedules"),
     ("w11", "unique"),
     ("w12", "turns"),
+    ("w13", "flows"),
 ];
 
 /// Groups that run only where they are asked for by name.
-pub const ASKED_FOR: [&str; 5] = ["backlog", "soak", "schedules", "unique", "turns"];
+pub const ASKED_FOR: [&str; 6] = ["backlog", "soak", "schedules", "unique", "turns", "flows"];
 
 /// What to run, and where.
 #[derive(Clone, Debug)]
@@ -102,6 +104,7 @@ pub fn run(options: &Options) -> Result<bool, Failure> {
             "soak" => figures.extend(soak::measure(dir)?),
             "schedules" => figures.extend(schedules::measure(dir)?),
             "unique" => figures.extend(unique::measure(dir)?),
+            "flows" => figures.extend(flows::measure(dir)?),
             "turns" => figures.extend(turns::measure(dir)?),
             _ => ceilings.measure_all()?,
         }

@@ -45,6 +45,7 @@ use crate::change::{Claim, Record};
 use crate::command::{Command, QueueNo, Request, Submit, TimerClass};
 use crate::effect::{Answer, Deadline, Effect, Wave};
 use crate::event::Event;
+use crate::flow::{FlowId, FlowView};
 use crate::job::{JobId, Name};
 use crate::lease::LeaseToken;
 use crate::recurrence::ScheduleCommand;
@@ -274,6 +275,13 @@ impl Shard {
     #[must_use]
     pub fn level(&self, no: QueueNo) -> Level {
         self.state.queue(no).level()
+    }
+
+    /// How a flow stands now, whatever of it is durable.
+    #[must_use]
+    pub fn flow(&self, id: FlowId) -> Option<FlowView> {
+        let slot = self.state.flows.by_id.get(&id)?;
+        Some(steer_flow::view(&self.state, &self.state.flows.all[*slot]))
     }
 
     /// Calls that wait for room, in all queues.

@@ -4,6 +4,8 @@
 //! settled state is the one that its records load to (I1), and that no answer comes twice. No oracle: what a command means
 //! is the model's affair, and what the model never says is said here.
 
+mod flows;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -103,7 +105,7 @@ fn settings(memory_bytes_max: u64) -> ShardSettings {
 
 impl Play<'_> {
     fn step(&mut self) {
-        match self.input.below(25) {
+        match self.input.below(30) {
             0..4 => self.submit(),
             4..8 => self.end(),
             8 => self.extend_or_leave_word(),
@@ -111,6 +113,8 @@ impl Play<'_> {
             11 => self.edit(),
             12 => self.order(),
             24 => self.schedule(),
+            25 | 26 => self.submit_flow(),
+            27..30 => self.steer_flow(),
             13 => self.ask(),
             14 => self.queue_verb(),
             15 | 16 => self.pass_time(),
@@ -133,6 +137,9 @@ impl Play<'_> {
     }
 
     fn id(&mut self) -> JobId {
+        if self.input.one_in(3) {
+            return self.step_id();
+        }
         JobId(Uuid::from_u128(u128::from(self.input.below(IDS))))
     }
 

@@ -87,7 +87,7 @@ fn list(state: &State, request: Request, after: Option<FlowId>, of: Option<FlowS
 }
 
 /// A flow as it stands.
-fn view(state: &State, flow: &Flow) -> FlowView {
+pub(crate) fn view(state: &State, flow: &Flow) -> FlowView {
     let step = |step: &Step| {
         let end = step.end.as_deref().filter(|end| end.is_end());
         let is_holding = state.flows.holding.contains_key(&step.plan.job);

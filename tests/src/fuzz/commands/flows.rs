@@ -1,0 +1,122 @@
+//! Flows among the commands: small graphs, whose steps are steered like all jobs, by ids that meet again.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+use windlass_scheduler::command::{Command, Submit};
+use windlass_scheduler::flow::{
+    FlowCommand, FlowId, FlowPlan, FlowState, IfFailed, Need, StepOf, StepPlan, Work, may_run_again,
+};
+use windlass_scheduler::job::{Body, JobId, Name, NewJob};
+use windlass_scheduler::verb::Retained;
+
+use super::Play;
+
+/// Flows that there are at a time: few, so that ids meet again.
+const FLOWS: u8 = 3;
+const STEPS: u8 = 5;
+
+/// The job of a step: mostly one of its own.
+fn job_of(flow: u8, no: u32) -> JobId {
+    JobId(Uuid::from_u128(100 + u128::from(flow) * 10 + u128::from(no)))
+}
+
+fn flow_id(flow: u8) -> FlowId {
+    FlowId(Uuid::from_u128(1_000 + u128::from(flow)))
+}
+
+impl Play<'_> {
+    /// A step's job, where some flow has such a one.
+    pub(super) fn step_id(&mut self) -> JobId {
+        let (flow, no) = (self.input.below(FLOWS), self.input.below(STEPS));
+        job_of(flow, no.into())
+    }
+
+    pub(super) fn submit_flow(&mut self) {
+        let (request, flow) = (self.request(), self.input.below(FLOWS));
+        let volatile = self.input.one_in(4);
+        let (mut jobs, mut steps) = (Vec::new(), Vec::new());
+        for no in 0..=u32::from(self.input.below(STEPS)) {
+            let (job, step) = self.new_step(flow, no, volatile);
+            jobs.push(job);
+            steps.push(step);
+        }
+        let plan = FlowPlan {
+            id: flow_id(flow),
+            name: Name::from("f"),
+            keep_ms: self.input.byte().into(),
+            fail_fast: self.input.one_in(4),
+            output: None,
+            steps,
+        };
+        self.driver.handle(Command::Submit(Submit { request, watch: None, jobs, flow: Some(Box::new(plan)) }));
+    }
+
+    fn new_step(&mut self, flow: u8, no: u32, volatile: bool) -> (NewJob, StepPlan) {
+        let mut job = self.job();
+        let work = self.input.pick(&[Work::Job, Work::Job, Work::Job, Work::Timer, Work::Signal]).unwrap_or_default();
+        job.id = if self.input.one_in(32) { job.id } else { job_of(flow, no) };
+        job.queue = Name::from(if volatile { "ram" } else { self.input.pick(&["tiny", "safe"]).unwrap_or("safe") });
+        job.kind = work.kind().map_or(job.kind, Name::from);
+        let of = StepOf { flow: flow_id(flow), no };
+        let labels = windlass_scheduler::job::Labels::tagged(vec!["a".into()]).of_step(Some(of));
+        job.body = Arc::new(Body { payload: job.body.payload.clone(), labels, ..Body::default() });
+        let undoes =
+            (no > 0 && work == Work::Job && self.input.one_in(6)).then(|| u32::from(self.input.below(STEPS)) % no);
+        let ifs = [IfFailed::Cancel, IfFailed::GoOn, IfFailed::Hold];
+        let mut needs = Vec::new();
+        for step in (0..no).filter(|_| undoes.is_none()) {
+            if self.input.one_in(2) {
+                needs.push(Need { step, if_failed: self.input.pick(&ifs).unwrap_or_default() });
+            }
+        }
+        let plan = StepPlan {
+            name: format!("s{no}").into(),
+            job: job.id,
+            kind: job.kind.clone(),
+            queue: job.queue.clone(),
+            work,
+            needs,
+            input: Vec::new(),
+            undoes,
+            is_optional: self.input.one_in(4),
+            times: None,
+        };
+        (job, plan)
+    }
+
+    pub(super) fn steer_flow(&mut self) {
+        let (request, id) = (self.request(), flow_id(self.input.below(FLOWS)));
+        let step: Arc<str> = format!("s{}", self.input.below(STEPS)).into();
+        let no = self.input.below(STEPS).into();
+        let command = match self.input.below(12) {
+            0 => FlowCommand::Look { id },
+            1 => FlowCommand::Inputs { of: StepOf { flow: id, no } },
+            2 => FlowCommand::Watch { id },
+            3 => FlowCommand::List { after: None, state: self.input.pick(&FlowState::ALL), limit: no as usize },
+            4 => FlowCommand::Cancel { id },
+            5 | 6 => {
+                let output = self.input.one_in(2).then(|| self.payload());
+                FlowCommand::Skip { id, step, output }
+            }
+            7..10 => FlowCommand::Signal { id, step, payload: self.payload() },
+            _ => {
+                let read = self.read_again(id, &step);
+                FlowCommand::Retry { id, step, read }
+            }
+        };
+        self.driver.handle(Command::Flow { request, command });
+        if self.input.one_in(6) {
+            self.driver.handle(Command::UnwatchFlow { request, id });
+        }
+    }
+
+    /// What the driver reads of the steps that may run again: which may be behind.
+    fn read_again(&self, id: FlowId, step: &str) -> Vec<Retained> {
+        let Some(view) = self.driver.shard.flow(id) else { return Vec::new() };
+        let Some(no) = view.steps.iter().position(|one| &*one.plan.name == step) else { return Vec::new() };
+        let steps = view.steps.iter().map(|step| (&step.plan, step.end.as_ref()));
+        let again = may_run_again(u32::try_from(no).unwrap_or(u32::MAX), steps);
+        again.into_iter().filter_map(|no| self.read(view.steps[no as usize].plan.job)).map(|read| *read).collect()
+    }
+}
