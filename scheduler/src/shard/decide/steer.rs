@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 
 use bytes::Bytes;
 
+use super::super::flows::StepAt;
 use super::super::outbox::Mark;
 use super::super::slab::Slot;
 use super::super::state::{Live, Place, Spot, State};
@@ -13,7 +14,7 @@ use crate::attempt::{Failure, Output};
 use crate::command::{QueueNo, Request};
 use crate::effect::{Answer, Effect};
 use crate::event::{Event, Turn};
-use crate::flow::Work;
+use crate::flow::{StepOf, Work};
 use crate::job::{Body, JobId, Name, When};
 use crate::lease::StopReason;
 use crate::refusal::Refusal;
@@ -221,6 +222,7 @@ pub(super) fn comes_back(state: &State, stub: Slot, read: Read, arrival: &mut i6
             if at.is_some_and(|at| state.flows.all[at.flow].may_reopen(at.no)) {
                 Turn::Step(of)
             } else {
+                check_alone(state, stub, of, at)?;
                 let body = Body { labels: read.body.labels.clone().of_step(None), ..(*read.body).clone() };
                 read.body = Arc::new(body);
                 Turn::Alone
@@ -229,6 +231,18 @@ pub(super) fn comes_back(state: &State, stub: Slot, read: Read, arrival: &mut i6
     };
     let here = core::mem::replace(arrival, *arrival + 1);
     Ok(Event::Requeued { stub, read, arrival: here, now, turn })
+}
+
+/// Whether a job can run without the flow that it was a step of. Without one nobody ends a timer, or the wait for a signal.
+fn check_alone(state: &State, stub: Slot, of: StepOf, at: Option<StepAt>) -> Result<(), Refusal> {
+    let kind = state.kinds[state.stubs[stub].kind as usize].name.as_str();
+    if ![Work::Timer, Work::Signal].iter().any(|work| work.kind() == Some(kind)) {
+        return Ok(());
+    }
+    let at = at.ok_or(Refusal::NoFlow { id: of.flow })?;
+    let flow = &state.flows.all[at.flow];
+    let is = if flow.may_resume() { "skipped" } else { "part of a flow that is being undone, or was" };
+    Err(steer_flow::forbidden(flow, at, is, "requeued"))
 }
 
 /// What the driver read, if it still is so.
