@@ -9,7 +9,9 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::apply::as_key;
 use super::keys::Keys;
+use super::maybe::Maybe;
 use super::slab::{Slab, Slot};
 use super::state::{Live, Map, Spot, State};
 use crate::command::{QueueNo, Request};
@@ -17,7 +19,7 @@ use crate::flow::{FlowId, FlowRecord, FlowState, IfFailed, Need, StepEnd, StepHo
 use crate::job::{JobId, Name};
 use crate::settings::Level;
 use crate::state::{EndState, State as JobState};
-use crate::time::Timestamp;
+use crate::time::{Now, Timestamp};
 
 /// The place of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -209,6 +211,12 @@ impl Flow {
         self.steps.iter().all(|step| step.plan.undoes.is_none() || step.is == Is::Waiting)
     }
 
+    /// Whether some step waits until somebody does something about this one.
+    pub(crate) fn is_waited_for(&self, no: u32) -> bool {
+        let waits = |then: &Then| then.if_failed == IfFailed::Hold && self.step(then.step).is == Is::Waiting;
+        self.step(no).then.iter().any(waits)
+    }
+
     /// Whether this step, which is over, may run once more as what it is: one that failed, and not one that somebody skipped.
     pub(crate) fn may_reopen(&self, no: u32) -> bool {
         self.may_resume() && self.step(no).has_failed()
@@ -293,6 +301,18 @@ impl State {
                 StepState::Job(live.map_or(JobState::Ready, |(_, live)| Self::state_of(live)))
             }
         }
+    }
+
+    /// Whether a step failed, and others wait until somebody does something about that.
+    pub(crate) fn is_holding(&self, at: StepAt) -> bool {
+        let flow = &self.flows.all[at.flow];
+        self.flows.holding.contains_key(&flow.step(at.no).plan.job) && flow.is_waited_for(at.no)
+    }
+
+    /// Whether the delay of a job that is not among the timers is over.
+    pub(crate) fn is_due(live: &Live, now: Now) -> bool {
+        let clock = if live.due_by_wall { now.wall.0 } else { now.mono.0 };
+        live.due == Maybe::NONE || live.clock_ms <= as_key(clock)
     }
 
     /// The live job of a step.
@@ -389,7 +409,7 @@ fn check(state: &State, slot: Slot, flow: &Flow) -> Result<(), String> {
         return Err(format!("its end is {:?} with {open} and {undo_open} steps open", flow.ended));
     }
     // I16: it goes on, or someone is told what holds it.
-    let is_held = flow.steps.iter().any(|step| state.flows.holding.contains_key(&step.plan.job));
+    let is_held = (0..flow.steps.len() as u32).any(|no| state.is_holding(StepAt { flow: slot, no }));
     if flow.ended.is_none() && going == 0 && !is_held {
         return Err(String::from("it waits for ever"));
     }

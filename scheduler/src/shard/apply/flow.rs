@@ -11,7 +11,6 @@ use super::super::maybe::Maybe;
 use super::super::slab::Slot;
 use super::super::state::State;
 use super::super::tape::Tape;
-use super::as_key;
 use super::steered::{ends, moment};
 use crate::attempt::Output;
 use crate::bug;
@@ -100,14 +99,13 @@ impl State {
         self.unplace(slot);
         if let Some(times) = times {
             self.begin_times(slot, times, now);
-            tape.touch_job(self, slot);
-        } else if self.jobs[slot].due != Maybe::NONE {
-            // Somebody rescheduled it meanwhile.
-            let live = &mut self.jobs[slot];
-            let clock = if live.due_by_wall { now.wall.0 } else { now.mono.0 };
-            if live.clock_ms <= as_key(clock) {
-                live.due = Maybe::NONE;
-            }
+        }
+        // Somebody may have rescheduled it meanwhile.
+        let is_past = self.jobs[slot].due != Maybe::NONE && Self::is_due(&self.jobs[slot], now);
+        if is_past {
+            self.jobs[slot].due = Maybe::NONE;
+        }
+        if times.is_some() || is_past {
             tape.touch_job(self, slot);
         }
         self.place(slot, now);

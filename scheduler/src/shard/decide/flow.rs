@@ -212,7 +212,7 @@ fn open(state: &State, flow: &Flow, at: StepAt, now: Now, decision: &mut Decisio
         Work::Timer => match step.plan.times.as_ref().and_then(|times| times.due) {
             Some(When::After(ms)) => ms == 0,
             Some(When::At(at)) => at <= now.wall,
-            None => live.due.time().is_none_or(|due| due <= now.wall),
+            None => State::is_due(live, now),
         },
     };
     if is_over {

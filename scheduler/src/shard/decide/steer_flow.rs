@@ -88,12 +88,13 @@ fn list(state: &State, request: Request, after: Option<FlowId>, of: Option<FlowS
 
 /// A flow as it stands.
 pub(crate) fn view(state: &State, flow: &Flow) -> FlowView {
-    let step = |step: &Step| {
+    let slot = state.flows.by_id[&flow.id];
+    let step = |(no, step): (u32, &Step)| {
         let end = step.end.as_deref().filter(|end| end.is_end());
-        let is_holding = state.flows.holding.contains_key(&step.plan.job);
+        let is_holding = state.is_holding(StepAt { flow: slot, no });
         StepView { plan: step.plan.clone(), state: state.step_state(step), end: end.cloned(), is_holding }
     };
-    FlowView { summary: flow::summary(flow), output: flow.output, steps: flow.steps.iter().map(step).collect() }
+    FlowView { summary: flow::summary(flow), output: flow.output, steps: (0..).zip(&flow.steps).map(step).collect() }
 }
 
 /// What those left that a step needs, or undoes.
@@ -150,7 +151,7 @@ fn skip(state: &State, at: StepAt, output: Option<Bytes>, now: Now) -> Result<De
             end_as_step(state, job, EndState::Cancelled, now, (Output::None, None), as_step, &mut decision);
             Ok(decision)
         }
-        _ if state.flows.holding.contains_key(&step.plan.job) => {
+        _ if state.is_holding(at) => {
             let (how, failure) = (StepHow::Skipped, step.end.as_ref().and_then(|end| end.failure.clone()));
             let started = step.end.as_ref().and_then(|end| end.started);
             let end = StepEnd { how, at: now.wall, started, failure, cause: None, output };
