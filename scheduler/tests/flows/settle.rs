@@ -1,0 +1,131 @@
+//! What follows from what the moves did: looked for in all steps of all flows, until nothing changes.
+
+use std::collections::BTreeSet;
+
+use windlass_scheduler::flow::Work;
+use windlass_scheduler::state::EndState;
+use windlass_scheduler::time::Now;
+
+use super::world::{Flow, Kept, Phase, World};
+
+impl World {
+    /// All that follows. The flows that have ended by it.
+    pub(crate) fn settle(&mut self, kept: &Kept, now: Now) -> Vec<u8> {
+        let mut ended = Vec::new();
+        for no in self.flows.keys().copied().collect::<Vec<_>>() {
+            while self.fail_fast(no, now) | self.turn(no, kept, now) | self.undo(no, now) {}
+            let flow = self.flows.get_mut(&no).unwrap();
+            flow.fresh.clear();
+            let is_over = flow.steps.iter().all(|step| step.end.is_some());
+            let at = flow.steps.iter().filter_map(|step| Some(step.end.as_ref()?.at)).max();
+            if is_over && flow.ended.is_none() {
+                flow.ended = at;
+                ended.push(no);
+            }
+            self.check_turns(no);
+        }
+        ended
+    }
+
+    fn job_of(&self, flow: u8, no: usize) -> windlass_scheduler::job::JobId {
+        self.flows[&flow].steps[no].job
+    }
+
+    /// The first failure calls off all the rest, where that is wanted.
+    fn fail_fast(&mut self, no: u8, now: Now) -> bool {
+        let flow = &self.flows[&no];
+        let is_root = |no: &usize| flow.steps[*no].end.as_ref().is_some_and(|end| end.causes.is_empty());
+        let roots = flow.fresh.iter().filter(|no| flow.fails(**no) && is_root(no));
+        let roots: BTreeSet<_> = roots.copied().filter(|_| flow.fail_fast).collect();
+        let is_open = |step: &usize| flow.steps[*step].end.is_none() && flow.plan[*step].undoes.is_none();
+        let is_asked = |step: &usize| self.jobs[&flow.steps[*step].job].cancel;
+        let open: Vec<_> = (0..flow.steps.len()).filter(|no| is_open(no) && !is_asked(no)).collect();
+        if roots.is_empty() || open.is_empty() {
+            return false;
+        }
+        for step in open {
+            self.call_off(self.job_of(no, step), &roots, now);
+        }
+        true
+    }
+
+    /// Turns come, and steps that wait in vain are called off.
+    fn turn(&mut self, no: u8, kept: &Kept, now: Now) -> bool {
+        let mut has_changed = false;
+        for step in 0..self.flows[&no].steps.len() {
+            let flow = &self.flows[&no];
+            let id = flow.steps[step].job;
+            let waits = flow.steps[step].end.is_none() && self.jobs[&id].phase == Phase::Waiting;
+            if !waits || flow.plan[step].undoes.is_some() {
+                continue;
+            }
+            let lost = flow.lost_needs(step, kept);
+            if flow.needs_open(step) == 0 {
+                self.begin(no, step, now);
+                has_changed = true;
+            } else if !lost.is_empty() {
+                let causes = lost.into_iter().flat_map(|other| roots_of(flow, other)).collect();
+                self.close(id, EndState::Cancelled, &causes, now);
+                has_changed = true;
+            }
+        }
+        has_changed
+    }
+
+    fn begin(&mut self, no: u8, step: usize, now: Now) {
+        let (id, spec) = (self.job_of(no, step), self.flows[&no].plan[step].clone());
+        let is_signalled = self.flows[&no].steps[step].has_output;
+        let job = self.jobs.get_mut(&id).unwrap();
+        // What came in without needs began with its job.
+        let times = if spec.is_ordinary() { super::plan::Times::default() } else { spec.times };
+        match spec.work {
+            Work::Signal if is_signalled => self.succeed(id, true, now),
+            Work::Signal => {
+                job.begin(times, now);
+                job.phase = Phase::Signal;
+            }
+            Work::Job => drop(job.begin(times, now)),
+            Work::Timer => {
+                if !job.begin(times, now) {
+                    self.succeed(id, false, now);
+                }
+            }
+        }
+    }
+
+    /// All else is over: what succeeded is undone, if it has to be.
+    fn undo(&mut self, no: u8, now: Now) -> bool {
+        let flow = &self.flows[&no];
+        let undoes = |step: &usize| flow.plan[*step].undoes.is_some();
+        let left: Vec<_> = (0..flow.steps.len()).filter(|step| flow.steps[*step].end.is_none()).collect();
+        if left.is_empty() || !left.iter().all(undoes) {
+            return false;
+        }
+        let idle: Vec<_> = left.iter().copied().filter(|step| flow.has_nothing_to_undo(*step)).collect();
+        let next = left.into_iter().find(|step| flow.is_going(*step));
+        for step in &idle {
+            let id = self.job_of(no, *step);
+            self.close_as(id, EndState::Cancelled, None, &BTreeSet::new(), now);
+        }
+        let begins = next.filter(|step| self.jobs[&self.job_of(no, *step)].phase == Phase::Waiting);
+        if let Some(step) = begins {
+            self.begin(no, step, now);
+        }
+        !idle.is_empty() || begins.is_some()
+    }
+
+    /// I16: those whose turn has come have begun, and no other.
+    fn check_turns(&self, no: u8) {
+        let flow = &self.flows[&no];
+        for (step, one) in flow.steps.iter().enumerate().filter(|(_, one)| one.end.is_none()) {
+            let has_begun = self.jobs[&one.job].phase != Phase::Waiting;
+            assert_eq!(has_begun, flow.is_going(step), "I16: step {step} of flow {no}: {flow:?}");
+        }
+    }
+}
+
+/// What has to be named as the cause, where this step fails others.
+fn roots_of(flow: &Flow, no: usize) -> BTreeSet<usize> {
+    let causes = flow.steps[no].end.as_ref().map(|end| end.causes.clone()).unwrap_or_default();
+    if causes.is_empty() { BTreeSet::from([no]) } else { causes }
+}
