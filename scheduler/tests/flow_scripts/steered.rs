@@ -2,7 +2,7 @@
 
 use windlass_scheduler::change::{Key, Record};
 use windlass_scheduler::command::TimerClass;
-use windlass_scheduler::flow::FlowState;
+use windlass_scheduler::flow::{FlowState, Work};
 use windlass_scheduler::job::When;
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::state::State;
@@ -252,4 +252,57 @@ fn what_failed_and_was_mended_by_itself_is_not_what_failed() {
     bed.done(102);
     assert_eq!(bed.states(1), [State::Done, State::Cancelled, State::Done]);
     assert_eq!((bed.state(1), bed.look(1).unwrap().summary.failed), (FlowState::Cancelled, Some(1)));
+}
+
+#[test]
+fn a_timer_or_a_signal_does_not_come_back_without_its_flow() {
+    let mut bed = Bed::new();
+    let timer = timed(Planned { work: Work::Timer, ..job(&[]) }, Some(When::After(50)), None);
+    let undo = Planned { undoes: Some(0), ..job(&[]) };
+    bed.submit(1, vec![job(&[]), undo, timer.clone(), signal(&[])]).unwrap();
+    bed.done(100);
+    bed.steer(102, Verb::Cancel).unwrap();
+    // By itself nobody would ever end it.
+    assert_eq!(bed.requeue(102), Ok(State::Delayed));
+    bed.cancel(1).unwrap();
+    bed.done(101);
+    for n in [102, 103] {
+        let refused = bed.requeue(n).unwrap_err();
+        assert!(matches!(refused, Refusal::StepForbidden { verb: "requeued", .. }), "{refused}");
+    }
+    let mut bed = Bed::with(|settings| settings.flow_steps_kept_max = 0);
+    bed.submit(1, vec![timer]).unwrap();
+    bed.steer(100, Verb::Cancel).unwrap();
+    assert_eq!((bed.look(1), bed.requeue(100)), (None, Err(Refusal::NoFlow { id: flow_id(1) })));
+}
+
+#[test]
+fn a_timer_that_was_rescheduled_while_it_waited_goes_by_its_own_clock() {
+    let mut bed = Bed::new();
+    let timer = |needs| Planned { work: Work::Timer, ..job(needs) };
+    bed.submit(1, vec![job(&[]), timer(&[(0, CANCEL)])]).unwrap();
+    assert_eq!(bed.steer(101, Verb::Reschedule(When::After(50))), Ok(State::Waiting));
+    bed.driver.advance(60);
+    bed.driver.set_wall(1_000_010);
+    bed.done(100);
+    assert_eq!(bed.state(1), FlowState::Done, "by the wall clock it is not over yet");
+}
+
+#[test]
+fn what_holds_nobody_any_more_cannot_be_skipped() {
+    let mut bed = Bed::new();
+    bed.submit(1, vec![job(&[]), job(&[(0, HOLD)]), signal(&[])]).unwrap();
+    bed.die(100);
+    bed.steer(101, Verb::Cancel).unwrap();
+    assert!(!bed.look(1).unwrap().steps[0].is_holding);
+    assert!(matches!(bed.skip(1, "s0", None), Err(Refusal::StepForbidden { is: "over", .. })));
+    bed.reload();
+    // It comes back, and waits for the same step as before.
+    assert_eq!(bed.requeue(101), Ok(State::Waiting));
+    assert!(bed.look(1).unwrap().steps[0].is_holding);
+    bed.reload();
+    bed.skip(1, "s0", None).unwrap();
+    bed.done(101);
+    bed.signal(1, "s2", b"").unwrap();
+    assert_eq!(bed.state(1), FlowState::Done);
 }
