@@ -42,8 +42,8 @@ pub(crate) struct Flows {
     /// Retained jobs whose steps hold others up: with the job goes the hold.
     pub(crate) holding: BTreeMap<JobId, StepAt>,
     pub(crate) watchers: Map<FlowId, Vec<Request>>,
-    /// Live jobs that were loaded and are steps.
-    pub(crate) loaded: Vec<Slot>,
+    /// Live jobs that were loaded and say that they are steps, and of what.
+    pub(crate) loaded: Vec<(Slot, StepOf)>,
 }
 
 /// A flow.

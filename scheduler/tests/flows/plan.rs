@@ -157,6 +157,7 @@ pub(crate) fn hand_in(flow: u8, fail_fast: bool, steps: &[StepSpec], first_job: 
             kind: job.kind.clone(),
             queue: job.queue.clone(),
             work: step.work,
+            input: Vec::new(),
             needs: step.needs.iter().map(need).collect(),
             undoes: step.undoes.map(|no| no as u32),
             is_optional: step.is_optional,

@@ -238,8 +238,8 @@ impl State {
         self.index.replace(stub.id, Place::Ended(stub_slot), Place::Live(slot));
         self.next_arrival = self.next_arrival.max(arrival + 1);
         self.queues[stub.queue.0 as usize].counters.requeued += 1;
+        self.flows.holding.remove(&stub.id);
         if matches!(turn, Turn::Alone) {
-            self.flows.holding.remove(&stub.id);
             // The journal is not to say any more that it has a flow.
             let record = tape.job_record(self, slot);
             tape.put(self.queue(stub.queue).level(), record);

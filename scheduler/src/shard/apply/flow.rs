@@ -284,7 +284,8 @@ impl State {
         let (has_begun, is_ended) = (step.needs_open == 0 && step.plan.undoes.is_none(), step.is == Is::Ended);
         // They were loaded one after the other, into rising places. One with another label runs by itself.
         let live = self.live(step.plan.job).map(|(slot, _)| slot);
-        let live = live.filter(|slot| self.flows.loaded.binary_search(slot).is_ok());
+        let of = StepOf { flow: self.flows.all[at.flow].id, no: at.no };
+        let live = live.filter(|slot| self.flows.loaded.binary_search(&(*slot, of)).is_ok());
         if is_ended && live.is_none() {
             return;
         }
@@ -303,7 +304,7 @@ impl State {
     /// Live jobs that say that they are steps, and whose flow is not there.
     fn keep_orphans(&mut self) {
         let jobs = &self.jobs;
-        self.flows.loaded.retain(|slot| jobs[*slot].more().step.is_none());
+        self.flows.loaded.retain(|(slot, _)| jobs[*slot].more().step.is_none());
     }
 
     fn step_of(&self, at: StepAt) -> (Level, StepOf) {

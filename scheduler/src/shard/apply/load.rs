@@ -87,7 +87,7 @@ impl State {
         let kind = self.intern_kind(&record.kind);
         self.policies_used.extend(head.policy);
         let key = record.body.labels.unique().map(|unique| unique.key.clone());
-        let is_step = record.body.labels.step().is_some();
+        let step = record.body.labels.step();
         let (tenant, extra_starts) = self.enter_as(queue, record.body.labels.share(), Mono(0));
         let slot = self.add_job(Live {
             id: record.id,
@@ -132,7 +132,7 @@ impl State {
             self.next_arrival = self.next_arrival.max(head.arrival.saturating_add(1));
         }
         self.index.insert(record.id, Place::Live(slot));
-        self.flows.loaded.extend(is_step.then_some(slot));
+        self.flows.loaded.extend(step.map(|of| (slot, of)));
     }
 
     /// Every job takes its place, and what is missing by the counters is counted as quarantined.

@@ -293,11 +293,15 @@ pub(crate) fn summary(flow: &Flow) -> FlowSummary {
 
 /// A retained job is about to be forgotten, or to run by itself: whoever waited for somebody to bring it back waits no longer.
 pub(crate) fn let_go(state: &State, event: &Event) -> Option<StepAt> {
-    let (Event::Purged { stub } | Event::Requeued { stub, turn: Turn::Alone, .. }) = event else { return None };
+    let (Event::Purged { stub } | Event::Requeued { stub, .. }) = event else { return None };
     if state.flows.holding.is_empty() {
         return None;
     }
-    state.flows.holding.get(&state.stubs[*stub].id).copied()
+    let id = state.stubs[*stub].id;
+    // It comes back as the step that holds, or as something else: another job may have its id by now.
+    let comes_back =
+        if let Event::Requeued { turn: Turn::Step(of), .. } = event { state.flows.place_of(*of, id) } else { None };
+    state.flows.holding.get(&id).copied().filter(|at| comes_back != Some(*at))
 }
 
 /// All steps, to be looked at once when all is loaded.
@@ -329,7 +333,7 @@ pub(crate) fn loaded(state: &State, now: Now) -> Decision {
         }
     }
     // Without its flow nobody knows what such a job has to wait for.
-    for slot in &state.flows.loaded {
+    for (slot, _) in &state.flows.loaded {
         let Some(live) = state.jobs.get(*slot).filter(|live| live.more().step.is_none()) else { continue };
         let message = "the record of its flow could not be read: requeue it to run it by itself".to_string();
         let failure = Failure::new(FailureKind::Lost, message);

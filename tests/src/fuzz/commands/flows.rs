@@ -13,10 +13,10 @@ use windlass_scheduler::verb::Retained;
 use super::Play;
 
 /// Flows that there are at a time: few, so that ids meet again.
-const FLOWS: u8 = 3;
+const FLOWS: u8 = 4;
 const STEPS: u8 = 5;
 
-/// The job of a step: mostly one of its own.
+/// The job of a step.
 fn job_of(flow: u8, no: u32) -> JobId {
     JobId(Uuid::from_u128(100 + u128::from(flow) * 10 + u128::from(no)))
 }
@@ -33,8 +33,9 @@ impl Play<'_> {
     }
 
     pub(super) fn submit_flow(&mut self) {
+        // Each store has flows of its own: what only the twin knows may outlive what the journal has not yet forgotten.
         let (request, flow) = (self.request(), self.input.below(FLOWS));
-        let volatile = self.input.one_in(4);
+        let volatile = flow == FLOWS - 1;
         let (mut jobs, mut steps) = (Vec::new(), Vec::new());
         for no in 0..=u32::from(self.input.below(STEPS)) {
             let (job, step) = self.new_step(flow, no, volatile);
@@ -55,7 +56,7 @@ impl Play<'_> {
     fn new_step(&mut self, flow: u8, no: u32, volatile: bool) -> (NewJob, StepPlan) {
         let mut job = self.job();
         let work = self.input.pick(&[Work::Job, Work::Job, Work::Job, Work::Timer, Work::Signal]).unwrap_or_default();
-        job.id = if self.input.one_in(32) { job.id } else { job_of(flow, no) };
+        job.id = job_of(flow, no);
         job.queue = Name::from(if volatile { "ram" } else { self.input.pick(&["tiny", "safe"]).unwrap_or("safe") });
         job.kind = work.kind().map_or(job.kind, Name::from);
         let of = StepOf { flow: flow_id(flow), no };
