@@ -29,9 +29,9 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "core",
         folder: "scheduler",
-        suites: &["windlass_scheduler", "matrix", "scripts", "takeover", "orders", "pages", "stops"],
+        suites: &["windlass_scheduler", "matrix", "scripts", "flow_scripts", "takeover", "orders", "pages", "stops"],
     },
-    Layer { name: "model", folder: "scheduler", suites: &["model"] },
+    Layer { name: "model", folder: "scheduler", suites: &["model", "flows"] },
     Layer { name: "corpus", folder: "tests", suites: &["corpus"] },
     Layer { name: "engine", folder: "engine", suites: &["windlass"] },
     Layer { name: "simulation", folder: "tests", suites: &["simulation"] },
@@ -202,7 +202,7 @@ fn run(suite: &Suite, root: &Path, bug: Option<Bug>) -> (Verdict, Duration) {
     let began = Instant::now();
     let mut command = Command::new(&suite.program);
     command.current_dir(root.join(suite.layer.folder)).envs(TOLD).env(VARIABLE, bug.map_or("", Bug::name));
-    if suite.name == "model" {
+    if suite.layer.name == "model" {
         // What it fails at is enough: the smallest sequence that shows it takes long to find.
         command.env("PROPTEST_MAX_SHRINK_ITERS", "0");
     }
