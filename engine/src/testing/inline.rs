@@ -15,7 +15,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::to_raw_value;
 use windlass_scheduler::attempt::{CHECKPOINT_BYTES_MAX, Failure, Outcome, Output};
-use windlass_scheduler::job::{JobId, Names, NewJob};
+use windlass_scheduler::flow::{FlowId, StepOf};
+use windlass_scheduler::job::{Body, JobId, Names, NewJob};
 use windlass_scheduler::lease::{Lease, LeaseToken, StopReason};
 use windlass_scheduler::retry::Verdict;
 use windlass_scheduler::settings::QueueSettings;
@@ -52,6 +53,7 @@ pub struct TestContext<A> {
     correlation_id: Option<String>,
     trace: Option<String>,
     left: Option<Word>,
+    input: Option<Bytes>,
     signals: Arc<Signals>,
 }
 
@@ -84,6 +86,7 @@ impl<A: Send + Sync + 'static> TestContext<A> {
             correlation_id: None,
             trace: None,
             left: None,
+            input: None,
             signals: Arc::default(),
         }
     }
@@ -180,6 +183,17 @@ impl<A: Send + Sync + 'static> TestContext<A> {
     }
 
     /// The attempt of this job.
+    /// The job is a step of a flow, and this is what it [gets](Context::input) from those before it.
+    ///
+    /// # Panics
+    /// Where it is no JSON.
+    #[must_use]
+    pub fn input<T: Serialize + ?Sized>(mut self, input: &T) -> Self {
+        let json = serde_json::to_vec(input).unwrap_or_else(|error| panic!("an input is JSON: {error}"));
+        self.input = Some(json.into());
+        self
+    }
+
     fn core<J: Job>(self, job: &J) -> (Arc<A>, Arc<AttemptCore>, Arc<StandIn>) {
         let attempt = self.attempt.unwrap_or(1 + u32::from(self.left.is_some()));
         assert!(attempt > 0, "attempts are counted from 1");
@@ -190,7 +204,7 @@ impl<A: Send + Sync + 'static> TestContext<A> {
         let left = self.left.map(|left| left.encode().unwrap_or_else(|error| panic!("it is JSON: {error}")));
         let (bytes, bytes_max) = (left.as_ref().map_or(0, Bytes::len), CHECKPOINT_BYTES_MAX);
         assert!(bytes <= bytes_max, "the checkpoint has {bytes} bytes, {bytes_max} are allowed");
-        let stand_in = Arc::new(StandIn::new(id, self.signals.clone(), left));
+        let stand_in = Arc::new(StandIn::new(id, self.signals.clone(), left, self.input.clone()));
         let door = Door::without_engine(self.settled, &default_queue(), stand_in.clone());
         let draft = self.tags.iter().fold(Draft::new(job).id(id), |draft, tag| draft.tag(tag));
         let draft = self.queue.iter().fold(draft, |draft, queue| draft.queue(queue));
@@ -202,6 +216,9 @@ impl<A: Send + Sync + 'static> TestContext<A> {
             taken.unwrap_or_else(|refused| panic!("no engine would take this job: {refused}"));
         let (token, created) = (LeaseToken { term: 1, n: 1 }, timestamp(self.created));
         let lease = Lease { token, id, queue, kind, attempt, failures, lost: 0, created, body: None };
+        let step = self.input.map(|_| StepOf { flow: FlowId(id.0), no: 1 });
+        let labels = body.labels.clone().of_step(step);
+        let body = Arc::new(Body { labels, ..Body::clone(&body) });
         let core = AttemptCore::new(lease, body, self.signals, Arc::new(door));
         (self.app, Arc::new(core), stand_in)
     }

@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use windlass_scheduler::attempt::CHECKPOINT_BYTES_MAX;
+use windlass_scheduler::attempt::{CHECKPOINT_BYTES_MAX, Output};
 use windlass_scheduler::change::{EndedRecord, Key, Record};
 use windlass_scheduler::effect::Answer;
+use windlass_scheduler::flow::{FlowCommand, StepInput, StepInputs, StepPlan};
 use windlass_scheduler::job::{JobId, Name};
 use windlass_scheduler::lease::StopReason;
 use windlass_scheduler::refusal::Refusal;
@@ -39,6 +40,8 @@ pub(crate) struct StandIn {
     id: JobId,
     signals: Arc<Signals>,
     left: Mutex<Left>,
+    /// What the step before it left.
+    input: Option<Bytes>,
 }
 
 /// What the attempt left.
@@ -50,8 +53,8 @@ pub(super) struct Left {
 }
 
 impl StandIn {
-    pub(super) fn new(id: JobId, signals: Arc<Signals>, checkpoint: Option<Bytes>) -> Self {
-        Self { id, signals, left: Mutex::new(Left { checkpoint, ..Left::default() }) }
+    pub(super) fn new(id: JobId, signals: Arc<Signals>, checkpoint: Option<Bytes>, input: Option<Bytes>) -> Self {
+        Self { id, signals, left: Mutex::new(Left { checkpoint, ..Left::default() }), input }
     }
 
     fn lock(&self) -> MutexGuard<'_, Left> {
@@ -73,6 +76,12 @@ impl StandIn {
             }
             QueueMsg::Checkpoint { bytes, reply, .. } => {
                 let _ = reply.send(self.checkpoint(bytes));
+            }
+            QueueMsg::Ask { question: Question::Flow(FlowCommand::Inputs { of }), reply, .. } => {
+                let output = Some(Output::Bytes(Bytes::new()));
+                let needs = vec![StepInput { of, name: "given".into(), output }];
+                let inputs = StepInputs { queue: Name::from("given"), input: vec![StepPlan::ALONE], needs };
+                let _ = reply.send(Ok(Answer::Inputs(Box::new(inputs))));
             }
             other => unreachable!("a context asks for nothing else than this: {other:?}"),
         }
@@ -103,6 +112,9 @@ impl StandIn {
 
 impl Reader for StandIn {
     fn get(&self, key: &Key) -> Result<Option<Record>, StorageError> {
+        if let (Key::StepOutput(of), Some(input)) = (key, &self.input) {
+            return Ok(Some(Record::StepOutput(*of, input.clone())));
+        }
         let checkpoint = self.lock().checkpoint.clone().filter(|_| *key == Key::Checkpoint(self.id));
         Ok(checkpoint.map(|json| Record::Checkpoint(self.id, json)))
     }

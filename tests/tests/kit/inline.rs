@@ -256,3 +256,31 @@ async fn what_no_engine_would_run_is_told() {
     let huge = Task::FollowUps(vec![1; 200 << 10]);
     assert!(told(cx(), huge).await.contains("no engine would take this job"));
 }
+
+#[tokio::test]
+async fn a_step_of_a_flow_gets_the_input_that_it_is_given() {
+    #[derive(Serialize, Deserialize)]
+    struct Sum;
+
+    impl Job for Sum {
+        const KIND: &'static str = "sum";
+        const QUEUE: &'static str = "work";
+        type Output = u64;
+    }
+
+    impl windlass::FlowStep for Sum {
+        type Input = (Vec<u64>, Option<u64>);
+    }
+
+    let sum = async |_: Sum, cx: Context<()>| {
+        let (numbers, more) = cx.input::<Sum>().await?;
+        Ok(numbers.into_iter().chain(more).sum())
+    };
+    let given = TestContext::new(()).input(&([1, 2], Some(4)));
+    assert_eq!(testing::run(sum, Sum, given).await.output(), Some(7));
+    let nothing = testing::run(sum, Sum, TestContext::new(())).await;
+    let failure = nothing.failure().unwrap();
+    assert!(failure.kind == FailureKind::Permanent && failure.message.contains("is no step of a flow"), "{failure}");
+    let other = testing::run(sum, Sum, TestContext::new(()).input(&"no numbers")).await;
+    assert_eq!(other.failure().unwrap().kind, FailureKind::Permanent);
+}
