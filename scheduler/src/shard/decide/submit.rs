@@ -18,7 +18,7 @@ use crate::command::{QueueNo, Request, Submit};
 use crate::effect::{Answer, Receipt};
 use crate::event::{Event, Turn};
 use crate::flow::{FlowPlan, FlowRecord, Work};
-use crate::job::{JobId, Name, NewJob};
+use crate::job::{Body, JobId, Name, NewJob};
 use crate::refusal::Refusal;
 use crate::retry::RetryPolicy;
 use crate::settings::Level;
@@ -40,6 +40,9 @@ pub(crate) fn submit(state: &State, mut submit: Submit, now: Now) -> Result<Deci
     }
     let mut receipts = Vec::with_capacity(submit.jobs.len());
     let mut level = Level::Memory;
+    if flow.is_none() {
+        submit.jobs.iter_mut().for_each(by_itself);
+    }
     let mut intake = Intake::new(state, &submit.jobs);
     for job in submit.jobs {
         let met = match flow {
@@ -81,6 +84,14 @@ fn enter(
     Ok(())
 }
 
+/// A job that came with no flow is no step, whatever its labels say: a load would take it for one whose flow is lost.
+fn by_itself(job: &mut NewJob) {
+    if job.body.labels.step().is_some() {
+        let labels = job.body.labels.clone().of_step(None);
+        job.body = Arc::new(Body { labels, ..(*job.body).clone() });
+    }
+}
+
 /// A flow that is there already.
 fn same_flow(state: &State, flow: &Flow, request: Request, watch: Option<Request>) -> Decision {
     let (mark, mut decision) = (Mark::from(flow.level), Decision::default());
@@ -119,6 +130,7 @@ pub(crate) fn follow_ups(state: &State, jobs: Vec<NewJob>, now: Now, decision: &
         if !matches!(intake.place_of(&job), Ok(None)) {
             continue;
         }
+        by_itself(&mut job);
         if intake.check_policy(&job).is_err() {
             job.retry = None;
         }
