@@ -168,6 +168,17 @@ impl Bed {
         }
     }
 
+    pub(crate) fn submit_plain(&mut self, jobs: Vec<NewJob>) {
+        self.ask(|request| Command::Submit(Submit { request, watch: None, jobs, flow: None })).unwrap();
+    }
+
+    pub(crate) fn list(&mut self, after: Option<u64>, state: Option<FlowState>, limit: usize) -> Vec<u64> {
+        match self.ask_flow(FlowCommand::List { after: after.map(flow_id), state, limit }).unwrap() {
+            Answer::Flows(flows) => flows.iter().map(|flow| flow.id.0.as_u128() as u64).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Who waits for the end of its last job.
     pub(crate) fn submit_and_watch(&mut self, n: u64, steps: Vec<Planned>) -> Request {
         let (watch, (plan, jobs)) = (self.request(), self.plan(n, steps));

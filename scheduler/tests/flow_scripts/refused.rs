@@ -149,3 +149,31 @@ fn what_is_not_there_is_named() {
     assert_eq!(bed.retry(1, "s0"), Err(forbidden("not over", "retried")));
     assert_eq!(bed.skip(1, "s0", None), Err(forbidden("running: cancel it first", "skipped")));
 }
+
+#[test]
+fn a_job_that_comes_without_its_flow_is_no_step_of_it() {
+    let mut bed = Bed::new();
+    bed.submit(1, vec![signal(&[])]).unwrap();
+    let (_, mut jobs) = bed.plan(1, vec![job(&[])]);
+    jobs[0].id = id(199);
+    bed.submit_plain(jobs);
+    assert_eq!(bed.driver.journal.job(id(199)).unwrap().body.labels.step(), None);
+    bed.reload();
+    bed.done(199);
+    assert_eq!(bed.state(1), FlowState::Running);
+}
+
+#[test]
+fn flows_are_listed_by_how_they_stand_and_in_pieces() {
+    let mut bed = Bed::new();
+    for n in 1..=4 {
+        bed.submit(n, vec![job(&[])]).unwrap();
+    }
+    bed.done(200);
+    bed.die(400);
+    assert_eq!(bed.list(None, None, 3), [1, 2, 3]);
+    assert_eq!(bed.list(Some(3), None, 3), [4]);
+    assert_eq!(bed.list(None, Some(FlowState::Running), 9), [1, 3]);
+    assert_eq!(bed.list(Some(2), Some(FlowState::Failed), 9), [4]);
+    assert_eq!(bed.list(None, Some(FlowState::Held), 9), [0; 0]);
+}

@@ -55,10 +55,14 @@ enum Move {
     Write(usize),
     Sync,
     Settle,
+    /// The disk answers, or cannot.
+    Fetched(bool),
     Law,
     Kill,
     PowerLoss(usize),
-    Rebuild { finish: bool },
+    Rebuild {
+        finish: bool,
+    },
 }
 
 /// How an attempt ends.
@@ -77,6 +81,7 @@ enum How {
 enum Do {
     Verb(Verb),
     Reschedule(bool, u64),
+    MoveTo(usize),
 }
 
 impl How {
@@ -115,6 +120,7 @@ fn verb() -> impl Strategy<Value = Do> {
         3 => Just(Do::Verb(Verb::RunNow)),
         1 => select(vec![0_u8, 255]).prop_map(|to| Do::Verb(Verb::Reprioritise(Priority(to)))),
         3 => (any::<bool>(), 0..120_u64).prop_map(|(at, ms)| Do::Reschedule(at, ms)),
+        2 => (0..3_usize).prop_map(Do::MoveTo),
     ]
 }
 
@@ -125,6 +131,7 @@ fn one_move() -> impl Strategy<Value = Move> {
         6 => (1..4_usize).prop_map(Move::Write),
         3 => Just(Move::Sync),
         14 => Just(Move::Settle),
+        4 => prop::bool::weighted(0.8).prop_map(Move::Fetched),
         3 => Just(Move::Law),
         2 => Just(Move::Kill),
         1 => (0..6_usize).prop_map(Move::PowerLoss),
@@ -168,6 +175,7 @@ fn make(play: &mut Play, one: &Move) {
             let verb = match verb {
                 Do::Verb(verb) => verb.clone(),
                 Do::Reschedule(at, ms) => Verb::Reschedule(plan::moment(*at, *ms, now)),
+                Do::MoveTo(queue) => Verb::move_to(plan::QUEUES[*queue]),
             };
             if let Some(id) = play.pick(*pick) {
                 play.steer(id, &verb);
@@ -189,6 +197,7 @@ fn make(play: &mut Play, one: &Move) {
         Move::Write(waves) => play.write(*waves),
         Move::Sync => play.sync(),
         Move::Settle => play.settle(),
+        Move::Fetched(is_readable) => drop(play.driver.fetch_one(*is_readable)),
         Move::Law => play.law(),
         Move::Kill => play.restart(Death::OfProcess),
         Move::PowerLoss(surviving) => play.restart(Death::OfPower { surviving: *surviving }),
@@ -268,8 +277,12 @@ proptest! {
     #![proptest_config(config(5_000))]
 
     #[test]
-    fn whatever_happens_flows_are_what_the_oracle_says(moves in prop::collection::vec(one_move(), 1..=150)) {
-        let mut play = Play::new();
+    fn whatever_happens_flows_are_what_the_oracle_says(
+        // Room for all bodies, or for none.
+        memory in select(vec![u64::MAX, 0]),
+        moves in prop::collection::vec(one_move(), 1..=150),
+    ) {
+        let mut play = Play::new(memory);
         for one in &moves {
             make(&mut play, one);
         }

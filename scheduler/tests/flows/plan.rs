@@ -40,11 +40,11 @@ fn queue(no: usize, keep_done: KeepDone, dead: u64, dropped: u64) -> QueueSettin
 }
 
 /// Few jobs are retained, so that what holds a flow is forgotten at times. Attempts that are lost never end a job.
-pub(crate) fn settings() -> ShardSettings {
+pub(crate) fn settings(memory_bytes_max: u64) -> ShardSettings {
     let queues =
         vec![queue(0, KeepDone::None, 1, 2), queue(1, KeepDone::All, 3, 3), queue(2, KeepDone::WithOutput, 2, 2)];
     let settings = ShardSettings::new(1, 7, queues, vec!["work".into()]);
-    ShardSettings { flow_steps_kept_max: KEPT_MAX, lost_max: u32::MAX, ..settings }
+    ShardSettings { flow_steps_kept_max: KEPT_MAX, memory_bytes_max, lost_max: u32::MAX, ..settings }
 }
 
 pub(crate) fn start() -> Now {

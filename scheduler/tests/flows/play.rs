@@ -62,9 +62,9 @@ pub(crate) struct Play {
 }
 
 impl Play {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(memory_bytes_max: u64) -> Self {
         let mut play = Self {
-            driver: Driver::new(settings(), start()),
+            driver: Driver::new(settings(memory_bytes_max), start()),
             world: World::default(),
             sealed: VecDeque::new(),
             written: World::default(),
@@ -199,12 +199,22 @@ impl Play {
     /// What follows from the move at hand, and who is to be told of it.
     fn follow(&mut self) {
         let (kept, now) = (self.kept(), self.driver.now);
+        self.hear();
         for no in self.world.settle(&kept, now) {
             for request in self.watchers.remove(&no).unwrap_or_default() {
                 let (stands, mark) = (self.stands(no), self.world.flows[&no].mark());
                 self.expect(request, What::Ending(stands), mark);
             }
         }
+    }
+
+    /// Which steps the shard says are done.
+    pub(crate) fn hear(&mut self) {
+        let flows = self.driver.shard.portrait().flows;
+        let said = |no: u8| flows.get(&flow_id(no)).into_iter().flat_map(|(_, steps)| steps).enumerate();
+        let is_done = |state: &StepState| *state == StepState::Job(State::Done);
+        let done = (0..3).flat_map(|no| said(no).filter(|(_, (state, _))| is_done(state)).map(move |(at, _)| (no, at)));
+        self.world.said_done = done.collect();
     }
 
     /// Flows that ended are forgotten when their time has come, or to make room; the first ones first.

@@ -59,6 +59,7 @@ impl Play {
         assert_eq!(self.driver.load(), []);
         let now = self.driver.now;
         self.world.reload(&lost, now);
+        self.hear();
         for one in open {
             if let Some((outcome, _)) = one.end {
                 let kept = self.kept();

@@ -9,13 +9,18 @@ use bytes::Bytes;
 use windlass_scheduler::command::Command;
 use windlass_scheduler::flow::{FlowCommand, IfFailed, Work};
 use windlass_scheduler::job::{JobId, When};
+use windlass_scheduler::settings::Level;
 use windlass_scheduler::state::{EndState, State};
 use windlass_scheduler::verb::{Retained, Verb};
 
 use super::common::Store;
-use super::plan::{LEVELS, Times, flow_id, name};
+use super::plan::{LEVELS, QUEUES, Times, flow_id, name};
 use super::play::{No, Play, What};
 use super::world::{Job, Phase};
+
+fn queue_no(name: &str) -> usize {
+    QUEUES.iter().position(|queue| *queue == name).unwrap()
+}
 
 impl Play {
     fn read(&self, id: JobId) -> Option<Retained> {
@@ -37,8 +42,7 @@ impl Play {
         }
         let portrait = self.driver.shard.portrait();
         let (queue, state, _) = portrait.retained.get(&id)?;
-        let level = super::plan::QUEUES.iter().position(|name| queue.as_str() == *name).map(|no| LEVELS[no])?;
-        Some(((*state).into(), level as usize))
+        Some(((*state).into(), LEVELS[queue_no(queue.as_str())] as usize))
     }
 
     pub(crate) fn steer(&mut self, id: JobId, verb: &Verb) {
@@ -61,6 +65,12 @@ impl Play {
         let (state, mark) = self.is(id).ok_or(("Forgotten", 2))?;
         if !verb.acts_on(state) {
             return Err(("Forbidden", mark));
+        }
+        if let Verb::Move(to) = verb {
+            let to = queue_no(to.as_str());
+            let is_volatile = |queue: usize| LEVELS[queue] == Level::Memory;
+            let is_elsewhere = is_volatile(self.world.jobs[&id].queue) != is_volatile(to);
+            return if is_elsewhere { Err(("OtherStore", 0)) } else { Ok(mark.max(LEVELS[to] as usize)) };
         }
         if *verb != Verb::Requeue {
             return Ok(mark);
@@ -125,6 +135,7 @@ impl Play {
                 return if is_timer { State::Done } else { State::Ready };
             }
             Verb::Reschedule(when) => return self.reschedule(id, *when),
+            Verb::Move(to) => self.world.jobs.get_mut(&id).unwrap().queue = queue_no(to.as_str()),
             _ => {}
         }
         is.unwrap()
@@ -176,7 +187,7 @@ impl Play {
     /// A retained job, as it comes back.
     fn back(&self, id: JobId, of: Option<(u8, usize)>) -> Job {
         let read = self.read(id).unwrap();
-        let queue = super::plan::QUEUES.iter().position(|name| read.ended.key.queue.as_str() == *name).unwrap();
+        let queue = queue_no(read.ended.key.queue.as_str());
         Job { attempts_ended: read.ended.head.attempts_ended, ..Job::new(queue, of) }
     }
 

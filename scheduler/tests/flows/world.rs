@@ -93,6 +93,8 @@ pub(crate) struct World {
     pub(crate) jobs: BTreeMap<JobId, Job>,
     /// How jobs ended last, and in which queue.
     pub(crate) ends: BTreeMap<JobId, (usize, EndState)>,
+    /// Steps that are done, as the shard says: only asked where two steps ended at once, and either may have been the first.
+    pub(crate) said_done: BTreeSet<(u8, usize)>,
 }
 
 impl Flow {
