@@ -38,6 +38,9 @@ use crate::state::EndState;
 use crate::time::{Now, Timestamp};
 use crate::unique::UniqueKey;
 
+/// A step that something happened to, when, and whether it had ended before that.
+pub(crate) type Touched = (StepAt, Now, bool);
+
 /// What was decided: what happens, and what may leave when that has reached its mark.
 #[derive(Debug, Default)]
 pub(crate) struct Decision {

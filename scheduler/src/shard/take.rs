@@ -3,13 +3,11 @@
 use alloc::vec::Vec;
 
 use super::Shard;
-use super::decide::{Decision, claim, flow, recur, retain, submit, unique};
-use super::flows::StepAt;
+use super::decide::{Decision, Touched, claim, flow, recur, retain, submit, unique};
 use super::outbox::Mark;
 use crate::effect::Effect;
 use crate::event::Event;
 use crate::lease::StopReason;
-use crate::time::Now;
 
 impl Shard {
     pub(super) fn take(&mut self, decision: Decision) {
@@ -19,8 +17,8 @@ impl Shard {
     }
 
     /// Takes all of it, but for what comes of it for these steps.
-    fn take_but_for(&mut self, mut decision: Decision, steps: &mut Vec<(StepAt, Now)>) {
-        steps.append(&mut decision.steps);
+    fn take_but_for(&mut self, decision: Decision, steps: &mut Vec<Touched>) {
+        steps.extend(decision.steps.into_iter().map(|(at, now)| (at, now, false)));
         for event in decision.events {
             self.apply(event, steps);
         }
@@ -45,21 +43,21 @@ impl Shard {
         }
     }
 
-    fn apply(&mut self, event: Event, steps: &mut Vec<(StepAt, Now)>) {
+    fn apply(&mut self, event: Event, steps: &mut Vec<Touched>) {
         if let Some(at) = flow::let_go(&self.state, &event) {
-            steps.push((at, self.now));
+            steps.push((at, self.now, true));
         }
         self.state.apply(event, &mut self.tape);
     }
 
     /// Something happened to these steps. What comes of it happens to others: in a row, and not one within the other, so that the
     /// longest chain takes no more stack than the shortest.
-    fn settle(&mut self, mut steps: Vec<(StepAt, Now)>) {
+    fn settle(&mut self, mut steps: Vec<Touched>) {
         if steps.is_empty() {
             return;
         }
-        while let Some((at, now)) = steps.pop() {
-            let decision = flow::after(&self.state, at, now);
+        while let Some((at, now, is_old)) = steps.pop() {
+            let decision = if is_old { flow::look(&self.state, at, now) } else { flow::after(&self.state, at, now) };
             self.take_but_for(decision, &mut steps);
         }
         self.take(flow::surplus(&self.state));

@@ -118,7 +118,7 @@ pub(crate) fn after(state: &State, at: StepAt, now: Now) -> Decision {
     decision
 }
 
-/// As [`after`], where nothing has happened since: what was to be called off was, and whatever came back since then stays.
+/// As [`after`], of one that had ended before: what was to be called off was, and whatever came back since then stays.
 pub(crate) fn look(state: &State, at: StepAt, now: Now) -> Decision {
     let mut decision = Decision::default();
     let Some(flow) = state.flows.all.get(at.flow).filter(|flow| flow.ended.is_none()) else { return decision };
