@@ -306,3 +306,21 @@ fn what_holds_nobody_any_more_cannot_be_skipped() {
     bed.signal(1, "s2", b"").unwrap();
     assert_eq!(bed.state(1), FlowState::Done);
 }
+
+#[test]
+fn a_hold_that_is_let_go_is_no_first_failure_once_more() {
+    let mut bed = Bed::new();
+    bed.fail_fast = true;
+    let late = timed(job(&[]), Some(When::After(50)), None);
+    bed.submit(1, vec![job(&[]), late, job(&[(0, HOLD)]), signal(&[])]).unwrap();
+    bed.die(100);
+    for n in [102, 103] {
+        bed.requeue(n).unwrap();
+    }
+    assert!(bed.look(1).unwrap().steps[0].is_holding);
+    bed.steer(100, Verb::Discard).unwrap();
+    assert_eq!(bed.states(1), [State::Dead, State::Cancelled, State::Cancelled, State::Waiting]);
+    bed.reload();
+    bed.signal(1, "s3", b"").unwrap();
+    assert_eq!(bed.state(1), FlowState::Failed);
+}

@@ -57,6 +57,8 @@ pub(crate) struct Play {
     pub(crate) watchers: BTreeMap<u8, Vec<Request>>,
     /// The queue whose retained jobs and flows the move at hand looks through.
     pub(crate) retains: Option<usize>,
+    /// The move at hand was a load: several flows may have ended in it, one after the other.
+    pub(crate) is_load: bool,
     requests: u64,
     jobs: u64,
 }
@@ -73,6 +75,7 @@ impl Play {
             expected: BTreeMap::new(),
             watchers: BTreeMap::new(),
             retains: None,
+            is_load: false,
             requests: 0,
             jobs: 1,
         };
@@ -193,7 +196,7 @@ impl Play {
         self.follow();
         self.forget();
         self.world.check(&self.driver.shard);
-        self.retains = None;
+        (self.retains, self.is_load) = (None, false);
     }
 
     /// What follows from the move at hand, and who is to be told of it.
@@ -228,7 +231,8 @@ impl Play {
         for (no, flow, at) in ended {
             let is_over = at + KEEP_MS <= now && self.retains == Some(flow.plan[0].queue);
             assert!(!(is_over && is_there(no)), "flow {no} ended at {at}, and is remembered at {now}");
-            let makes_room = steps > KEPT_MAX && last_there.is_none_or(|last| at <= last);
+            let is_first = self.is_load || last_there.is_none_or(|last| at <= last);
+            let makes_room = steps > KEPT_MAX && is_first;
             assert!(is_there(no) || is_over || makes_room, "flow {no} was forgotten at {now}: {flow:?}");
             gone.extend((!is_there(no)).then_some(no));
         }
@@ -269,13 +273,16 @@ impl Play {
         let (portrait, now) = (self.driver.shard.portrait(), self.driver.now);
         let is_late = |job: &Job| job.phase == Phase::Ready && job.expires.is_some_and(|at| at <= now.wall.0);
         // One that was called off meanwhile did not get so far.
-        let is_called_off = |job: &Job| {
+        let is_called_off = |id: &JobId, job: &Job| {
+            if let Some((_, end, _)) = portrait.retained.get(id) {
+                return Some(*end == EndState::Cancelled);
+            }
             let (flow, no) = job.of?;
             Some(portrait.flows.get(&flow_id(flow))?.1[no].0 == StepState::Job(State::Cancelled))
         };
         let gone = |world: &World| -> Vec<JobId> {
             let late = world.jobs.iter().filter(|(id, job)| is_late(job) && !portrait.jobs.contains_key(id));
-            late.filter(|(_, job)| is_called_off(job) != Some(true)).map(|(id, _)| *id).collect()
+            late.filter(|(id, job)| is_called_off(id, job) != Some(true)).map(|(id, _)| *id).collect()
         };
         let start = |world: &mut World| {
             for (id, (.., token)) in &portrait.jobs {

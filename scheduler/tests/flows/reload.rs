@@ -71,6 +71,7 @@ impl Play {
         self.watchers.clear();
         self.sealed.clear();
         self.synced = vec![self.written.clone()];
+        self.is_load = true;
         self.settled();
         self.seal();
     }
