@@ -13,7 +13,7 @@ impl World {
     pub(crate) fn settle(&mut self, kept: &Kept, now: Now) -> Vec<u8> {
         let mut ended = Vec::new();
         for no in self.flows.keys().copied().collect::<Vec<_>>() {
-            while self.fail_fast(no, now) | self.turn(no, kept, now) | self.undo(no, now) {}
+            while self.fail_fast(no, kept, now) | self.turn(no, kept, now) | self.undo(no, now) {}
             let flow = self.flows.get_mut(&no).unwrap();
             flow.fresh.clear();
             let is_over = flow.steps.iter().all(|step| step.end.is_some());
@@ -32,7 +32,7 @@ impl World {
     }
 
     /// The first failure calls off all the rest, where that is wanted.
-    fn fail_fast(&mut self, no: u8, now: Now) -> bool {
+    fn fail_fast(&mut self, no: u8, kept: &Kept, now: Now) -> bool {
         let flow = &self.flows[&no];
         let is_root = |no: &usize| flow.steps[*no].end.as_ref().is_some_and(|end| end.causes.is_empty());
         let roots = flow.fresh.iter().filter(|no| flow.fails(**no) && is_root(no));
@@ -52,7 +52,12 @@ impl World {
             return true;
         }
         for step in open {
-            self.call_off(self.job_of(no, step), &roots, now);
+            // It may have been called off for want of another one just before.
+            let flow = &self.flows[&no];
+            let lost = flow.lost_needs(step, kept);
+            let causes =
+                lost.into_iter().flat_map(|other| roots_of(flow, other)).chain(roots.iter().copied()).collect();
+            self.call_off(self.job_of(no, step), &causes, now);
         }
         true
     }
