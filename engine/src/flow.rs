@@ -75,7 +75,7 @@ impl<J: Job> StepDraft<J> {
         self
     }
 
-    /// The flow does not fail with it.
+    /// The flow does not fail with it. To be said where nobody needs it, or somebody who does not [go on](StepRef::go_on) without it.
     pub fn optional(mut self) -> Self {
         self.is_optional = true;
         self
@@ -141,6 +141,8 @@ pub struct Flow<O = ()> {
     output: Option<u32>,
     steps: Vec<Planned>,
     names: HashMap<String, u32>,
+    /// How many steps of a kind, in a scope, have got their names of it.
+    kinds: HashMap<String, u32>,
     /// Before every name.
     scope: String,
     /// What was wrong first: told when it is submitted.
@@ -160,6 +162,7 @@ impl Flow<()> {
             output: None,
             steps: Vec::new(),
             names: HashMap::new(),
+            kinds: HashMap::new(),
             scope: String::new(),
             wrong: None,
             of: PhantomData,
@@ -168,7 +171,8 @@ impl Flow<()> {
 }
 
 impl<O> Flow<O> {
-    /// Chooses the id: a second flow with the same id, while the first is remembered, is the same flow.
+    /// Chooses the id: a second flow with the same id, while the first is remembered, is the same flow, whatever it is made of. One whose
+    /// shape changes with a deploy needs another id.
     pub fn id(mut self, id: FlowId) -> Self {
         self.id = Some(id);
         self
@@ -208,7 +212,8 @@ impl<O> Flow<O> {
     }
 
     /// A step that runs only if the flow fails, or is called off, after `of` has succeeded: to undo that. It gets what `of` left. Such
-    /// steps run one after another once all else has ended, the last success first.
+    /// steps run one after another once all else has ended, the last success first. What a step that failed has left behind is nobody's to
+    /// undo: let that be done by what undoes the step before it.
     pub fn undo<J: FlowStep>(&mut self, of: &StepRef<J::Input>, step: impl Into<StepDraft<J>>) -> StepRef<J::Output> {
         let undone = self.add((), vec![StepPlan::ALONE], step.into());
         self.check_owner(of.flow);
@@ -255,6 +260,7 @@ impl<O> Flow<O> {
             output: Some(step.no),
             steps: self.steps,
             names: self.names,
+            kinds: self.kinds,
             scope: self.scope,
             wrong: self.wrong,
             of: PhantomData,
@@ -267,11 +273,16 @@ impl<O> Flow<O> {
         self.plan(&name, Doing::Job(Box::new(draft)), needs, input, is_optional)
     }
 
-    /// The kind, or the kind with the first number that is free.
-    fn free_name(&self, kind: &str) -> String {
-        let is_free = |name: &String| !self.names.contains_key(&format!("{}{name}", self.scope));
-        let numbered = (self.names.len() + 1..).map(|n| format!("{kind}-{n}"));
-        std::iter::once(kind.to_owned()).chain(numbered).find(is_free).unwrap_or_default()
+    /// The kind, or the kind with a number that is free: mostly the how-manieth it is.
+    fn free_name(&mut self, kind: &str) -> String {
+        let count = self.kinds.entry(format!("{}{kind}", self.scope)).or_default();
+        loop {
+            *count += 1;
+            let name = if *count == 1 { kind.to_owned() } else { format!("{kind}-{count}") };
+            if !self.names.contains_key(&format!("{}{name}", self.scope)) {
+                return name;
+            }
+        }
     }
 
     fn plan<P>(

@@ -67,7 +67,7 @@ pub struct Shard {
     door: Door,
     /// The last step taken.
     step: u64,
-    /// When that was.
+    /// The time, as it was last told.
     now: Now,
     /// The last step sealed.
     sealed: u64,
@@ -195,6 +195,7 @@ impl Shard {
     /// Hands out what may run, arms the timers, and closes the wave. `None` where nothing happened since the last one.
     /// The driver puts the volatile changes into the twin before it asks for effects.
     pub fn seal(&mut self, now: Now) -> Option<Wave> {
+        self.now = now;
         let let_in_bytes = self.hand_out(now);
         self.arm(now);
         if self.step == self.sealed {

@@ -36,7 +36,8 @@ pub struct FlowHandle<O = ()> {
 
 impl Engine {
     /// Hands in a flow, whole or not at all: all its jobs are stored in one commit, and each begins when its turn comes. `Ok` means that
-    /// it has reached the strongest durability of its queues. Up to 10,000 steps and 64 MiB.
+    /// it has reached the strongest durability of its queues. Up to 10,000 steps and 64 MiB. Its queues are all at level `Memory`, or none
+    /// of them; and its steps have no unique keys, for another job would stand for them: the flow's own id says what there is to be once.
     ///
     /// A flow goes on where it stands after a crash or a deploy: the end of a step, what it left, and what becomes of those that need it
     /// are one commit. So a join runs once, whatever happens when.
@@ -129,7 +130,7 @@ impl<O> FlowHandle<O> {
     }
 
     /// Calls off every step that has not ended: at once where it waits, by asking its attempt where it runs. Then what succeeded is
-    /// [undone](Flow::undo).
+    /// [undone](Flow::undo). A flow that has ended stays as it is.
     ///
     /// # Errors
     /// [`ControlError::Refused`] with `NoFlow`.
@@ -159,7 +160,8 @@ impl<O> FlowHandle<O> {
     /// Runs a step that failed once more, and after it all that was called off for want of it. The flow goes on, also where it had ended.
     ///
     /// # Errors
-    /// [`ControlError::Refused`] with `NoFlow`, `NoStep`, `StepForbidden` (it did not fail, or what succeeded is being undone),
+    /// [`ControlError::Refused`] with `NoFlow`, `NoStep`, `StepForbidden` (it did not fail; or the flow has steps that undo, and
+    /// they have begun, or it has ended without a need for them),
     /// `StepForgotten` (a job of these is no longer retained), `Changed` (look again), `QueueFull` or `Stopping`.
     pub async fn retry(&self, step: &str) -> Result<(), ControlError> {
         let view = self.engine.flow_view(self.id).await?;

@@ -129,7 +129,9 @@ impl FlowStatus {
     #[must_use]
     pub fn critical_path(&self, now: SystemTime) -> Vec<CriticalStep> {
         let end_of = |no: usize| self.steps[no].ended.unwrap_or(now);
-        let has_begun = |step: &StepStatus| step.waits_for.is_empty() && step.state != StepState::Skipped;
+        let has_begun = |step: &StepStatus| {
+            step.waits_for.is_empty() && step.called_off_by.is_none() && step.state != StepState::Skipped
+        };
         let last = (0..self.steps.len()).filter(|no| has_begun(&self.steps[*no]) && self.steps[*no].undoes.is_none());
         let mut at = last.max_by_key(|no| (end_of(*no), *no));
         let mut path = Vec::new();

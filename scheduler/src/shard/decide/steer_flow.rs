@@ -217,7 +217,7 @@ fn retry(state: &State, at: StepAt, read: Vec<Retained>, now: Now) -> Result<Dec
         return Err(forbidden(flow, at, if step.is == Is::Ended { "no failure" } else { "not over" }, "retried"));
     }
     if !flow.may_resume() {
-        return Err(forbidden(flow, at, "part of a flow that is being undone", "retried"));
+        return Err(forbidden(flow, at, "part of a flow that is undone, or needs no undoing any more", "retried"));
     }
     if flow::is_in_vain(state, flow, at.no, |_| false) {
         return Err(forbidden(flow, at, "in need of one that has failed", "retried"));
