@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::flow::StepOf;
 use crate::limit::Share;
 use crate::retry::RetryPolicy;
-use crate::time::Timestamp;
+use crate::time::{Now, Timestamp};
 use crate::unique::Unique;
 
 /// The identity of a job. Chosen by the caller or made by the engine (UUID v7); it carries no machine state.
@@ -251,6 +251,17 @@ pub enum When {
     After(u64),
     /// At this moment of the wall clock.
     At(Timestamp),
+}
+
+impl When {
+    /// Whether this is a moment to come.
+    #[must_use]
+    pub const fn is_later(self, now: Now) -> bool {
+        match self {
+            Self::After(ms) => ms > 0,
+            Self::At(at) => at.0 > now.wall.0,
+        }
+    }
 }
 
 /// A job as it is handed in, with everything its caller chose. What is `None` is the queue's to say.

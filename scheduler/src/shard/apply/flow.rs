@@ -175,11 +175,16 @@ impl State {
         self.flows.holding.remove(&self.flows.step(at).plan.job.clone());
         self.set_end(at, None, is_passed);
         self.set_step(at, Is::Waiting);
-        let flow = &mut self.flows.all[at.flow];
+        self.flow_not_ended(at.flow);
+    }
+
+    /// A flow is none any more of those that have ended.
+    fn flow_not_ended(&mut self, slot: Slot) {
+        let flow = &mut self.flows.all[slot];
         if let Some(ended) = flow.ended.take() {
             self.flows.steps_kept -= flow.steps.len();
-            self.flows.ended.remove(&(ended, at.flow));
-            self.queues[flow.home.0 as usize].flows.remove(&(ended.plus_ms(flow.keep_ms), at.flow));
+            self.flows.ended.remove(&(ended, slot));
+            self.queues[flow.home.0 as usize].flows.remove(&(ended.plus_ms(flow.keep_ms), slot));
         }
     }
 
@@ -204,15 +209,11 @@ impl State {
     }
 
     fn flow_forgotten(&mut self, slot: Slot, tape: &mut Tape) {
+        self.flow_not_ended(slot);
         let flow = self.flows.all.remove(slot);
         let level = Keys::level(flow.store);
         self.flows.by_id.remove(&flow.id);
         self.flows.bytes -= flow.steps.iter().map(Step::bytes).sum::<usize>();
-        if let Some(at) = flow.ended {
-            self.flows.steps_kept -= flow.steps.len();
-            self.flows.ended.remove(&(at, slot));
-            self.queues[flow.home.0 as usize].flows.remove(&(at.plus_ms(flow.keep_ms), slot));
-        }
         for (no, step) in (0..).zip(&flow.steps) {
             let of = StepOf { flow: flow.id, no };
             let Some(end) = &step.end else { continue };

@@ -20,7 +20,7 @@ use crate::command::Request;
 use crate::effect::{Answer, Effect};
 use crate::event::{Event, Turn};
 use crate::flow::{FlowEnding, FlowPlan, FlowState, FlowSummary, IfFailed, StepEnd, StepHow, StepOf, Times, Work};
-use crate::job::{Name, NewJob, When};
+use crate::job::{Name, NewJob};
 use crate::refusal::Refusal;
 use crate::settings::Level;
 use crate::state::EndState;
@@ -210,8 +210,7 @@ fn open(state: &State, flow: &Flow, at: StepAt, now: Now, decision: &mut Decisio
         Work::Job => false,
         Work::Signal => step.end.is_some(),
         Work::Timer => match step.plan.times.as_ref().and_then(|times| times.due) {
-            Some(When::After(ms)) => ms == 0,
-            Some(When::At(at)) => at <= now.wall,
+            Some(due) => !due.is_later(now),
             None => State::is_due(live, now),
         },
     };

@@ -15,7 +15,7 @@ use crate::command::{QueueNo, Request};
 use crate::effect::{Answer, Effect};
 use crate::event::{Event, Turn};
 use crate::flow::{StepOf, Work};
-use crate::job::{Body, JobId, Name, When};
+use crate::job::{Body, JobId, Name};
 use crate::lease::StopReason;
 use crate::refusal::Refusal;
 use crate::settings::Level;
@@ -89,7 +89,7 @@ fn steer_live(state: &State, slot: Slot, is: JobState, verb: &Verb, now: Now) ->
             }
             is
         }
-        Verb::Reschedule(when) if state.is_timer(live) && live.spot == Spot::Delayed && !is_later(*when, now) => {
+        Verb::Reschedule(when) if state.is_timer(live) && live.spot == Spot::Delayed && !when.is_later(now) => {
             end_job(state, slot, EndState::Done, now, Output::None, None, &mut decision);
             JobState::Done
         }
@@ -97,7 +97,7 @@ fn steer_live(state: &State, slot: Slot, is: JobState, verb: &Verb, now: Now) ->
             decision.events.push(Event::Rescheduled { slot, when: *when, arrival, now });
             match is {
                 JobState::Waiting => is,
-                _ if is_later(*when, now) => JobState::Delayed,
+                _ if when.is_later(now) => JobState::Delayed,
                 _ => in_line(state, live.queue, live),
             }
         }
@@ -106,13 +106,6 @@ fn steer_live(state: &State, slot: Slot, is: JobState, verb: &Verb, now: Now) ->
         Verb::RunNow | Verb::Requeue => is,
     };
     Ok(Steered { decision, level, state: state_after })
-}
-
-fn is_later(when: When, now: Now) -> bool {
-    match when {
-        When::After(ms) => ms > 0,
-        When::At(at) => at > now.wall,
-    }
 }
 
 fn in_line(state: &State, queue: QueueNo, live: &Live) -> JobState {
@@ -198,7 +191,7 @@ fn requeue(state: &State, stub: Slot, read: Read, now: Now) -> Result<Steered, R
         is = match step.plan.work {
             _ if step.needs_open > 0 => JobState::Waiting,
             Work::Signal => JobState::Waiting,
-            _ if due.is_some_and(|due| is_later(due, now)) => JobState::Delayed,
+            _ if due.is_some_and(|due| due.is_later(now)) => JobState::Delayed,
             Work::Timer => JobState::Done,
             Work::Job => is,
         };

@@ -168,13 +168,13 @@ impl<'a> Meeting<'a> {
                 };
                 let usual = settings.priority;
                 let was_in_line = matches!(turn, Turn::Holds(..))
-                    && !is_later(job.due, now)
+                    && !job.due.is_some_and(|due| due.is_later(now))
                     && self.state.kind_names.get(&job.kind).is_some_and(|kind| self.state.can_run(queue, *kind));
                 let priority = new.priority.or(job.priority);
                 let is_as_urgent = priority.unwrap_or(usual) == job.priority.unwrap_or(usual);
                 let keeps_key = job.body.labels.share().key == new.body.labels.share().key;
                 // As one that came with an earlier call: whoever is not in line, or not at that place, joins it anew.
-                if !(was_in_line && is_as_urgent && keeps_key && !is_later(new.due, now)) {
+                if !(was_in_line && is_as_urgent && keeps_key && !new.due.is_some_and(|due| due.is_later(now))) {
                     *place = core::mem::replace(arrival, *arrival + 1);
                 }
                 (job.body, job.due, job.expires, job.priority) = (new.body, new.due, new.expires, priority);
@@ -183,15 +183,6 @@ impl<'a> Meeting<'a> {
             (Who::Known(_), None) => {}
         }
         Ok(())
-    }
-}
-
-/// Whether this is a moment to come.
-fn is_later(due: Option<When>, now: Now) -> bool {
-    match due {
-        None => false,
-        Some(When::After(ms)) => ms > 0,
-        Some(When::At(at)) => at > now.wall,
     }
 }
 
