@@ -69,6 +69,7 @@ bank! {
     // Flows.
     JoinEarly: "a step begins when all but one of those that it needs have ended", "I16";
     StepUnwritten: "how a step ended is not written", "I16, one commit";
+    BatchUnwritten: "what a batch has counted is not written where a job of it ends", "I16, one commit";
     // Attempts and leases.
     TokenUnchecked: "an end with a token that is not current ends some other attempt", "I4";
     StaleStart: "a start that a fallen core had ordered is carried out", "I4, one live attempt a job";

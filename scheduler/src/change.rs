@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::attempt::{Failure, Output};
+use crate::batch::{BatchRecord, MemberRecord};
 use crate::flow::{FlowId, FlowRecord, StepOf, StepRecord};
 use crate::job::{Body, JobId, Name, Priority};
 use crate::lease::LeaseToken;
@@ -61,6 +62,8 @@ pub enum Key {
     Flow(FlowId),
     /// How a step of a flow ended.
     Step(StepOf),
+    /// The numbers of a batch.
+    Batch(StepOf),
     /// How one attempt of a job ended.
     Attempt(JobId, u32),
     /// What a job's success left.
@@ -69,6 +72,8 @@ pub enum Key {
     Checkpoint(JobId),
     /// What a step left for those that need it.
     StepOutput(StepOf),
+    /// How the job ended that has this place in a batch.
+    Member(StepOf, u32),
 }
 
 /// A record, as the domain says it. [`Record::key`] tells where it stands.
@@ -99,6 +104,8 @@ pub enum Record {
     Flow(Box<FlowRecord>),
     /// See [`Key::Step`].
     Step(Box<StepRecord>),
+    /// See [`Key::Batch`].
+    Batch(Box<BatchRecord>),
     /// See [`Key::Attempt`].
     Attempt(AttemptRecord),
     /// See [`Key::Result`].
@@ -107,6 +114,8 @@ pub enum Record {
     Checkpoint(JobId, bytes::Bytes),
     /// See [`Key::StepOutput`].
     StepOutput(StepOf, bytes::Bytes),
+    /// See [`Key::Member`].
+    Member(Box<MemberRecord>),
 }
 
 /// The key of a [`Setting`].
@@ -365,10 +374,12 @@ impl Record {
             Self::Unique(held) => Key::Unique((*held.key).clone()),
             Self::Flow(flow) => Key::Flow(flow.plan.id),
             Self::Step(step) => Key::Step(step.of),
+            Self::Batch(batch) => Key::Batch(batch.of),
             Self::Attempt(attempt) => Key::Attempt(attempt.id, attempt.attempt),
             Self::Result(id, _) => Key::Result(*id),
             Self::Checkpoint(id, _) => Key::Checkpoint(*id),
             Self::StepOutput(of, _) => Key::StepOutput(*of),
+            Self::Member(member) => Key::Member(member.of, member.place),
         }
     }
 }

@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::attempt::{Failure, Output};
+use crate::batch::BatchView;
 use crate::breaker::Circuit;
 use crate::change::{Change, EndedKey};
 use crate::command::{QueueNo, Request, TimerClass};
@@ -197,6 +198,8 @@ pub enum Answer {
     Flow(Box<FlowView>),
     /// To a question about the input of a step.
     Inputs(Box<StepInputs>),
+    /// To a look at a batch.
+    Batch(Box<BatchView>),
     /// To a list of flows.
     Flows(Vec<FlowSummary>),
     /// To a watch of a flow: it has ended.

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::attempt::{Failure, Output};
+use crate::batch::{BatchRecord, CalledOff};
 use crate::breaker::Heard;
 use crate::change::{Claims, ClaimsNo, Counters, EndedRecord, JobRecord, PolicyNo, Setting};
 use crate::command::{QueueNo, Request};
@@ -95,6 +96,8 @@ pub(crate) enum Event {
     StepSignalled { at: StepAt, payload: Bytes, now: Now },
     /// A step failed, and those that need it wait for somebody to do something about it.
     StepHolds { at: StepAt },
+    /// Something happened to a batch.
+    OfBatch(StepAt, BatchEvent),
     /// All steps of a flow are over.
     FlowEnded { flow: Slot, at: Timestamp },
     /// A flow that had ended was forgotten.
@@ -141,6 +144,23 @@ pub(crate) enum Event {
     ClaimsSettled,
 }
 
+/// What may happen to a batch, but for what happens to any step. That a job came in, or back, is said by its own event.
+#[derive(Debug)]
+pub(crate) enum BatchEvent {
+    /// A job of it ended, or will have by the next event.
+    MemberEnded { slot: Slot, end: EndState, output: Output, failure: Option<Failure> },
+    /// It ends as soon as its jobs have, and they are called off.
+    CalledOff(Box<CalledOff>),
+    /// All of them have been.
+    AllAsked,
+    /// Somebody closed it.
+    Closed,
+    /// So many of its jobs are not there any more, and nobody knows how they ended.
+    MembersLost(u32),
+    /// What is remembered of the jobs with places below this one is forgotten.
+    NotesGone(u32),
+}
+
 /// How a job stands with its key, or its flow, when it comes in.
 #[derive(Clone, Debug)]
 pub(crate) enum Turn {
@@ -173,4 +193,5 @@ pub(crate) enum LoadedRecord {
     Unique(Box<Held>),
     Flow(Box<FlowRecord>),
     Step(Box<StepRecord>),
+    Batch(Box<BatchRecord>),
 }

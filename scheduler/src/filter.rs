@@ -7,6 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::attempt::Failure;
+use crate::flow::StepOf;
 use crate::job::{Body, Name};
 use crate::state::State;
 use crate::time::Timestamp;
@@ -52,6 +53,8 @@ pub struct Filter {
     pub correlation_id: Option<String>,
     /// Of this limit key.
     pub limit_key: Option<String>,
+    /// Of this batch.
+    pub batch: Option<StepOf>,
     /// With this text in the last failure.
     pub error: Option<String>,
     /// Accepted then.
@@ -101,7 +104,7 @@ impl Filter {
     /// Whether it asks for something that stands in a job's body.
     #[must_use]
     pub const fn asks_labels(&self) -> bool {
-        self.tag.is_some() || self.correlation_id.is_some() || self.limit_key.is_some()
+        self.tag.is_some() || self.correlation_id.is_some() || self.limit_key.is_some() || self.batch.is_some()
     }
 
     /// Whether these labels meet it.
@@ -109,6 +112,7 @@ impl Filter {
     pub fn is_met_by_labels(&self, body: &Body) -> bool {
         self.tag.as_ref().is_none_or(|tag| body.labels.tags().contains(tag))
             && self.correlation_id.as_ref().is_none_or(|id| body.labels.correlation_id() == Some(id.as_str()))
+            && self.batch.is_none_or(|of| body.labels.member().is_some_and(|member| member.of == of))
             && self.limit_key.as_ref().is_none_or(|key| body.labels.share().key.as_deref() == Some(key.as_str()))
     }
 

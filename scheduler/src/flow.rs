@@ -13,6 +13,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::attempt::{Failure, Output};
+use crate::batch::{BatchCounts, BatchPlan};
 use crate::job::{JobId, Name, When};
 use crate::state::{EndState, State};
 use crate::time::Timestamp;
@@ -82,9 +83,14 @@ pub enum Work {
     Timer,
     /// Someone has to send a signal of its name. No worker has anything to do with it.
     Signal,
+    /// Other jobs run: it is over when they are. See [`BatchPlan`].
+    Batch,
 }
 
 impl Work {
+    /// Those that no worker has anything to do with.
+    pub const IDLE: [Self; 3] = [Self::Timer, Self::Signal, Self::Batch];
+
     /// The kind of the jobs of such steps; those of [`Work::Job`] have their own.
     #[must_use]
     pub const fn kind(self) -> Option<&'static str> {
@@ -92,6 +98,7 @@ impl Work {
             Self::Job => None,
             Self::Timer => Some("windlass:timer"),
             Self::Signal => Some("windlass:signal"),
+            Self::Batch => Some("windlass:batch"),
         }
     }
 }
@@ -139,6 +146,8 @@ pub struct StepPlan {
     pub is_optional: bool,
     /// The job's times, where it needs others; the job itself has none then.
     pub times: Option<Box<Times>>,
+    /// What a batch is to be; no other step has it.
+    pub batch: Option<Box<BatchPlan>>,
 }
 
 impl StepPlan {
@@ -316,6 +325,8 @@ pub struct StepView {
     pub end: Option<StepEnd>,
     /// Those that need it are held up by it.
     pub is_holding: bool,
+    /// The jobs of a batch.
+    pub batch: Option<BatchCounts>,
 }
 
 /// A flow, for those who look.
@@ -357,8 +368,8 @@ pub struct FlowEnding {
     pub summary: FlowSummary,
     /// The step that failed, and why.
     pub failed: Option<(Arc<str>, Option<Failure>)>,
-    /// The step whose output is the flow's.
-    pub output: Option<u32>,
+    /// The step whose output is the flow's, and what it left.
+    pub output: Option<StepInput>,
     /// A queue of it, for those who read.
     pub queue: Name,
 }
@@ -383,6 +394,8 @@ pub struct StepInput {
     pub name: Arc<str>,
     /// What; the bytes stand in a record of their own. `None`: it did not succeed.
     pub output: Option<Output>,
+    /// It is a batch: the numbers of its jobs, and whether what they left is collected. Not of one that somebody skipped.
+    pub batch: Option<(BatchCounts, bool)>,
 }
 
 /// The steps that may run again with this one: all that need it, directly or not, and failed. What the driver has to read of them.
@@ -449,6 +462,20 @@ pub enum FlowCommand {
         step: Arc<str>,
         /// What the sender has to say.
         payload: Bytes,
+    },
+    /// Tell how it stands with a batch.
+    Batch {
+        /// Which flow.
+        id: FlowId,
+        /// The step's name.
+        step: Arc<str>,
+    },
+    /// Let a batch end when its jobs have.
+    Close {
+        /// Which flow.
+        id: FlowId,
+        /// The step's name.
+        step: Arc<str>,
     },
     /// Run this step again, and after it everything that needs it.
     Retry {

@@ -11,6 +11,7 @@ use core::fmt;
 use bytes::Bytes;
 use uuid::Uuid;
 
+use crate::batch::MemberOf;
 use crate::flow::StepOf;
 use crate::limit::Share;
 use crate::retry::RetryPolicy;
@@ -156,6 +157,7 @@ struct Words {
     unique: Option<Unique>,
     share: Share,
     step: Option<StepOf>,
+    member: Option<MemberOf>,
 }
 
 impl Labels {
@@ -170,7 +172,7 @@ impl Labels {
     ) -> Self {
         let are_none =
             tags.is_empty() && correlation_id.is_none() && trace.is_none() && unique.is_none() && share == Share::NONE;
-        let words = || Box::new(Words { tags, correlation_id, trace, unique, share, step: None });
+        let words = || Box::new(Words { tags, correlation_id, trace, unique, share, step: None, member: None });
         Self((!are_none).then(words))
     }
 
@@ -180,6 +182,15 @@ impl Labels {
         let Self(words) = self;
         let Some(mut words) = words.or_else(|| step.map(|_| Box::default())) else { return Self(None) };
         words.step = step;
+        Self((*words != Words::default()).then_some(words))
+    }
+
+    /// These, of a job that has this place in a batch, or none.
+    #[must_use]
+    pub fn of_batch(self, member: Option<MemberOf>) -> Self {
+        let Self(words) = self;
+        let Some(mut words) = words.or_else(|| member.map(|_| Box::default())) else { return Self(None) };
+        words.member = member;
         Self((*words != Words::default()).then_some(words))
     }
 
@@ -224,6 +235,12 @@ impl Labels {
     #[must_use]
     pub fn step(&self) -> Option<StepOf> {
         self.0.as_ref()?.step
+    }
+
+    /// The place that the job has in a batch.
+    #[must_use]
+    pub fn member(&self) -> Option<MemberOf> {
+        self.0.as_ref()?.member
     }
 
     /// Bytes of all of them.

@@ -50,6 +50,7 @@
 extern crate alloc;
 
 pub mod attempt;
+pub mod batch;
 pub mod breaker;
 #[cfg(windlass_bugs)]
 #[doc(hidden)]

@@ -6,6 +6,7 @@
 
 mod apply;
 pub mod audit;
+pub(crate) mod batches;
 mod decide;
 mod door;
 mod ended;

@@ -60,8 +60,8 @@ impl State {
     pub const fn may_become(self, next: Self) -> bool {
         use State::{Cancelled, Dead, Delayed, Done, Expired, Parked, Ready, Running, Waiting};
         match self {
-            // Has its key or its turn, had its signal, called off, too late.
-            Waiting => matches!(next, Ready | Parked | Delayed | Done | Cancelled | Expired),
+            // Has its key or its turn, had its signal, is a batch that failed, called off, too late.
+            Waiting => matches!(next, Ready | Parked | Delayed | Done | Dead | Cancelled | Expired),
             // Fell due or told to run (with a handler or without one), was a timer, called off, too late.
             Delayed => matches!(next, Ready | Parked | Done | Cancelled | Expired),
             // Claimed, rescheduled, called off, too late.

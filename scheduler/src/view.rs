@@ -90,6 +90,13 @@ pub enum Why {
         /// The step's name, which is the signal's.
         step: Arc<str>,
     },
+    /// It is a batch, and jobs of it have not ended, or more may come.
+    Batch {
+        /// Those that have not ended.
+        open: u32,
+        /// All that ever came.
+        jobs: u32,
+    },
     /// Its time has not come.
     Delayed,
     /// No handler for its kind, in this build.
@@ -167,6 +174,8 @@ impl fmt::Display for Why {
                 if more > 0 { write!(f, " and {more} more") } else { Ok(()) }
             }
             Self::Signal { step } => write!(f, "it waits for the signal `{step}`"),
+            Self::Batch { open: 0, jobs } => write!(f, "its {jobs} jobs have ended, and somebody has to close it"),
+            Self::Batch { open, jobs } => write!(f, "{open} of its {jobs} jobs have not ended"),
             Self::Delayed => f.write_str("its time has not come"),
             Self::NoHandler => f.write_str("this build has no handler for its kind"),
             Self::NoQueue => f.write_str("its queue is not configured in this build"),

@@ -4,6 +4,8 @@
 //! the last one), I1 (a load finds each flow where it stood, or says what was lost) and I2 (whoever asked is answered once it stands).
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
+#[path = "flow_scripts/batches.rs"]
+mod batches;
 #[path = "flow_scripts/bed.rs"]
 mod bed;
 mod common;

@@ -10,7 +10,7 @@ use windlass_scheduler::state::{EndState, State};
 
 const MATRIX: &str = "
              waiting   delayed   ready     running   parked    done      dead      cancelled expired
-waiting      .         x         x         .         x         x         .         x         x
+waiting      .         x         x         .         x         x         x         x         x
 delayed      .         .         x         .         x         x         .         x         x
 ready        .         x         .         x         .         .         .         x         x
 running      .         x         x         .         x         x         x         x         .

@@ -4,6 +4,7 @@
 //! and frame and body, so that a value under a wrong key is noticed as well as a flipped bit. Never panics on any
 //! bytes, and never believes a length before it has seen the bytes.
 
+mod flows;
 mod names;
 
 use bincode::config::{self, Configuration};
@@ -22,8 +23,8 @@ use crate::error::StorageError;
 use crate::journal::CommitNo;
 use crate::keys::{self, Family, hex};
 use crate::record::{
-    AttemptV1, ClaimV1, ClaimsV1, CommitV1, CountersV1, EndedV1, FailureV1, FlowV1, HeadV1, HeldV1, JobV1, List,
-    OrderV1, PolicyV1, QuarantineV1, ScheduleV1, SettingV1, StepV1, TermV1, TermsV1, Texts,
+    AttemptV1, ClaimV1, ClaimsV1, CommitV1, CountersV1, EndedV1, FailureV1, HeadV1, HeldV1, JobV1, List, OrderV1,
+    PolicyV1, QuarantineV1, ScheduleV1, SettingV1, TermV1, TermsV1, Texts,
 };
 
 pub mod fuzz;
@@ -62,6 +63,8 @@ mod kind {
     pub(super) const FLOW: u8 = 17;
     pub(super) const STEP: u8 = 18;
     pub(super) const STEP_OUTPUT: u8 = 19;
+    pub(super) const BATCH: u8 = 20;
+    pub(super) const MEMBER: u8 = 21;
 }
 
 /// Why bytes are not a record. The words go into quarantine and into messages.
@@ -202,7 +205,9 @@ impl Encoder {
                 let family = keys::unique(&held.key, out)?;
                 self.finish(family, kind::UNIQUE, &HeldV1::new(held))
             }
-            Record::Flow(_) | Record::Step(_) | Record::StepOutput(..) => self.put_of_flow(record),
+            Record::Flow(_) | Record::Step(_) | Record::StepOutput(..) | Record::Batch(_) | Record::Member(_) => {
+                self.put_of_flow(record)
+            }
             Record::Attempt(attempt) => {
                 let family = keys::attempt(attempt.id, attempt.attempt, out);
                 let failure = FailureV1::new(&attempt.failure);
@@ -217,25 +222,6 @@ impl Encoder {
                 let family = keys::checkpoint(*id, out);
                 self.finish(family, kind::CHECKPOINT, &bytes.as_ref())
             }
-        }
-    }
-
-    fn put_of_flow(&mut self, record: &Record) -> Result<Encoded<'_>, StorageError> {
-        let out = &mut self.buffer;
-        match record {
-            Record::Flow(flow) => {
-                let family = keys::flow(flow.plan.id, out);
-                self.finish(family, kind::FLOW, &FlowV1::new(flow))
-            }
-            Record::Step(step) => {
-                let family = keys::step(step.of, out);
-                self.finish(family, kind::STEP, &StepV1::new(step))
-            }
-            Record::StepOutput(of, bytes) => {
-                let family = keys::step_output(*of, out);
-                self.finish(family, kind::STEP_OUTPUT, &bytes.as_ref())
-            }
-            other => unreachable!("{:?} is about no flow", other.key()),
         }
     }
 
@@ -375,12 +361,8 @@ pub fn decode(family: Family, key: &[u8], value: &[u8], names: &mut Names) -> Re
         (Key::Unique(key), kind::UNIQUE) => {
             Record::Unique(Box::new(read::<HeldV1<'_>>(body)?.domain(key, &mut intern)))
         }
-        (Key::Flow(id), kind::FLOW) => Record::Flow(Box::new(read::<FlowV1<'_>>(body)?.domain(id, &mut intern))),
-        (Key::Step(of), kind::STEP) => {
-            Record::Step(Box::new(read::<StepV1<'_>>(body)?.domain(of).ok_or_else(unknown_state)?))
-        }
-        (Key::StepOutput(of), kind::STEP_OUTPUT) => {
-            Record::StepOutput(of, bytes::Bytes::copy_from_slice(read::<&[u8]>(body)?))
+        (at @ (Key::Flow(_) | Key::Step(_) | Key::StepOutput(_) | Key::Batch(_) | Key::Member(..)), kind) => {
+            flows::decode(at, kind, body, &mut intern)?
         }
         (Key::Attempt(id, attempt), kind::ATTEMPT) => {
             let body: AttemptV1<'_> = read(body)?;

@@ -200,11 +200,13 @@ fn records_are_streamed_in_the_promised_order(journal: &mut dyn Journal) {
         Record::Unique(_) => 8,
         Record::Flow(_) => 9,
         Record::Step(_) => 10,
+        Record::Batch(_) => 11,
         Record::Head(..)
         | Record::Attempt(_)
         | Record::Result(..)
         | Record::Checkpoint(..)
-        | Record::StepOutput(..) => panic!("must not be streamed: {record:?}"),
+        | Record::StepOutput(..)
+        | Record::Member(_) => panic!("must not be streamed: {record:?}"),
     };
     let loaded = load(journal);
     assert!(loaded.iter().map(place).is_sorted(), "out of order: {loaded:?}");
@@ -213,7 +215,7 @@ fn records_are_streamed_in_the_promised_order(journal: &mut dyn Journal) {
     assert!(ids.contains(&job_id(900)) && ids.contains(&job_id(901)));
     let is_streamed = |record: &&Record| {
         let is_left_out = matches!(record, Record::Head(..) | Record::Attempt(_) | Record::StepOutput(..));
-        !is_left_out && !matches!(record, Record::Result(..) | Record::Checkpoint(..))
+        !is_left_out && !matches!(record, Record::Result(..) | Record::Checkpoint(..) | Record::Member(_))
     };
     let expected = all.iter().filter(is_streamed);
     let streamed: BTreeMap<Key, &Record> = loaded.iter().map(|record| (record.key(), record)).collect();

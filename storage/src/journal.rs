@@ -147,8 +147,8 @@ pub trait Journal: Send {
     fn open(&mut self) -> Result<Opened, OpenError>;
 
     /// Streams every record that deciding needs, in this order: settings, policies, counters, ended jobs, jobs (each
-    /// joined with its latest head), claims, orders, schedules, keys, flows, ends of steps. Attempts, results, checkpoints and
-    /// what steps left are left for the readers.
+    /// joined with its latest head), claims, orders, schedules, keys, flows, ends of steps, batches. Attempts, results,
+    /// checkpoints, what steps left and ends of jobs of batches are left for the readers.
     ///
     /// Jobs whose end was streamed before need not be streamed: their bodies are retained for the readers.
     ///

@@ -82,6 +82,8 @@ pub mod meta {
     pub const FLOW: u8 = 8;
     /// Ends of steps of flows: they are read after the flows.
     pub const STEP: u8 = 9;
+    /// The numbers of batches: they are read after the flows.
+    pub const BATCH: u8 = 10;
 }
 
 /// First bytes in [`Family::History`].
@@ -96,6 +98,8 @@ pub mod history {
     pub const CHECKPOINT: u8 = 4;
     /// What steps of flows left.
     pub const STEP_OUTPUT: u8 = 5;
+    /// Ends of jobs of batches.
+    pub const MEMBER: u8 = 6;
 }
 
 /// Last bytes in [`Family::Jobs`].
@@ -144,7 +148,9 @@ pub fn encode(key: &Key, out: &mut Vec<u8>) -> Result<Family, StorageError> {
         Key::Unique(key) => unique(key, out),
         Key::Flow(id) => Ok(flow(*id, out)),
         Key::Step(of) => Ok(step(*of, out)),
+        Key::Batch(of) => Ok(batch(*of, out)),
         Key::StepOutput(of) => Ok(step_output(*of, out)),
+        Key::Member(of, place) => Ok(member(*of, *place, out)),
         Key::Attempt(id, no) => Ok(attempt(*id, *no, out)),
         Key::Result(id) => Ok(result(*id, out)),
         Key::Checkpoint(id) => Ok(checkpoint(*id, out)),
@@ -235,6 +241,19 @@ pub(crate) fn step(of: StepOf, out: &mut Vec<u8>) -> Family {
     out.push(meta::STEP);
     step_of(of, out);
     Family::Meta
+}
+
+pub(crate) fn batch(of: StepOf, out: &mut Vec<u8>) -> Family {
+    out.push(meta::BATCH);
+    step_of(of, out);
+    Family::Meta
+}
+
+pub(crate) fn member(of: StepOf, place: u32, out: &mut Vec<u8>) -> Family {
+    out.push(history::MEMBER);
+    step_of(of, out);
+    out.extend_from_slice(&place.to_be_bytes());
+    Family::History
 }
 
 pub(crate) fn step_output(of: StepOf, out: &mut Vec<u8>) -> Family {
@@ -349,6 +368,7 @@ pub fn decode(family: Family, key: &[u8], intern: &mut dyn FnMut(&str) -> Name) 
                 meta::UNIQUE => unique_of(rest, intern).map(Key::Unique),
                 meta::FLOW => Some(Key::Flow(FlowId(Uuid::from_bytes(rest.try_into().ok()?)))),
                 meta::STEP => step_in(rest).map(Key::Step),
+                meta::BATCH => step_in(rest).map(Key::Batch),
                 meta::ORDER => Some(Key::Order(OrderId(Uuid::from_bytes(rest.try_into().ok()?)))),
                 _ => None,
             }
@@ -373,6 +393,10 @@ pub fn decode(family: Family, key: &[u8], intern: &mut dyn FnMut(&str) -> Name) 
                 }
                 history::RESULT => Some(Key::Result(id_of(rest.try_into().ok()?))),
                 history::STEP_OUTPUT => step_in(rest).map(Key::StepOutput),
+                history::MEMBER => {
+                    let (step, place) = rest.split_last_chunk::<4>()?;
+                    Some(Key::Member(step_in(step)?, u32::from_be_bytes(*place)))
+                }
                 history::CHECKPOINT => Some(Key::Checkpoint(id_of(rest.try_into().ok()?))),
                 _ => None,
             }

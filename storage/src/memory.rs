@@ -242,7 +242,9 @@ impl Journal for MemoryJournal {
                     misfits.push((key.clone(), reason.to_owned()));
                     Loaded::Quarantined(Quarantined { key: key_hex(key), reason: reason.to_owned() })
                 }
-                (Key::Attempt(..) | Key::Result(_) | Key::Checkpoint(_) | Key::StepOutput(_), _) => continue,
+                (Key::Attempt(..) | Key::Result(_) | Key::Checkpoint(_) | Key::StepOutput(_) | Key::Member(..), _) => {
+                    continue;
+                }
                 _ => Loaded::Record(store.joined(record)),
             };
             let moved = matches!(loaded, Loaded::Quarantined(_));

@@ -4,6 +4,7 @@
 //! name never changes once the format binds; a successor is a new type under a new record version. All borrow, so that
 //! payloads are copied once when writing (into the batch) and once when reading (out of the database's own memory).
 
+mod batch;
 mod flow;
 mod order;
 mod schedule;
@@ -20,7 +21,9 @@ use windlass_scheduler::rate::Rate;
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
 use windlass_scheduler::time::Timestamp;
 
-pub(crate) use self::flow::{FlowV1, StepOfV1, StepV1};
+use self::batch::PartOfV1;
+pub(crate) use self::batch::{BatchV1, MemberV1};
+pub(crate) use self::flow::{FlowV1, StepV1};
 pub(crate) use self::order::OrderV1;
 pub(crate) use self::schedule::ScheduleV1;
 pub(crate) use self::unique::{HeldV1, UniqueV1};
@@ -85,7 +88,7 @@ pub(crate) struct BodyV1<'a, T> {
     trace: Option<&'a str>,
     unique: Option<UniqueV1<'a>>,
     share: Option<ShareV1<'a>>,
-    step: Option<StepOfV1>,
+    part_of: Option<PartOfV1>,
     payload: &'a [u8],
 }
 
@@ -294,7 +297,7 @@ impl<'a> BodyV1<'a, &'a [String]> {
             share: Some(body.labels.share())
                 .filter(|share| **share != Share::NONE)
                 .map(|share| ShareV1 { key: share.key.as_deref(), weight: share.weight }),
-            step: body.labels.step().map(StepOfV1::new),
+            part_of: PartOfV1::new(&body.labels),
             payload: &body.payload,
         }
     }
@@ -302,20 +305,23 @@ impl<'a> BodyV1<'a, &'a [String]> {
 
 impl BodyV1<'_, Texts<'_>> {
     pub(crate) fn domain(&self, intern: &mut dyn FnMut(&str) -> Name) -> Body {
+        let labels = Labels::new(
+            self.tags.0.iter().map(|&tag| tag.to_owned()).collect(),
+            self.correlation_id.map(str::to_owned),
+            self.trace.map(str::to_owned),
+            self.unique.as_ref().map(|unique| unique.domain(intern)),
+            self.share.as_ref().map_or(Share::NONE, |share| Share {
+                key: share.key.map(Into::into),
+                weight: share.weight.clamp(1, Share::WEIGHT_MAX),
+            }),
+        );
         Body {
             payload: bytes::Bytes::copy_from_slice(self.payload),
             version: self.version,
-            labels: Labels::new(
-                self.tags.0.iter().map(|&tag| tag.to_owned()).collect(),
-                self.correlation_id.map(str::to_owned),
-                self.trace.map(str::to_owned),
-                self.unique.as_ref().map(|unique| unique.domain(intern)),
-                self.share.as_ref().map_or(Share::NONE, |share| Share {
-                    key: share.key.map(Into::into),
-                    weight: share.weight.clamp(1, Share::WEIGHT_MAX),
-                }),
-            )
-            .of_step(self.step.as_ref().map(StepOfV1::domain)),
+            labels: match &self.part_of {
+                Some(part) => part.label(labels),
+                None => labels,
+            },
         }
     }
 }

@@ -2,6 +2,7 @@
 //! event that makes no sense is a bug of a decision, and asserts.
 
 mod attempts;
+mod batch;
 mod ends;
 mod flow;
 mod limits;
@@ -94,6 +95,7 @@ impl State {
                     tape.push_both(&Change::Delete(crate::change::Key::Claims(claims.no)));
                 }
             }
+            Event::OfBatch(at, event) => self.apply_to_batch(at, event, tape),
             of_flow => self.apply_to_flow(of_flow, tape),
         }
     }
@@ -105,6 +107,7 @@ impl State {
         let (expires, deadline) = steered::ends(job.expires, job.deadline, now);
         let policy = job.retry.map(|policy| self.intern_policy(policy, tape));
         let (tenant, extra_starts) = self.enter_as(queue, job.body.labels.share(), now.mono);
+        let member = job.body.labels.member();
         let settings = &self.queue(queue).settings;
         let slot = self.add_job(Live {
             id: job.id,
@@ -141,6 +144,9 @@ impl State {
         self.index.insert(job.id, Place::Live(slot));
         self.queues[queue.0 as usize].counters.enqueued += 1;
         self.turned(slot, turn, now, tape);
+        if let Some(member) = member {
+            self.joined(slot, member, tape);
+        }
         self.place(slot, now);
         tape.touch_job(self, slot);
         tape.touch_counters(queue);

@@ -11,9 +11,10 @@ use super::Shard;
 use super::slab::Slot;
 use super::state::{Place, Queue, Spot, State};
 use super::tape::WaveNames;
+use crate::batch::BatchCounts;
 use crate::change::{Counters, Head};
 use crate::command::QueueNo;
-use crate::flow::{FlowId, FlowState, StepState};
+use crate::flow::{FlowId, FlowState, StepOf, StepState};
 use crate::job::{JobId, Name};
 use crate::lease::LeaseToken;
 use crate::limit::{LimitOf, Override};
@@ -46,6 +47,8 @@ pub struct Portrait {
     pub keys: [Vec<Held>; 2],
     /// Flows: how each stands, and each of its steps, with the number of its open needs.
     pub flows: BTreeMap<FlowId, (FlowState, Vec<(StepState, u32)>)>,
+    /// The jobs of batches, counted.
+    pub batches: BTreeMap<StepOf, BatchCounts>,
 }
 
 impl Shard {
@@ -83,6 +86,7 @@ impl Shard {
             orders: state.orders.clone(),
             schedules: state.schedules.by_name.clone(),
             flows: state.flows.by_id.iter().map(|(id, slot)| (*id, super::flows::portrait(state, *slot))).collect(),
+            batches: super::batches::portrait(state),
             keys: [0, 1].map(|store| state.keys[store].by_key.values().cloned().collect()),
         }
     }

@@ -1,6 +1,7 @@
 //! Decisions: command and state in, events and effects out. Reads only; nothing here changes anything.
 
 pub(crate) mod admit;
+pub(crate) mod batch;
 pub(crate) mod checkpoint;
 pub(crate) mod claim;
 pub(crate) mod due;
@@ -113,6 +114,7 @@ fn end_as_step(
     let retention = &queue.settings.retention;
     let keep = !as_step.is_dropped && retain::is_kept(live, retention, end, &output, failure.as_ref());
     flow::step_ended(live, end, now, (&output, failure.as_ref()), as_step, decision);
+    batch::member_ended(live, (slot, end), now, (&output, failure.as_ref()), decision);
     tell_watchers(
         state,
         live,

@@ -10,10 +10,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::apply::as_key;
+use super::batches::{self, Batch};
 use super::keys::Keys;
 use super::maybe::Maybe;
 use super::slab::{Slab, Slot};
 use super::state::{Live, Map, Spot, State};
+use crate::batch::MemberOf;
 use crate::command::{QueueNo, Request};
 use crate::flow::{FlowId, FlowRecord, FlowState, IfFailed, Need, StepEnd, StepHow, StepOf, StepPlan, StepState, Work};
 use crate::job::{JobId, Name};
@@ -44,6 +46,8 @@ pub(crate) struct Flows {
     pub(crate) watchers: Map<FlowId, Vec<Request>>,
     /// Live jobs that were loaded and say that they are steps, and of what.
     pub(crate) loaded: Vec<(Slot, StepOf)>,
+    /// And of those that say that they are of a batch.
+    pub(crate) loaded_members: Vec<(Slot, MemberOf)>,
 }
 
 /// A flow.
@@ -84,6 +88,8 @@ pub(crate) struct Step {
     pub(crate) end: Option<Box<StepEnd>>,
     /// It runs once more, and others have gone on without it.
     pub(crate) is_passed: bool,
+    /// The numbers of a batch.
+    pub(crate) batch: Option<Box<Batch>>,
 }
 
 /// Where a step is.
@@ -123,6 +129,7 @@ impl Step {
             + self.plan.name.len()
             + lists
             + self.plan.times.as_ref().map_or(0, |times| size_of_val(&**times))
+            + self.batch.as_ref().map_or(0, |batch| size_of_val(&**batch))
     }
 
     /// It is over, and did not succeed.
@@ -234,6 +241,7 @@ impl Flows {
             holding: BTreeMap::new(),
             watchers: Map::with_hasher(hash),
             loaded: Vec::new(),
+            loaded_members: Vec::new(),
         }
     }
 
@@ -251,7 +259,7 @@ impl Flows {
 
 impl State {
     /// A flow as memory has it, of what is remembered. Its steps all wait.
-    pub(crate) fn flow_of(&self, record: FlowRecord) -> Option<Flow> {
+    pub(crate) fn flow_of(&self, record: FlowRecord, is_new: bool) -> Option<Flow> {
         let FlowRecord { created, plan } = record;
         let queues: Option<Vec<_>> = plan.steps.iter().map(|step| self.queue_no(&step.queue)).collect();
         let queues = queues?;
@@ -264,6 +272,7 @@ impl State {
             then: Vec::new(),
             end: None,
             is_passed: false,
+            batch: (plan.work == Work::Batch).then(|| Box::new(Batch::new(is_new))),
             plan,
         };
         let mut steps: Vec<_> = plan.steps.into_iter().map(as_step).collect();
@@ -320,11 +329,11 @@ impl State {
         self.live(self.flows.step(at).plan.job).filter(|(_, live)| live.more().step == Some(at))
     }
 
-    /// Whether a live job waits for its step's turn, or is a step that waits for a signal.
+    /// Whether a live job waits for its step's turn, or is a step that waits for a signal, or for other jobs.
     pub(crate) fn waits_for_step(&self, live: &Live) -> bool {
         live.more().step.is_some_and(|at| {
             let step = self.flows.step(at);
-            step.is == Is::Waiting || step.plan.work == Work::Signal
+            step.is == Is::Waiting || matches!(step.plan.work, Work::Signal | Work::Batch)
         })
     }
 
@@ -369,6 +378,13 @@ pub(crate) fn audit(state: &State) -> Result<(), String> {
         if !is_known {
             return Err(format!("job {} at {slot} is a step that is another job's", live.id));
         }
+        let is_counted = |at: StepAt| {
+            let step = state.flows.all.get(at.flow).map(|flow| flow.step(at.no));
+            step.and_then(|step| step.batch.as_ref()).is_some_and(|batch| batch.open.contains(&slot))
+        };
+        if live.more().member.is_some_and(|member| !is_counted(member.at)) {
+            return Err(format!("job {} at {slot} is of a batch that does not count it", live.id));
+        }
     }
     Ok(())
 }
@@ -393,6 +409,7 @@ fn check(state: &State, slot: Slot, flow: &Flow) -> Result<(), String> {
         if is_live == has_ended {
             return Err(format!("step `{name}` is {:?}, its job is live: {is_live}", step.is));
         }
+        batches::check(state, StepAt { flow: slot, no }, step)?;
         if step.is == Is::Waiting && step.plan.undoes.is_none() && needs_open == 0 {
             return Err(format!("step `{name}` waits for nothing"));
         }

@@ -5,6 +5,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
+use super::batches::MemberAt;
 use super::flows::StepAt;
 use super::maybe::Maybe;
 use super::slab::Slot;
@@ -93,6 +94,8 @@ pub(crate) struct More {
     pub(crate) key: Option<Arc<UniqueKey>>,
     /// The step of a flow that it is.
     pub(crate) step: Option<StepAt>,
+    /// Its place in a batch.
+    pub(crate) member: Option<MemberAt>,
     /// How often another job took its place, as far as this process knows.
     pub(crate) replaced: u32,
 }
@@ -113,6 +116,7 @@ impl More {
         started: Maybe::NONE,
         key: None,
         step: None,
+        member: None,
         replaced: 0,
     };
 

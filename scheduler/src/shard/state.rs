@@ -11,7 +11,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::ended::{EndedList, Stub};
-use super::flows::Flows;
+use super::flows::{Flows, StepAt};
 use super::index::Index;
 use super::keys::Keys;
 use super::limits::{Closed, Limits, guarded};
@@ -105,6 +105,8 @@ pub(crate) struct Queue {
     pub(crate) windows: BTreeSet<(Timestamp, Arc<UniqueKey>)>,
     /// Flows that have ended, by when they are forgotten: those whose first step came in here.
     pub(crate) flows: BTreeSet<(Timestamp, Slot)>,
+    /// Batches that were called off, whose jobs are to be.
+    pub(crate) calling_off: BTreeSet<StepAt>,
     /// What stands in line, since when, by arrival: where waiting makes more urgent.
     pub(crate) elders: BTreeSet<(i64, i64, Slot)>,
     pub(crate) ready: u64,
@@ -414,6 +416,7 @@ impl Queue {
             ticks: BTreeSet::new(),
             windows: BTreeSet::new(),
             flows: BTreeSet::new(),
+            calling_off: BTreeSet::new(),
             elders: BTreeSet::new(),
             ready: 0,
             running: 0,

@@ -4,13 +4,18 @@
 //! counters that were touched are only marked, so that each is written once, with its last image, when the wave is
 //! sealed.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use super::flows::StepAt;
+use super::keys::Keys;
 use super::slab::Slot;
 use super::state::State;
+use crate::batch::BatchRecord;
 use crate::bug;
 use crate::change::{Change, JobRecord, Key, Record};
 use crate::command::QueueNo;
+use crate::flow::StepOf;
 use crate::job::{Name, Names};
 use crate::settings::Level;
 
@@ -26,6 +31,7 @@ pub(crate) struct Tape {
     volatile: Vec<Change>,
     jobs: Vec<Slot>,
     counters: Vec<QueueNo>,
+    batches: Vec<StepAt>,
     /// Of the wave alone: whoever writes it lets go of them elsewhere.
     pub(crate) names: WaveNames,
     /// The jobs that the last wave wrote something of.
@@ -79,6 +85,14 @@ impl Tape {
         }
     }
 
+    pub(crate) fn touch_batch(&mut self, state: &mut State, at: StepAt) {
+        let batch = &mut state.flows.all[at.flow].steps[at.no as usize].batch;
+        if let Some(batch) = batch.as_mut().filter(|batch| self.is_on && !batch.is_dirty) {
+            batch.is_dirty = true;
+            self.batches.push(at);
+        }
+    }
+
     /// The jobs that the wave which was closed last wrote something of, in order.
     pub(crate) fn written(&self) -> &[Slot] {
         &self.written
@@ -117,11 +131,25 @@ impl Tape {
         }
         self.jobs = jobs;
         self.names = WaveNames::default();
+        self.take_batches(state);
         for queue in core::mem::take(&mut self.counters) {
             let queue = state.queue(queue);
             self.put(queue.level(), Record::Counters(queue.counters.clone()));
         }
         (take(&mut self.changes), take(&mut self.volatile))
+    }
+
+    fn take_batches(&mut self, state: &mut State) {
+        for at in core::mem::take(&mut self.batches) {
+            // The flow may have been forgotten since, and another one have its place, and a mark of its own.
+            let Some(flow) = state.flows.all.get_mut(at.flow) else { continue };
+            let (of, level) = (StepOf { flow: flow.id, no: at.no }, Keys::level(flow.store));
+            let batch = flow.steps.get_mut(at.no as usize).and_then(|step| step.batch.as_mut());
+            let Some(batch) = batch.filter(|batch| batch.is_dirty) else { continue };
+            batch.is_dirty = false;
+            let called_off = batch.called_off.as_deref().cloned();
+            self.put(level, Record::Batch(Box::new(BatchRecord { of, counts: batch.counts, called_off })));
+        }
     }
 }
 

@@ -66,7 +66,8 @@ impl Store {
             | Record::Attempt(_)
             | Record::Result(..)
             | Record::Checkpoint(..)
-            | Record::StepOutput(..) => None,
+            | Record::StepOutput(..)
+            | Record::Member(_) => None,
             other => Some(other.clone()),
         })
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use uuid::Uuid;
 use windlass_scheduler::attempt::{Failure, FailureKind, Outcome, Output, Retry};
+use windlass_scheduler::batch::{BatchCounts, BatchPlan, MemberOf};
 use windlass_scheduler::change::Key;
 use windlass_scheduler::command::{Command, QueueNo, Request, Submit, TimerClass};
 use windlass_scheduler::effect::{Answer, Effect, Receipt};
@@ -40,6 +41,7 @@ pub(crate) struct Planned {
     pub(crate) is_optional: bool,
     pub(crate) due: Option<When>,
     pub(crate) expires: Option<When>,
+    pub(crate) batch: Option<BatchPlan>,
 }
 
 pub(crate) fn job(needs: &[(u32, IfFailed)]) -> Planned {
@@ -51,11 +53,18 @@ pub(crate) fn job(needs: &[(u32, IfFailed)]) -> Planned {
         is_optional: false,
         due: None,
         expires: None,
+        batch: None,
     }
 }
 
 pub(crate) fn signal(needs: &[(u32, IfFailed)]) -> Planned {
     Planned { work: Work::Signal, ..job(needs) }
+}
+
+/// A batch that ends by itself, or fails with its jobs if what they leave is collected.
+pub(crate) fn batch(needs: &[(u32, IfFailed)], collects: bool) -> Planned {
+    let collects = collects.then(|| Name::from("work"));
+    Planned { work: Work::Batch, batch: Some(BatchPlan { stays_open: false, collects }), ..job(needs) }
 }
 
 pub(crate) fn timed(planned: Planned, due: Option<When>, expires: Option<When>) -> Planned {
@@ -142,6 +151,7 @@ impl Bed {
                 undoes: planned.undoes,
                 is_optional: planned.is_optional,
                 times: None,
+                batch: planned.batch.map(Box::new),
             });
         }
         let plan = FlowPlan {
@@ -202,6 +212,35 @@ impl Bed {
         let mine = self.driver.live.iter().find(|(_, one)| one.claim.id == id(n) && one.end.is_none());
         let token = *mine.unwrap_or_else(|| panic!("job {n} does not run")).0;
         self.driver.end(token, outcome);
+    }
+
+    /// A job that is to be of this batch.
+    pub(crate) fn member(flow: u64, no: u32, job: u64) -> NewJob {
+        let of = StepOf { flow: flow_id(flow), no };
+        let member = MemberOf { of, batch: id(flow * 100 + u64::from(no)), place: 0 };
+        let body = Body { labels: Labels::default().of_batch(Some(member)), ..Body::default() };
+        NewJob { body: Arc::new(body), ..bare(job, "mail") }
+    }
+
+    pub(crate) fn add(&mut self, jobs: Vec<NewJob>) -> Result<Vec<Receipt>, Refusal> {
+        match self.ask(|request| Command::Submit(Submit { request, watch: None, jobs, flow: None }))? {
+            Answer::Enqueued(receipts) => Ok(receipts),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn counts(&self, flow: u64, no: u32) -> BatchCounts {
+        self.driver.shard.portrait().batches[&StepOf { flow: flow_id(flow), no }]
+    }
+
+    pub(crate) fn close(&mut self, n: u64, step: &str) -> Result<(), Refusal> {
+        self.ask_flow(FlowCommand::Close { id: flow_id(n), step: step.into() }).map(drop)
+    }
+
+    /// A success with follow-ups.
+    pub(crate) fn done_with(&mut self, n: u64, follow_ups: Vec<NewJob>) {
+        self.end(n, Outcome::Done { output: Output::None, follow_ups });
+        self.driver.settle();
     }
 
     /// An attempt leaves this; nothing is sealed yet.
@@ -349,6 +388,9 @@ impl Bed {
 
     pub(crate) fn flow_records(&self) -> usize {
         let keys = self.driver.journal.0.keys().chain(self.driver.twin.0.keys());
-        keys.filter(|key| matches!(key, Key::Flow(_) | Key::Step(_) | Key::StepOutput(_))).count()
+        keys.filter(|key| {
+            matches!(key, Key::Flow(_) | Key::Step(_) | Key::StepOutput(_) | Key::Batch(_) | Key::Member(..))
+        })
+        .count()
     }
 }

@@ -109,9 +109,10 @@ fn a_step_has_its_own_job_and_no_key() {
     let (plan, jobs) = bed.plan(1, vec![job(&[])]);
     let jobs = jobs.into_iter().map(|job| NewJob { body: Arc::default(), ..job }).collect();
     assert_eq!(bed.hand_in(plan, jobs), Err(bad(0, "is not the one that its job says")));
-    let (plan, _) = bed.plan(1, vec![job(&[])]);
-    let refused = bed.hand_in(plan, vec![bare(100, "mail"), bare(101, "mail")]);
-    assert_eq!(refused, Err(bad(2, "has a job, or an output, that is no step's")));
+    let (plan, mut jobs) = bed.plan(1, vec![job(&[])]);
+    assert_eq!(bed.hand_in(plan.clone(), Vec::new()), Err(bad(1, "has a job, or an output, that is no step's")));
+    jobs.push(bare(101, "mail"));
+    assert_eq!(bed.hand_in(plan, jobs), Err(bad(1, "has a job that is no step's, and of no batch")));
     // Nor may another one have its id.
     bed.submit(1, vec![job(&[])]).unwrap();
     let (mut plan, mut jobs) = bed.plan(2, vec![job(&[])]);

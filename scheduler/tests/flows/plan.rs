@@ -162,6 +162,7 @@ pub(crate) fn hand_in(flow: u8, fail_fast: bool, steps: &[StepSpec], first_job: 
             undoes: step.undoes.map(|no| no as u32),
             is_optional: step.is_optional,
             times: None,
+            batch: None,
         });
         jobs.push(job);
     }

@@ -98,6 +98,7 @@ impl World {
                 job.phase = Phase::Signal;
             }
             Work::Job => drop(job.begin(times, now)),
+            Work::Batch => unreachable!("no game has one yet"),
             Work::Timer => {
                 if !job.begin(times, now) {
                     self.succeed(id, false, now);

@@ -169,7 +169,7 @@ impl Play {
             let is_delayed = Job::new(0, None).begin(times, self.driver.now);
             return match spec.work {
                 _ if flow.needs_open(step) > 0 => State::Waiting,
-                Work::Signal => State::Waiting,
+                Work::Signal | Work::Batch => State::Waiting,
                 _ if is_delayed => State::Delayed,
                 Work::Timer => State::Done,
                 Work::Job => State::Ready,

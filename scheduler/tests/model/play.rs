@@ -452,7 +452,12 @@ fn said(answer: Result<Answer, Refusal>) -> What {
         Ok(Answer::Page(page)) => What::Page(page.jobs.iter().map(|(view, is_meant)| (view.id, *is_meant)).collect()),
         Ok(Answer::Stats(_) | Answer::Limits(_) | Answer::Memory(_) | Answer::Ok) => What::Ok,
         Ok(
-            Answer::Flow(_) | Answer::Inputs(_) | Answer::Flows(_) | Answer::FlowEnding(_) | Answer::Signalled { .. },
+            Answer::Flow(_)
+            | Answer::Inputs(_)
+            | Answer::Flows(_)
+            | Answer::Batch(_)
+            | Answer::FlowEnding(_)
+            | Answer::Signalled { .. },
         ) => {
             unreachable!("flows have a game of their own")
         }

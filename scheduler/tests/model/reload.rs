@@ -320,7 +320,9 @@ impl World {
             let is_right = match record {
                 Record::Setting(_) | Record::Policy(..) | Record::Counters(_) => true,
                 // They have a game of their own.
-                Record::Flow(_) | Record::Step(_) | Record::StepOutput(..) => false,
+                Record::Flow(_) | Record::Step(_) | Record::StepOutput(..) | Record::Batch(_) | Record::Member(_) => {
+                    false
+                }
                 Record::Job(job) => match (jobs.get(&job.id), ended.get(&job.id)) {
                     (Some(live), None) => (&live.kind, &live.payload, &live.tag) == stands(job),
                     (None, Some(ended)) => (&ended.kind, &ended.payload, &ended.job.tag) == stands(job),

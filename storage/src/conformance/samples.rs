@@ -12,6 +12,7 @@ use windlass_scheduler::change::{
     Setting, SettingKey,
 };
 use windlass_scheduler::filter::{Filter, Span};
+use windlass_scheduler::flow::{FlowId, StepOf};
 use windlass_scheduler::job::{Body, JobId, Labels, Name, Priority, When};
 use windlass_scheduler::lease::LeaseToken;
 use windlass_scheduler::limit::{LimitOf, Override, Share};
@@ -187,6 +188,7 @@ pub fn order(n: u64, verb: Verb) -> Record {
         tag: Some("red".to_owned()),
         correlation_id: Some("story-1".to_owned()),
         limit_key: Some("customer-7".to_owned()),
+        batch: Some(StepOf { flow: FlowId(job_id(1_000).0), no: 4 }),
         error: Some("refused".to_owned()),
         created: span(1),
         due: span(3),

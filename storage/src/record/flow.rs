@@ -9,6 +9,7 @@ use windlass_scheduler::flow::{
 use windlass_scheduler::job::{JobId, Name, When};
 use windlass_scheduler::time::Timestamp;
 
+use super::batch::BatchPlanV1;
 use super::{FailureV1, List, OutputV1};
 use crate::keys;
 
@@ -47,6 +48,7 @@ enum WorkV1 {
     Job,
     Timer,
     Signal,
+    Batch,
 }
 
 #[derive(Encode, BorrowDecodeDerive)]
@@ -74,6 +76,7 @@ struct StepPlanV1<'a> {
     undoes: Option<u32>,
     is_optional: bool,
     times: Option<TimesV1>,
+    batch: Option<BatchPlanV1<'a>>,
 }
 
 /// The steps are a list that is read item by item, like a [`List`] of what borrows.
@@ -163,12 +166,14 @@ impl<'a> StepPlanV1<'a> {
                 Work::Job => WorkV1::Job,
                 Work::Timer => WorkV1::Timer,
                 Work::Signal => WorkV1::Signal,
+                Work::Batch => WorkV1::Batch,
             },
             needs: List(step.needs.iter().map(need).collect()),
             input: List(step.input.clone()),
             undoes: step.undoes,
             is_optional: step.is_optional,
             times: step.times.as_deref().map(times),
+            batch: step.batch.as_deref().map(BatchPlanV1::new),
         }
     }
 
@@ -195,12 +200,14 @@ impl<'a> StepPlanV1<'a> {
                 WorkV1::Job => Work::Job,
                 WorkV1::Timer => Work::Timer,
                 WorkV1::Signal => Work::Signal,
+                WorkV1::Batch => Work::Batch,
             },
             needs: self.needs.0.iter().map(need).collect(),
             input: self.input.0.clone(),
             undoes: self.undoes,
             is_optional: self.is_optional,
             times: self.times.as_ref().map(times).map(Box::new),
+            batch: self.batch.as_ref().map(|batch| Box::new(batch.domain(intern))),
         }
     }
 }

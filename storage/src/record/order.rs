@@ -8,6 +8,7 @@ use windlass_scheduler::state::State;
 use windlass_scheduler::time::Timestamp;
 use windlass_scheduler::verb::Verb;
 
+use super::flow::StepOfV1;
 use super::{List, Texts};
 use crate::keys::{state_no, state_of};
 
@@ -38,6 +39,7 @@ struct FilterV1<'a, T> {
     tag: Option<&'a str>,
     correlation_id: Option<&'a str>,
     limit_key: Option<&'a str>,
+    batch: Option<StepOfV1>,
     error: Option<&'a str>,
     created: SpanV1,
     due: SpanV1,
@@ -117,6 +119,7 @@ impl<'a> OrderV1<'a, Vec<&'a str>> {
                 tag: filter.tag.as_deref(),
                 correlation_id: filter.correlation_id.as_deref(),
                 limit_key: filter.limit_key.as_deref(),
+                batch: filter.batch.map(StepOfV1::new),
                 error: filter.error.as_deref(),
                 created: SpanV1::new(filter.created),
                 due: SpanV1::new(filter.due),
@@ -158,6 +161,7 @@ impl OrderV1<'_, Texts<'_>> {
             tag: self.filter.tag.map(str::to_owned),
             correlation_id: self.filter.correlation_id.map(str::to_owned),
             limit_key: self.filter.limit_key.map(str::to_owned),
+            batch: self.filter.batch.as_ref().map(StepOfV1::domain),
             error: self.filter.error.map(str::to_owned),
             created: self.filter.created.domain(),
             due: self.filter.due.domain(),

@@ -200,6 +200,7 @@ impl State {
         let head = &ended.head;
         // Its window may not be over.
         let key = body.labels.unique().map(|unique| unique.key.clone());
+        let member = body.labels.member();
         let (tenant, extra_starts) = self.enter_as(stub.queue, body.labels.share(), now.mono);
         let slot = self.add_job(Live {
             id: stub.id,
@@ -245,6 +246,9 @@ impl State {
             tape.put(self.queue(stub.queue).level(), record);
         }
         self.turned(slot, turn, now, tape);
+        if let Some(member) = member {
+            self.rejoined(slot, member, stub.state, tape);
+        }
         self.unlink_key(slot);
         self.place(slot, now);
         tape.touch_job(self, slot);

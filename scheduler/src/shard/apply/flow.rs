@@ -39,16 +39,22 @@ impl State {
 
     /// A flow was accepted; its jobs come next.
     fn flow_entered(&mut self, record: FlowRecord, tape: &mut Tape) {
-        let Some(flow) = self.flow_of(record.clone()) else { unreachable!("the decision found its queues") };
+        let Some(flow) = self.flow_of(record.clone(), true) else { unreachable!("the decision found its queues") };
         tape.put(Keys::level(flow.store), Record::Flow(Box::new(record)));
-        self.add_flow(flow);
+        let batches = (0..).zip(&flow.steps).filter(|(_, step)| step.batch.is_some());
+        let batches: Vec<u32> = batches.map(|(no, _)| no).collect();
+        let slot = self.add_flow(flow);
+        for no in batches {
+            tape.touch_batch(self, StepAt { flow: slot, no });
+        }
     }
 
-    fn add_flow(&mut self, flow: Flow) {
+    fn add_flow(&mut self, flow: Flow) -> Slot {
         let id = flow.id;
         self.flows.bytes += flow.steps.iter().map(Step::bytes).sum::<usize>();
         let slot = self.flows.all.insert(flow);
         self.flows.by_id.insert(id, slot);
+        slot
     }
 
     /// A job that just came in, or back, is a step. Before it has a place.
@@ -64,7 +70,7 @@ impl State {
         }
     }
 
-    fn set_step(&mut self, at: StepAt, is: Is) {
+    pub(super) fn set_step(&mut self, at: StepAt, is: Is) {
         let flow = &mut self.flows.all[at.flow];
         let step = &mut flow.steps[at.no as usize];
         let was = core::mem::replace(&mut step.is, is);
@@ -175,6 +181,7 @@ impl State {
         self.flows.holding.remove(&self.flows.step(at).plan.job.clone());
         self.set_end(at, None, is_passed);
         self.set_step(at, Is::Waiting);
+        self.batch_reopened(at, tape);
         self.flow_not_ended(at.flow);
     }
 
@@ -216,6 +223,8 @@ impl State {
         self.flows.bytes -= flow.steps.iter().map(Step::bytes).sum::<usize>();
         for (no, step) in (0..).zip(&flow.steps) {
             let of = StepOf { flow: flow.id, no };
+            self.queues[flow.home.0 as usize].calling_off.remove(&StepAt { flow: slot, no });
+            self.batch_forgotten(step, of, level, tape);
             let Some(end) = &step.end else { continue };
             tape.delete(level, Key::Step(of));
             if matches!(end.output, Output::Bytes(_)) {
@@ -239,7 +248,7 @@ impl State {
         for step in &record.plan.steps {
             self.queue_or_new(&step.queue);
         }
-        if let Some(flow) = self.flow_of(record) {
+        if let Some(flow) = self.flow_of(record, false) {
             self.add_flow(flow);
         }
     }
@@ -264,6 +273,7 @@ impl State {
                 self.flow_forgotten(slot, tape);
             }
         }
+        self.link_members();
         let flows = self.flows.all.iter().map(|(slot, flow)| (slot, flow.steps.len() as u32));
         for (slot, steps) in flows.collect::<Vec<_>>() {
             for no in 0..steps {
@@ -282,7 +292,9 @@ impl State {
     /// A step and its job know one another.
     fn link_step(&mut self, at: StepAt) {
         let step = self.flows.step(at);
-        let (has_begun, is_ended) = (step.needs_open == 0 && step.plan.undoes.is_none(), step.is == Is::Ended);
+        let is_called_off = step.batch.as_ref().is_some_and(|batch| batch.called_off.is_some());
+        let has_begun = (step.needs_open == 0 && step.plan.undoes.is_none()) || is_called_off;
+        let is_ended = step.is == Is::Ended;
         // They were loaded one after the other, into rising places. One with another label runs by itself.
         let live = self.live(step.plan.job).map(|(slot, _)| slot);
         let of = StepOf { flow: self.flows.all[at.flow].id, no: at.no };
@@ -308,7 +320,7 @@ impl State {
         self.flows.loaded.retain(|(slot, _)| jobs[*slot].more().step.is_none());
     }
 
-    fn step_of(&self, at: StepAt) -> (Level, StepOf) {
+    pub(super) fn step_of(&self, at: StepAt) -> (Level, StepOf) {
         let flow = &self.flows.all[at.flow];
         (Keys::level(flow.store), StepOf { flow: flow.id, no: at.no })
     }

@@ -50,6 +50,7 @@ impl State {
             LoadedRecord::Schedule(schedule) => self.loaded_schedule(*schedule),
             LoadedRecord::Flow(flow) => self.loaded_flow(*flow),
             LoadedRecord::Step(step) => self.loaded_step(*step),
+            LoadedRecord::Batch(batch) => self.loaded_batch(*batch),
             LoadedRecord::Unique(held) => self.loaded_key(*held, tape),
         }
     }
@@ -87,7 +88,7 @@ impl State {
         let kind = self.intern_kind(&record.kind);
         self.policies_used.extend(head.policy);
         let key = record.body.labels.unique().map(|unique| unique.key.clone());
-        let step = record.body.labels.step();
+        let (step, member) = (record.body.labels.step(), record.body.labels.member());
         let (tenant, extra_starts) = self.enter_as(queue, record.body.labels.share(), Mono(0));
         let slot = self.add_job(Live {
             id: record.id,
@@ -133,6 +134,7 @@ impl State {
         }
         self.index.insert(record.id, Place::Live(slot));
         self.flows.loaded.extend(step.map(|of| (slot, of)));
+        self.flows.loaded_members.extend(member.map(|member| (slot, member)));
     }
 
     /// Every job takes its place, and what is missing by the counters is counted as quarantined.

@@ -88,6 +88,14 @@ pub(crate) fn admit(state: &State, record: Record) -> Result<Option<Event>, Misf
             }
             LoadedRecord::Step(step)
         }
+        Record::Batch(batch) => {
+            let flow = state.flows.by_id.get(&batch.of.flow).map(|slot| &state.flows.all[*slot]);
+            let step = flow.and_then(|flow| flow.steps.get(batch.of.no as usize));
+            if step.and_then(|step| step.batch.as_ref()).is_none_or(|known| known.is_known) {
+                return Err(Misfit::NoStep(batch.of));
+            }
+            LoadedRecord::Batch(batch)
+        }
         // It takes no part in anything but in what is in memory.
         Record::Checkpoint(id, bytes) if page::is_volatile(state, id) => {
             LoadedRecord::Checkpoint(id, bytes.len() as u32)
@@ -96,7 +104,8 @@ pub(crate) fn admit(state: &State, record: Record) -> Result<Option<Event>, Misf
         | Record::Attempt(_)
         | Record::Result(..)
         | Record::Checkpoint(..)
-        | Record::StepOutput(..) => {
+        | Record::StepOutput(..)
+        | Record::Member(_) => {
             return Err(Misfit::NotLoaded);
         }
     };

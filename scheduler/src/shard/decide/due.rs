@@ -6,7 +6,7 @@ use super::super::outbox::Mark;
 use super::super::slab::Slot;
 use super::super::state::State;
 use super::claim::next_start;
-use super::{Decision, end_job, flow, recur, retain, unique};
+use super::{Decision, batch, end_job, flow, recur, retain, unique};
 use crate::attempt::Output;
 use crate::command::{QueueNo, TimerClass};
 use crate::effect::{Deadline, Effect};
@@ -46,6 +46,7 @@ pub(crate) fn due(state: &State, no: QueueNo, class: TimerClass, now: Now) -> De
         TimerClass::Retention => {
             decision.events = retain::outdated(state, no, now.wall);
             flow::outdated(queue, state, now.wall, &mut decision);
+            batch::ask(state, queue, now, &mut decision);
         }
         TimerClass::Schedule => recur::tick(state, queue, now, &mut decision),
         TimerClass::Window => unique::windows_over(queue, now, &mut decision),

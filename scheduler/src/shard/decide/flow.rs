@@ -13,13 +13,15 @@ use super::super::flows::{Flow, Is, StepAt, Then};
 use super::super::outbox::Mark;
 use super::super::slab::Slot;
 use super::super::state::{Live, Queue, State};
-use super::{AsStep, Decision, end_as_step, steer};
+use super::{AsStep, Decision, batch, end_as_step, steer};
 use crate::attempt::{Failure, FailureKind, Output};
 use crate::bug;
 use crate::command::Request;
 use crate::effect::{Answer, Effect};
 use crate::event::{Event, Turn};
-use crate::flow::{FlowEnding, FlowPlan, FlowState, FlowSummary, IfFailed, StepEnd, StepHow, StepOf, Times, Work};
+use crate::flow::{
+    FlowEnding, FlowId, FlowPlan, FlowState, FlowSummary, IfFailed, StepEnd, StepHow, StepInput, StepOf, Times, Work,
+};
 use crate::job::{Name, NewJob};
 use crate::refusal::Refusal;
 use crate::settings::Level;
@@ -37,10 +39,11 @@ pub(crate) fn check(state: &State, plan: &mut FlowPlan, jobs: &mut [NewJob]) -> 
         return Err(Refusal::FlowSize { flow: id, steps: plan.steps.len(), steps_max });
     }
     let bad = |step: u32, what: &'static str| Refusal::BadStep { flow: id, step, what };
-    if plan.steps.len() != jobs.len() || plan.output.is_some_and(|output| output as usize >= jobs.len()) {
-        return Err(bad(jobs.len() as u32, "has a job, or an output, that is no step's"));
+    if plan.steps.len() > jobs.len() || plan.output.is_some_and(|output| output as usize >= plan.steps.len()) {
+        return Err(bad(plan.steps.len() as u32, "has a job, or an output, that is no step's"));
     }
-    let mut first: Option<(Name, bool)> = None;
+    let mut stores = Stores { state, flow: id, first: None };
+    let (jobs, members) = jobs.split_at_mut(plan.steps.len());
     let undoing: BTreeSet<u32> = (0..).zip(&plan.steps).filter_map(|(no, step)| step.undoes.map(|_| no)).collect();
     for (no, (step, job)) in (0..).zip(plan.steps.iter_mut().zip(jobs)) {
         let comes_before = |other: u32| other < no;
@@ -62,23 +65,45 @@ pub(crate) fn check(state: &State, plan: &mut FlowPlan, jobs: &mut [NewJob]) -> 
         if !is_its_job || job.body.labels.step() != Some(StepOf { flow: id, no }) {
             return Err(bad(no, "is not the one that its job says"));
         }
+        if job.body.labels.member().is_some() {
+            return Err(bad(no, "is a job of a batch, too"));
+        }
         if job.body.labels.unique().is_some() {
             return Err(bad(no, "has a unique key, and another job would stand for it: say `.unique(None)`"));
         }
-        let is_volatile = state.queue_no(&job.queue).is_some_and(|no| state.queue(no).level() == Level::Memory);
-        match &first {
-            None => first = Some((job.queue.clone(), is_volatile)),
-            Some((queue, was)) if *was != is_volatile => {
-                return Err(Refusal::FlowInTwoStores { flow: id, one: queue.clone(), other: job.queue.clone() });
-            }
-            Some(_) => {}
+        if step.batch.is_some() != (step.work == Work::Batch) {
+            return Err(bad(no, "is a batch without saying what of, or says it and is none"));
         }
+        stores.check(&job.queue)?;
         if !step.needs.is_empty() || step.undoes.is_some() || step.work != Work::Job {
             let times = Times { due: job.due.take(), expires: job.expires.take(), deadline: job.deadline.take() };
             step.times = times.boxed();
         }
     }
-    Ok(())
+    members.iter().try_for_each(|job| stores.check(&job.queue))?;
+    batch::enter(plan, members)
+}
+
+/// The queues of a flow, which are all in one store.
+struct Stores<'a> {
+    state: &'a State,
+    flow: FlowId,
+    first: Option<(Name, bool)>,
+}
+
+impl Stores<'_> {
+    fn check(&mut self, queue: &Name) -> Result<(), Refusal> {
+        let no = self.state.queue_no(queue);
+        let is_volatile = no.is_some_and(|no| self.state.queue(no).level() == Level::Memory);
+        match &self.first {
+            None => self.first = Some((queue.clone(), is_volatile)),
+            Some((one, was)) if *was != is_volatile => {
+                return Err(Refusal::FlowInTwoStores { flow: self.flow, one: one.clone(), other: queue.clone() });
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
 }
 
 /// A job that is a step ends: so does the step.
@@ -133,6 +158,7 @@ pub(crate) fn look(state: &State, at: StepAt, now: Now) -> Decision {
             }
         }
     }
+    batch::complete(state, at, step, now, &mut decision);
     if step.is == Is::Ended {
         for then in &step.then {
             unblock(state, at, *then, now, &mut decision);
@@ -185,7 +211,7 @@ fn unblock(state: &State, at: StepAt, then: Then, now: Now, decision: &mut Decis
     let cause = step.end.as_ref().and_then(|end| end.cause).unwrap_or(at.no);
     let failure = Failure::new(FailureKind::Error, called_off_by(flow, cause));
     let as_step = AsStep { cause: Some(cause), ..AsStep::default() };
-    end_as_step(state, slot, EndState::Cancelled, now, (Output::None, Some(failure)), as_step, decision);
+    steer::cancel(state, slot, Some(failure), as_step, now, decision);
 }
 
 fn called_off_by(flow: &Flow, cause: u32) -> alloc::string::String {
@@ -207,7 +233,8 @@ fn open(state: &State, flow: &Flow, at: StepAt, now: Now, decision: &mut Decisio
     }
     let Some((slot, live)) = state.job_of(at) else { return };
     let is_over = match step.plan.work {
-        Work::Job => false,
+        // A batch that nothing keeps is over as soon as it is looked at again.
+        Work::Job | Work::Batch => false,
         Work::Signal => step.end.is_some(),
         Work::Timer => match step.plan.times.as_ref().and_then(|times| times.due) {
             Some(due) => !due.is_later(now),
@@ -220,6 +247,9 @@ fn open(state: &State, flow: &Flow, at: StepAt, now: Now, decision: &mut Decisio
         return end_as_step(state, slot, EndState::Done, now, (Output::None, None), as_step, decision);
     }
     decision.events.push(Event::StepOpened { at, now });
+    if step.plan.work == Work::Batch {
+        decision.steps.push((at, now));
+    }
 }
 
 /// Calls off what has not ended: at once where it waits, by asking its attempt where it runs.
@@ -271,8 +301,21 @@ pub(crate) fn ending(flow: &Flow) -> FlowEnding {
     FlowEnding {
         summary: summary(flow),
         failed: failed.map(|step| (step.plan.name.clone(), step.end.as_ref().and_then(|end| end.failure.clone()))),
-        output: flow.output,
+        output: flow.output.map(|no| left(flow, no)),
         queue: flow.steps.first().map_or_else(|| Name::from(""), |step| step.plan.queue.clone()),
+    }
+}
+
+/// What a step left for those that need it.
+pub(super) fn left(flow: &Flow, no: u32) -> StepInput {
+    let step = flow.step(no);
+    let end = step.end.as_ref().filter(|end| end.is_good());
+    let batch = step.batch.as_ref().filter(|_| end.is_some_and(|end| end.how != StepHow::Skipped));
+    StepInput {
+        of: StepOf { flow: flow.id, no },
+        name: step.plan.name.clone(),
+        output: end.map(|end| end.output.clone()),
+        batch: batch.map(|batch| (batch.counts, step.collects())),
     }
 }
 
@@ -315,6 +358,7 @@ pub(crate) fn loaded(state: &State, now: Now) -> Decision {
     for (slot, flow) in state.flows.all.iter() {
         for (no, step) in (0..).zip(&flow.steps) {
             let at = StepAt { flow: slot, no };
+            batch::loaded(state, at, step, now, &mut decision);
             if step.is == Is::Ended || state.job_of(at).is_some() {
                 continue;
             }
@@ -358,6 +402,9 @@ pub(crate) fn outdated(queue: &Queue, state: &State, now: Timestamp, decision: &
         if steps >= FORGOTTEN_PER_STEP_MAX {
             break;
         }
+        if !batch::forget_notes(*flow, &state.flows.all[*flow], decision) {
+            break;
+        }
         steps += state.flows.all[*flow].steps.len();
         decision.events.push(Event::FlowForgotten { flow: *flow });
     }
@@ -369,6 +416,9 @@ pub(crate) fn surplus(state: &State) -> Decision {
     let mut kept = state.flows.steps_kept;
     for (_, slot) in &state.flows.ended {
         if kept <= state.settings.flow_steps_kept_max {
+            break;
+        }
+        if !batch::forget_notes(*slot, &state.flows.all[*slot], &mut decision) {
             break;
         }
         kept -= state.flows.all[*slot].steps.len();

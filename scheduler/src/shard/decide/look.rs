@@ -101,6 +101,9 @@ fn why_step(state: &State, live: &Live) -> Why {
     let Some(at) = live.more().step else { return Why::Delayed };
     let flow = &state.flows.all[at.flow];
     let step = flow.step(at.no);
+    if let (Is::Going, Some(batch)) = (step.is, &step.batch) {
+        return Why::Batch { open: batch.counts.open(), jobs: batch.counts.jobs };
+    }
     if step.is == Is::Going {
         return Why::Signal { step: step.plan.name.clone() };
     }

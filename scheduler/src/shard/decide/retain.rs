@@ -68,5 +68,6 @@ pub(crate) fn next(state: &State, queue: &Queue) -> Option<Deadline> {
         Some(if is_over { Timestamp(0) } else { oldest.at.plus_ms(limits.age_ms) })
     };
     let flow = queue.flows.first().map(|(at, _)| *at);
-    EndState::ALL.into_iter().filter_map(of).chain(flow).min().map(Deadline::Wall)
+    let calls_off = (!queue.calling_off.is_empty()).then_some(Timestamp(0));
+    EndState::ALL.into_iter().filter_map(of).chain(flow).chain(calls_off).min().map(Deadline::Wall)
 }

@@ -5,12 +5,13 @@ use alloc::sync::Arc;
 
 use bytes::Bytes;
 
-use super::super::flows::StepAt;
+use super::super::flows::{Step, StepAt};
 use super::super::outbox::Mark;
 use super::super::slab::Slot;
 use super::super::state::{Live, Place, Spot, State};
-use super::{AsStep, Decision, drop_job, end_as_step, end_job, flow, steer_flow, unique};
+use super::{AsStep, Decision, batch, drop_job, end_as_step, end_job, flow, steer_flow, unique};
 use crate::attempt::{Failure, Output};
+use crate::batch::{BatchCounts, CalledOff};
 use crate::command::{QueueNo, Request};
 use crate::effect::{Answer, Effect};
 use crate::event::{Event, Turn};
@@ -71,6 +72,10 @@ fn steer_live(state: &State, slot: Slot, is: JobState, verb: &Verb, now: Now) ->
     let mut decision = Decision::default();
     let state_after = match verb {
         Verb::Cancel => cancel(state, slot, None, AsStep::default(), now, &mut decision),
+        // It is over when its jobs are.
+        Verb::Discard if state.has_members(live).is_some() => {
+            cancel(state, slot, None, AsStep::default(), now, &mut decision)
+        }
         Verb::Discard => {
             drop_job(state, slot, now, &mut decision);
             is
@@ -122,6 +127,10 @@ pub(super) fn cancel(
     decision: &mut Decision,
 ) -> JobState {
     let live = &state.jobs[slot];
+    if let Some(at) = state.has_members(live) {
+        batch::call_off(state, at, CalledOff { cause: as_step.cause, failure }, decision);
+        return State::state_of(live);
+    }
     let Some(run) = live.run() else {
         end_as_step(state, slot, EndState::Cancelled, now, (Output::None, failure), as_step, decision);
         return JobState::Cancelled;
@@ -191,12 +200,24 @@ fn requeue(state: &State, stub: Slot, read: Read, now: Now) -> Result<Steered, R
         is = match step.plan.work {
             _ if step.needs_open > 0 => JobState::Waiting,
             Work::Signal => JobState::Waiting,
+            Work::Batch => in_batch(step),
             _ if due.is_some_and(|due| due.is_later(now)) => JobState::Delayed,
             Work::Timer => JobState::Done,
             Work::Job => is,
         };
     }
     Ok(Steered { decision: decision.event(event), level: state.queue(no).level(), state: is })
+}
+
+/// What a batch is that comes back.
+fn in_batch(step: &Step) -> JobState {
+    let counts = step.batch.as_ref().map_or(BatchCounts::NONE, |batch| batch.counts);
+    let stays_open = step.plan.batch.as_ref().is_some_and(|plan| plan.stays_open) && !counts.is_closed;
+    match counts.failed() {
+        _ if counts.open() > 0 || stays_open => JobState::Waiting,
+        1.. if step.collects() => JobState::Dead,
+        _ => JobState::Done,
+    }
 }
 
 /// A retained job comes back: with its key if that is free, and as the step that it is, if its flow can go on.
@@ -209,6 +230,11 @@ pub(super) fn comes_back(state: &State, stub: Slot, read: Read, arrival: &mut i6
     check_depth(state, no)?;
     let id = state.stubs[stub].id;
     let turn = match read.body.labels.step() {
+        None if read.body.labels.member().is_some_and(|member| state.may_rejoin(member).is_none()) => {
+            let labels = read.body.labels.clone().of_batch(None);
+            read.body = Arc::new(Body { labels, ..(*read.body).clone() });
+            Turn::Alone
+        }
         None => unique::comes_back(state, &read.body, no)?,
         Some(of) => {
             let at = state.flows.place_of(of, id);
@@ -229,7 +255,7 @@ pub(super) fn comes_back(state: &State, stub: Slot, read: Read, arrival: &mut i6
 /// Whether a job can run without the flow that it was a step of. Without one nobody ends a timer, or the wait for a signal.
 fn check_alone(state: &State, stub: Slot, of: StepOf, at: Option<StepAt>) -> Result<(), Refusal> {
     let kind = state.kinds[state.stubs[stub].kind as usize].name.as_str();
-    if ![Work::Timer, Work::Signal].iter().any(|work| work.kind() == Some(kind)) {
+    if !Work::IDLE.iter().any(|work| work.kind() == Some(kind)) {
         return Ok(());
     }
     let at = at.ok_or(Refusal::NoFlow { id: of.flow })?;

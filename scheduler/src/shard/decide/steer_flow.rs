@@ -10,14 +10,12 @@ use super::super::flows::{Flow, Is, Step, StepAt};
 use super::super::outbox::Mark;
 use super::super::slab::Slot;
 use super::super::state::{Place, State};
-use super::{AsStep, Decision, end_as_step, flow, steer};
+use super::{AsStep, Decision, batch, end_as_step, flow, steer};
 use crate::attempt::Output;
 use crate::command::Request;
 use crate::effect::Answer;
 use crate::event::Event;
-use crate::flow::{
-    FlowCommand, FlowId, FlowState, FlowView, StepEnd, StepHow, StepInput, StepInputs, StepOf, StepView, Work,
-};
+use crate::flow::{FlowCommand, FlowId, FlowState, FlowView, StepEnd, StepHow, StepInputs, StepView, Work};
 use crate::refusal::Refusal;
 use crate::state::EndState;
 use crate::time::Now;
@@ -68,6 +66,18 @@ pub(crate) fn command(state: &State, request: Request, command: FlowCommand, now
             let (is_first, decision) = signal(state, StepAt { flow: slot, no }, payload, now)?;
             Ok(flow::reply(flow, request, Answer::Signalled { is_first }, decision))
         }
+        FlowCommand::Batch { id, step } => {
+            let (slot, flow) = find(id)?;
+            let no = flow.step_named(&step).ok_or(Refusal::NoStep { flow: id, step })?;
+            let view = batch::view(state, flow, StepAt { flow: slot, no })?;
+            Ok(Decision::default().reply(Mark::Sealed, request, Ok(Answer::Batch(Box::new(view)))))
+        }
+        FlowCommand::Close { id, step } => {
+            let (slot, flow) = find(id)?;
+            let no = flow.step_named(&step).ok_or(Refusal::NoStep { flow: id, step })?;
+            let decision = batch::close(flow, StepAt { flow: slot, no }, now)?;
+            Ok(flow::reply(flow, request, Answer::Ok, decision))
+        }
         FlowCommand::Retry { id, step, read } => {
             let (slot, flow) = find(id)?;
             let no = flow.step_named(&step).ok_or(Refusal::NoStep { flow: id, step })?;
@@ -92,7 +102,8 @@ pub(crate) fn view(state: &State, flow: &Flow) -> FlowView {
     let step = |(no, step): (u32, &Step)| {
         let end = step.end.as_deref().filter(|end| end.is_end());
         let is_holding = state.is_holding(StepAt { flow: slot, no });
-        StepView { plan: step.plan.clone(), state: state.step_state(step), end: end.cloned(), is_holding }
+        let batch = step.batch.as_ref().map(|batch| batch.counts);
+        StepView { plan: step.plan.clone(), state: state.step_state(step), end: end.cloned(), is_holding, batch }
     };
     FlowView { summary: flow::summary(flow), output: flow.output, steps: (0..).zip(&flow.steps).map(step).collect() }
 }
@@ -100,11 +111,7 @@ pub(crate) fn view(state: &State, flow: &Flow) -> FlowView {
 /// What those left that a step needs, or undoes.
 fn inputs(flow: &Flow, step: &Step) -> StepInputs {
     let needs = step.plan.needs.iter().map(|need| need.step).chain(step.plan.undoes);
-    let needs = needs.map(|no| {
-        let of = StepOf { flow: flow.id, no };
-        let end = flow.step(no).end.as_ref().filter(|end| end.is_good());
-        StepInput { of, name: flow.step(no).plan.name.clone(), output: end.map(|end| end.output.clone()) }
-    });
+    let needs = needs.map(|no| flow::left(flow, no));
     let queue = flow.steps.first().map_or_else(|| step.plan.queue.clone(), |step| step.plan.queue.clone());
     StepInputs { queue, input: step.plan.input.clone(), needs: needs.collect() }
 }
@@ -140,6 +147,9 @@ fn skip(state: &State, at: StepAt, output: Option<Bytes>, now: Now) -> Result<De
     }
     if step.plan.undoes.is_some() {
         return Err(forbidden(flow, at, "there to undo another", "skipped"));
+    }
+    if step.has_open_members() {
+        return Err(forbidden(flow, at, "a batch that jobs of have not ended: cancel it first", "skipped"));
     }
     check_output(state, at, output.as_ref())?;
     let output = output.map_or(Output::None, Output::Bytes);

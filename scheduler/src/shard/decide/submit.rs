@@ -12,7 +12,7 @@ use super::super::flows::{Flow, StepAt};
 use super::super::outbox::Mark;
 use super::super::state::{Place, State};
 use super::unique::{Meeting, Met};
-use super::{Decision, flow};
+use super::{Decision, batch, flow};
 use crate::bug;
 use crate::command::{QueueNo, Request, Submit};
 use crate::effect::{Answer, Receipt};
@@ -31,7 +31,7 @@ pub(crate) fn submit(state: &State, mut submit: Submit, now: Now) -> Result<Deci
     }
     check_bulk(state, &submit.jobs)?;
     let mut decision = Decision { events: Vec::with_capacity(submit.jobs.len()), ..Decision::default() };
-    let flow = submit.flow.as_ref().map(|plan| plan.id);
+    let steps = submit.flow.as_ref().map_or(0, |plan| plan.steps.len());
     if let Some(plan) = submit.flow.take() {
         if let Some(slot) = state.flows.by_id.get(&plan.id) {
             return Ok(same_flow(state, &state.flows.all[*slot], submit.request, submit.watch));
@@ -40,18 +40,18 @@ pub(crate) fn submit(state: &State, mut submit: Submit, now: Now) -> Result<Deci
     }
     let mut receipts = Vec::with_capacity(submit.jobs.len());
     let mut level = Level::Memory;
-    if flow.is_none() {
+    if steps == 0 {
         submit.jobs.iter_mut().for_each(by_itself);
     }
     let mut intake = Intake::new(state, &submit.jobs);
-    for job in submit.jobs {
-        let met = match flow {
-            Some(_) => intake.meet_step(&job)?,
-            None => intake.meet(&job, now, &mut decision.events)?,
-        };
+    for mut job in submit.jobs {
+        let met = if steps > 0 { intake.meet_of_flow(&job)? } else { intake.meet(&job, now, &mut decision.events)? };
         let (id, queue, fresh) = match met {
             Met::Same(id, queue) => (id, queue, false),
             Met::Accepted(queue, turn) => {
+                if steps == 0 {
+                    intake.join(&mut job, false)?;
+                }
                 let id = job.id;
                 let event = intake.accept(job, queue, now, turn);
                 decision.events.push(event);
@@ -137,6 +137,10 @@ pub(crate) fn follow_ups(state: &State, jobs: Vec<NewJob>, now: Now, decision: &
         let Some(queue) = state.queue_no(&job.queue) else { continue };
         let met = intake.keys.meet(&job, queue, now, &mut intake.arrival, &mut decision.events);
         if let Ok(Met::Accepted(queue, turn)) = met {
+            // One that runs by itself is better than one that does not.
+            if intake.join(&mut job, true).is_err() {
+                batch::relabel(&mut job, None);
+            }
             let event = intake.accept(job, queue, now, turn);
             decision.events.push(event);
         }
@@ -166,6 +170,8 @@ struct Intake<'a> {
     policies: BTreeSet<RetryPolicy>,
     limit_keys: BTreeSet<(QueueNo, Arc<str>)>,
     keys: Meeting<'a>,
+    /// How many jobs come into which batch.
+    joins: Vec<(StepAt, u32)>,
     arrival: i64,
 }
 
@@ -181,6 +187,7 @@ impl<'a> Intake<'a> {
             policies: BTreeSet::new(),
             limit_keys: BTreeSet::new(),
             keys: Meeting::new(state),
+            joins: Vec::new(),
             arrival: state.next_arrival,
         }
     }
@@ -208,13 +215,28 @@ impl<'a> Intake<'a> {
         self.keys.meet(job, queue, now, &mut self.arrival, events)
     }
 
-    /// A step comes in as itself or not at all.
-    fn meet_step(&mut self, job: &NewJob) -> Result<Met, Refusal> {
+    /// What comes in with a flow comes in as itself or not at all.
+    fn meet_of_flow(&mut self, job: &NewJob) -> Result<Met, Refusal> {
         if self.place_of(job)?.is_some() {
             return Err(Refusal::IdTaken { id: job.id, kind: job.kind.clone() });
         }
-        let Some(step) = job.body.labels.step() else { unreachable!("the check of the flow found its step") };
-        Ok(Met::Accepted(self.check(job)?, Turn::Step(step)))
+        let turn = job.body.labels.step().map_or(Turn::Free, Turn::Step);
+        Ok(Met::Accepted(self.check(job)?, turn))
+    }
+
+    /// A job of a batch gets the next place in it.
+    fn join(&mut self, job: &mut NewJob, is_inside: bool) -> Result<(), Refusal> {
+        let Some(member) = job.body.labels.member() else { return Ok(()) };
+        let before = |at| self.joins.iter().find(|(of, _)| *of == at).map_or(0, |(_, jobs)| *jobs);
+        let at = batch::may_join(self.state, job, member, is_inside, before)?;
+        if !self.joins.iter().any(|(of, _)| *of == at) {
+            self.joins.push((at, 0));
+        }
+        let Some((_, jobs)) = self.joins.iter_mut().find(|(of, _)| *of == at) else { return Ok(()) };
+        let known = self.state.flows.step(at).batch.as_ref().map_or(0, |batch| batch.counts.jobs);
+        batch::take_place(job, known + *jobs);
+        *jobs += 1;
+        Ok(())
     }
 
     /// Whether the job may come in, as far as it alone can tell.
@@ -222,8 +244,8 @@ impl<'a> Intake<'a> {
         let no = self.state.queue_no(&job.queue).filter(|no| self.state.queue(*no).is_configured);
         let no = no.ok_or_else(|| Refusal::NoQueue { queue: job.queue.clone() })?;
         let handled = self.state.kind_names.get(&job.kind).is_some_and(|no| self.state.kinds[*no as usize].is_handled);
-        let is_idle = job.body.labels.step().is_some()
-            && [Work::Timer, Work::Signal].iter().any(|work| work.kind() == Some(job.kind.as_str()));
+        let is_idle =
+            job.body.labels.step().is_some() && Work::IDLE.iter().any(|work| work.kind() == Some(job.kind.as_str()));
         if !handled && !is_idle && !self.state.settings.unknown_kinds {
             return Err(Refusal::NoHandler { kind: job.kind.clone() });
         }

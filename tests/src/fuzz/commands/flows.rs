@@ -82,6 +82,7 @@ impl Play<'_> {
             undoes,
             is_optional: self.input.one_in(4),
             times: None,
+            batch: None,
         };
         (job, plan)
     }

@@ -1,0 +1,178 @@
+//! Batches: steps that are made of many jobs.
+
+use windlass_scheduler::batch::BatchCounts;
+use windlass_scheduler::change::Key;
+use windlass_scheduler::command::TimerClass;
+use windlass_scheduler::flow::FlowState;
+use windlass_scheduler::state::State;
+
+use super::bed::{Bed, FLOW_KEEP_MS, KEEP_MS, batch, job};
+use super::{CANCEL, GO_ON, of};
+
+fn counts(jobs: u32, done: u32, dead: u32, cancelled: u32) -> BatchCounts {
+    BatchCounts { jobs, done, dead, cancelled, ..BatchCounts::NONE }
+}
+
+#[test]
+fn a_step_decides_how_wide_the_next_one_is() {
+    let mut bed = Bed::new();
+    bed.submit(1, vec![job(&[]), batch(&[(0, CANCEL)], true), job(&[(1, CANCEL)])]).unwrap();
+    let members = [1_000, 1_001, 1_002].map(|n| Bed::member(1, 1, n));
+    bed.done_with(100, members.to_vec());
+    assert_eq!(bed.states(1), [State::Done, State::Waiting, State::Waiting]);
+    assert_eq!(bed.counts(1, 1), counts(3, 0, 0, 0));
+    bed.end_with(1_001, b"one");
+    bed.driver.settle();
+    bed.reload();
+    assert_eq!(bed.counts(1, 1), counts(3, 1, 0, 0));
+    bed.end_with(1_000, b"nought");
+    bed.driver.settle();
+    assert_eq!(bed.states(1)[1..], [State::Waiting, State::Waiting]);
+    bed.end_with(1_002, b"two");
+    bed.driver.settle();
+    assert_eq!(bed.states(1), [State::Done, State::Done, State::Running]);
+    for place in 0..3 {
+        assert!(bed.driver.journal.0.contains_key(&Key::Member(of(1, 1), place)), "{place}");
+    }
+    bed.done(102);
+    assert_eq!(bed.state(1), FlowState::Done);
+    bed.driver.advance(FLOW_KEEP_MS);
+    bed.fire();
+    assert_eq!(bed.flow_records(), 0, "all of it is forgotten");
+}
+
+#[test]
+fn a_width_of_nothing_is_one() {
+    let mut bed = Bed::new();
+    bed.submit(1, vec![job(&[]), batch(&[(0, CANCEL)], true), job(&[(1, CANCEL)])]).unwrap();
+    bed.done(100);
+    assert_eq!(bed.states(1), [State::Done, State::Done, State::Running]);
+}
+
+#[test]
+fn a_batch_is_over_when_all_its_jobs_are_however_they_ended() {
+    let mut bed = Bed::new();
+    let (plan, mut jobs) = bed.plan(1, vec![batch(&[], false), job(&[(0, CANCEL)])]);
+    jobs.extend((1_000..1_003).map(|n| Bed::member(1, 0, n)));
+    bed.hand_in(plan, jobs).unwrap();
+    assert_eq!(bed.counts(1, 0), counts(3, 0, 0, 0));
+    bed.die(1_000);
+    // Its own jobs may bring more.
+    bed.done_with(1_001, vec![Bed::member(1, 0, 1_004)]);
+    bed.done(1_002);
+    assert_eq!(bed.states(1), [State::Waiting, State::Waiting]);
+    bed.reload();
+    bed.cancel_attempt(1_004);
+    assert_eq!((bed.counts(1, 0), bed.states(1)), (counts(4, 2, 1, 1), vec![State::Done, State::Running]));
+    let notes = [0, 1, 2, 3].map(|place| bed.driver.journal.0.contains_key(&Key::Member(of(1, 0), place)));
+    assert_eq!(notes, [true, false, false, true], "those that failed are told");
+    let refused = bed.add(vec![Bed::member(1, 0, 1_005)]).unwrap_err();
+    assert_eq!(refused.to_string(), format!("step `s0` of flow {} is over, and cannot be added to", super::flow_id(1)));
+}
+
+#[test]
+fn what_one_of_its_jobs_failed_is_failed_and_may_be_tried_again() {
+    let mut bed = Bed::new();
+    bed.submit(1, vec![job(&[]), batch(&[(0, CANCEL)], true), job(&[(1, CANCEL)])]).unwrap();
+    bed.done_with(100, vec![Bed::member(1, 1, 1_000), Bed::member(1, 1, 1_001)]);
+    bed.done(1_000);
+    bed.die(1_001);
+    assert_eq!(bed.states(1), [State::Done, State::Dead, State::Cancelled]);
+    let failure = bed.look(1).unwrap().steps[1].end.clone().unwrap().failure.unwrap();
+    assert_eq!(failure.message, "1 of 2 jobs failed: 1 dead, 0 called off, 0 expired");
+    bed.requeue(1_001).unwrap();
+    assert_eq!(bed.counts(1, 1), counts(2, 1, 0, 0));
+    assert!(!bed.driver.journal.0.contains_key(&Key::Member(of(1, 1), 1)));
+    bed.reload();
+    bed.retry(1, "s1").unwrap();
+    assert_eq!(bed.states(1), [State::Done, State::Waiting, State::Waiting]);
+    bed.done(1_001);
+    assert_eq!(bed.states(1), [State::Done, State::Done, State::Running]);
+}
+
+#[test]
+fn a_batch_that_is_called_off_is_over_when_its_jobs_are() {
+    let mut bed = Bed::new();
+    let (plan, mut jobs) = bed.plan(1, vec![job(&[]), batch(&[(0, CANCEL)], false), job(&[(1, GO_ON)])]);
+    jobs.extend((1_000..1_010).map(|n| Bed::member(1, 1, n)));
+    bed.hand_in(plan, jobs).unwrap();
+    assert_eq!(bed.started(), [100, 1_000, 1_001, 1_002].map(super::id));
+    bed.die(100);
+    assert_eq!(bed.states(1), [State::Dead, State::Waiting, State::Waiting], "jobs of it run");
+    bed.reload();
+    bed.fire();
+    assert_eq!(bed.counts(1, 1), counts(10, 0, 0, 6), "those that waited are called off");
+    bed.done_with(1_000, vec![Bed::member(1, 1, 1_010)]);
+    bed.cancel_attempt(1_001);
+    assert_eq!(bed.states(1)[1], State::Waiting);
+    bed.fire();
+    bed.cancel_attempt(1_002);
+    bed.cancel_attempt(1_003);
+    assert_eq!(bed.states(1)[1], State::Waiting, "one that came meanwhile runs, and was asked to stop");
+    bed.cancel_attempt(1_010);
+    assert_eq!(bed.counts(1, 1), counts(11, 1, 0, 10));
+    assert_eq!(bed.states(1), [State::Dead, State::Cancelled, State::Running]);
+}
+
+#[test]
+fn a_batch_that_stays_open_ends_when_it_is_closed() {
+    let mut bed = Bed::new();
+    let mut open = batch(&[], false);
+    open.batch.as_mut().unwrap().stays_open = true;
+    bed.submit(1, vec![open, job(&[(0, CANCEL)])]).unwrap();
+    bed.add(vec![Bed::member(1, 0, 1_000), Bed::member(1, 0, 1_001)]).unwrap();
+    bed.done(1_000);
+    bed.done(1_001);
+    assert_eq!(bed.states(1), [State::Waiting, State::Waiting]);
+    bed.reload();
+    bed.add(vec![Bed::member(1, 0, 1_002)]).unwrap();
+    bed.close(1, "s0").unwrap();
+    bed.close(1, "s0").unwrap();
+    assert!(bed.add(vec![Bed::member(1, 0, 1_003)]).is_err(), "closed");
+    bed.done(1_002);
+    assert_eq!(bed.states(1), [State::Done, State::Running]);
+    assert_eq!(bed.counts(1, 0), BatchCounts { is_closed: true, ..counts(3, 3, 0, 0) });
+}
+
+#[test]
+fn jobs_whose_records_were_lost_are_counted_as_dead() {
+    let mut bed = Bed::new();
+    let (plan, mut jobs) = bed.plan(1, vec![batch(&[], false), job(&[(0, CANCEL)])]);
+    jobs.extend((1_000..1_003).map(|n| Bed::member(1, 0, n)));
+    bed.hand_in(plan, jobs).unwrap();
+    assert_eq!(bed.lose(&[Key::Job(super::id(1_002))]), []);
+    assert_eq!(bed.counts(1, 0), counts(3, 0, 1, 0));
+    bed.done(1_000);
+    bed.done(1_001);
+    assert_eq!(bed.states(1), [State::Done, State::Running]);
+}
+
+#[test]
+fn a_batch_whose_numbers_were_lost_is_dead() {
+    let mut bed = Bed::new();
+    let (plan, mut jobs) = bed.plan(1, vec![batch(&[], false), job(&[(0, CANCEL)])]);
+    jobs.extend((1_000..1_003).map(|n| Bed::member(1, 0, n)));
+    bed.hand_in(plan, jobs).unwrap();
+    assert_eq!(bed.lose(&[Key::Batch(of(1, 0))]), []);
+    assert_eq!(bed.states(1), [State::Dead, State::Cancelled]);
+    // Nobody counts them any more; they run all the same.
+    for n in 1_000..1_003 {
+        bed.done(n);
+    }
+}
+
+#[test]
+fn a_job_that_comes_back_after_its_batch_succeeded_runs_by_itself() {
+    let mut bed = Bed::new();
+    let (plan, mut jobs) = bed.plan(1, vec![batch(&[], false)]);
+    jobs.push(Bed::member(1, 0, 1_000));
+    bed.hand_in(plan, jobs).unwrap();
+    bed.die(1_000);
+    assert_eq!((bed.state(1), bed.counts(1, 0)), (FlowState::Done, counts(1, 0, 1, 0)));
+    bed.requeue(1_000).unwrap();
+    bed.reload();
+    bed.done(1_000);
+    assert_eq!(bed.counts(1, 0), counts(1, 0, 1, 0), "what was told stays true");
+    bed.driver.advance(KEEP_MS);
+    bed.due(0, TimerClass::Retention);
+}
