@@ -47,6 +47,31 @@ impl AttemptCore {
     }
 }
 
+impl AttemptCore {
+    /// A job that may follow this one's success.
+    pub(crate) fn follow_up(&self, draft: Draft) -> Result<NewJob, EnqueueError> {
+        let job = draft.in_story_of(&self.body.labels).into_new_job(&self.door, &mut Names::default())?;
+        self.door.check_follow_up(&job)?;
+        Ok(job)
+    }
+
+    /// It does, if this attempt succeeds.
+    pub(crate) fn add_follow_up(&self, job: NewJob) -> Result<JobId, EnqueueError> {
+        let mut follow_ups = self.follow_ups.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(follow_ups) = follow_ups.as_mut() else {
+            return Err(Refusal::StaleLease { id: self.lease.id }.into());
+        };
+        range::FOLLOW_UPS.check(follow_ups.len() as u64 + 1)?;
+        range::FOLLOW_UPS_BYTES.check((NewJob::bytes_of(follow_ups) + job.body.bytes()) as u64)?;
+        let id = job.id;
+        if let Some(witness) = &self.door.witness {
+            witness.follow_up(&self.lease, &job);
+        }
+        follow_ups.push(job);
+        Ok(id)
+    }
+}
+
 impl<A> Clone for Context<A> {
     fn clone(&self) -> Self {
         Self { app: self.app.clone(), attempt: self.attempt.clone() }
@@ -180,21 +205,7 @@ impl<A> Context<A> {
     /// # Errors
     /// [`EnqueueError`], and the job is not added.
     pub fn follow_up_with(&self, draft: Draft) -> Result<JobId, EnqueueError> {
-        let draft = draft.in_story_of(&self.attempt.body.labels);
-        let job = draft.into_new_job(&self.attempt.door, &mut Names::default())?;
-        self.attempt.door.check_follow_up(&job)?;
-        let mut follow_ups = self.attempt.follow_ups.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(follow_ups) = follow_ups.as_mut() else {
-            return Err(Refusal::StaleLease { id: self.attempt.lease.id }.into());
-        };
-        range::FOLLOW_UPS.check(follow_ups.len() as u64 + 1)?;
-        range::FOLLOW_UPS_BYTES.check((NewJob::bytes_of(follow_ups) + job.body.bytes()) as u64)?;
-        let id = job.id;
-        if let Some(witness) = &self.attempt.door.witness {
-            witness.follow_up(&self.attempt.lease, &job);
-        }
-        follow_ups.push(job);
-        Ok(id)
+        self.attempt.add_follow_up(self.attempt.follow_up(draft)?)
     }
 }
 

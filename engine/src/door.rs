@@ -223,8 +223,12 @@ impl Door {
     pub(crate) fn reader(&self, queue: &Name) -> Result<Arc<dyn Reader>, StorageError> {
         let readers = self.readers.read().unwrap_or_else(PoisonError::into_inner);
         let readers = readers.as_ref().ok_or(StorageError::Closed)?;
-        let is_volatile = self.queues.get(queue).is_some_and(|queue| queue.level == Level::Memory);
-        Ok(if is_volatile { readers.twin.clone() } else { readers.journal.clone() })
+        Ok(if self.is_volatile(queue) { readers.twin.clone() } else { readers.journal.clone() })
+    }
+
+    /// Whether what is in this queue is in memory only.
+    pub(crate) fn is_volatile(&self, queue: &Name) -> bool {
+        self.queues.get(queue).is_some_and(|queue| queue.level == Level::Memory)
     }
 
     /// The reader of the journal, whatever queue.

@@ -116,6 +116,10 @@ impl Engine {
         for draft in drafts {
             jobs.push(draft.into_new_job(self.door(), &mut names)?);
         }
+        self.enqueue_jobs(jobs).await
+    }
+
+    pub(crate) async fn enqueue_jobs(&self, jobs: Vec<NewJob>) -> Result<Vec<Receipt>, EnqueueError> {
         let turn = self.door().turn(&jobs).await?;
         Ok(receipts(Box::pin(self.door().submit(turn, jobs, None, None)).await?))
     }

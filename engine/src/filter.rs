@@ -12,6 +12,7 @@ use windlass_scheduler::state::{EndState, State};
 
 use crate::clock::timestamp;
 use crate::error::ControlError;
+use crate::flow::BatchHandle;
 use crate::range;
 
 /// As much of a text that is no cursor is quoted, in characters.
@@ -81,6 +82,13 @@ impl Filter {
     #[must_use]
     pub fn limit_key(mut self, key: &str) -> Self {
         self.core.limit_key = Some(key.to_owned());
+        self
+    }
+
+    /// Of this batch.
+    #[must_use]
+    pub fn batch(mut self, batch: &BatchHandle) -> Self {
+        self.core.batch = Some(batch.step());
         self
     }
 

@@ -3,6 +3,7 @@
 //! Owns the typed builder. A step that needs an input which nobody gives does not compile, and a circle cannot be written: a handle
 //! on a step is only there once the step is. Never decides when a step begins: that is the core's.
 
+mod batch;
 mod graph;
 mod handle;
 mod input;
@@ -15,9 +16,11 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use windlass_scheduler::batch::BatchPlan;
 use windlass_scheduler::flow::{FlowId, IfFailed, Need, StepPlan};
 use windlass_scheduler::job::{JobId, Priority, When};
 
+pub use self::batch::{Batch, BatchFailure, BatchHandle, BatchReport};
 pub use self::graph::FlowGraph;
 pub use self::handle::FlowHandle;
 pub use self::needs::{GoOn, Hold, Needs, StepRef};
@@ -92,6 +95,7 @@ enum Doing {
     Job(Box<Draft>),
     Timer(When),
     Signal(Option<Duration>),
+    Batch(BatchPlan),
 }
 
 #[derive(Debug)]
@@ -140,6 +144,8 @@ pub struct Flow<O = ()> {
     fail_fast: bool,
     output: Option<u32>,
     steps: Vec<Planned>,
+    /// Jobs of batches, each with its batch's number.
+    members: Vec<(u32, Draft)>,
     names: HashMap<String, u32>,
     /// How many steps of a kind, in a scope, have got their names of it.
     kinds: HashMap<String, u32>,
@@ -161,6 +167,7 @@ impl Flow<()> {
             fail_fast: false,
             output: None,
             steps: Vec::new(),
+            members: Vec::new(),
             names: HashMap::new(),
             kinds: HashMap::new(),
             scope: String::new(),
@@ -259,6 +266,7 @@ impl<O> Flow<O> {
             fail_fast: self.fail_fast,
             output: Some(step.no),
             steps: self.steps,
+            members: self.members,
             names: self.names,
             kinds: self.kinds,
             scope: self.scope,

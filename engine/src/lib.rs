@@ -128,8 +128,8 @@ pub use error::{
 pub use error::{ConfigFileError, ConfigProblem};
 pub use filter::{Cursor, Filter, NoCursor};
 pub use flow::{
-    CriticalStep, Flow, FlowGraph, FlowHandle, FlowStatus, FlowStep, FlowSummary, GoOn, Hold, Needs, StepDraft,
-    StepRef, StepStatus,
+    Batch, BatchFailure, BatchHandle, BatchReport, CriticalStep, Flow, FlowGraph, FlowHandle, FlowStatus, FlowStep,
+    FlowSummary, GoOn, Hold, Needs, StepDraft, StepRef, StepStatus,
 };
 pub use handle::JobHandle;
 pub use health::{Health, HealthState, HealthWarning};

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::attempt::{Failure, Output};
 use crate::flow::{StepOf, StepState};
-use crate::job::{JobId, Name};
+use crate::job::{JobId, Name, NewJob};
 use crate::state::EndState;
 
 /// What a batch is to be.
@@ -17,6 +17,22 @@ pub struct BatchPlan {
     pub stays_open: bool,
     /// All its jobs are of this kind: what they leave is collected, and it fails where one of them did.
     pub collects: Option<Name>,
+}
+
+impl BatchPlan {
+    /// Whether such a job may be of it.
+    ///
+    /// # Errors
+    /// What is wrong with that, as the rest of a sentence about the batch.
+    pub fn check(&self, job: &NewJob) -> Result<(), &'static str> {
+        if self.collects.as_ref().is_some_and(|kind| *kind != job.kind) {
+            return Err("collects what jobs of one kind leave, and was given one of another");
+        }
+        if job.body.labels.unique().is_some() {
+            return Err("was given a job with a unique key, and another job would stand for that: say `.unique(None)`");
+        }
+        Ok(())
+    }
 }
 
 /// The place of a job in a batch.

@@ -3,6 +3,7 @@
 use windlass_scheduler::attempt::Failure;
 use windlass_scheduler::flow::FlowId;
 use windlass_scheduler::job::JobId;
+use windlass_scheduler::refusal::Refusal;
 
 use super::{ControlError, EnqueueError};
 
@@ -86,11 +87,17 @@ pub enum FlowWaitError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InputError {
-    /// The job is no step of a flow.
-    #[error("job {id} is no step of a flow: it has no input")]
+    /// The job is of no flow, or, where it asks for an input, no step of one.
+    #[error("job {id} is of no flow: it has no input, and no batch")]
     NoFlow {
         /// The job.
         id: JobId,
+    },
+    /// The job's flow has no such batch.
+    #[error("there is no such batch: {refusal}")]
+    NoBatch {
+        /// What the core said.
+        refusal: Refusal,
     },
     /// A step left more than its queue keeps.
     #[error(

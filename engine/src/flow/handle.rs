@@ -6,16 +6,14 @@ use std::marker::PhantomData;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use windlass_scheduler::attempt::Output;
-use windlass_scheduler::change::{Key, Record};
 use windlass_scheduler::effect::{Answer, Found};
-use windlass_scheduler::flow::{FlowCommand, FlowEnding, FlowId, FlowState, FlowView, StepEnd, StepOf, may_run_again};
-use windlass_scheduler::job::Name;
+use windlass_scheduler::flow::{FlowCommand, FlowEnding, FlowId, FlowState, FlowView, may_run_again};
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::verb::Retained;
 use windlass_storage::{Reader, StorageError};
 
 use super::Flow;
+use super::input::output;
 use super::status::{FlowStatus, FlowSummary};
 use crate::door::FlowWatchGuard;
 use crate::engine::Engine;
@@ -109,6 +107,10 @@ fn encode<T: Serialize>(value: &T) -> Result<Bytes, ControlError> {
 }
 
 impl<O> FlowHandle<O> {
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// The flow's id. Keep it: [`Engine::flow`] makes a handle of it again, after a restart too.
     #[must_use]
     pub fn id(&self) -> FlowId {
@@ -230,32 +232,11 @@ impl<O: DeserializeOwned> FlowHandle<O> {
     }
 
     async fn output(&self, ending: &FlowEnding) -> Result<O, InputError> {
-        let decode = |json: &[u8]| {
-            serde_json::from_slice(json).map_err(|error| InputError::Decode { reason: error.to_string() })
-        };
-        let Some(no) = ending.output else { return decode(b"null") };
-        let (of, queue) = (StepOf { flow: self.id, no }, ending.queue.clone());
-        match self.read_output(of, queue).await? {
-            (_, Output::None) => decode(b"null"),
-            (_, Output::Bytes(json)) => decode(&json),
-            (step, Output::TooLarge { bytes, bytes_max }) => Err(InputError::TooLarge { step, bytes, bytes_max }),
-        }
-    }
-
-    async fn read_output(&self, of: StepOf, queue: Name) -> Result<(String, Output), ControlError> {
-        let read = move |reader: &dyn Reader| {
-            let forgotten = || ControlError::from(Refusal::NoFlow { id: of.flow });
-            let Some(Record::Step(step)) = reader.get(&Key::Step(of))? else { return Err(forgotten()) };
-            let StepEnd { output, .. } = step.end;
-            if !matches!(output, Output::Bytes(_)) {
-                return Ok((of.no.to_string(), output));
-            }
-            match reader.get(&Key::StepOutput(of))? {
-                Some(Record::StepOutput(_, bytes)) => Ok((of.no.to_string(), Output::Bytes(bytes))),
-                _ => Err(forgotten()),
-            }
-        };
-        self.engine.desk().read(queue, read).await
+        let decode =
+            |json: &str| serde_json::from_str(json).map_err(|error| InputError::Decode { reason: error.to_string() });
+        let Some(left) = ending.output.clone() else { return decode("null") };
+        let read = move |reader: &dyn Reader| Ok(output(&left, reader));
+        decode(self.engine.desk().read(ending.queue.clone(), read).await??.get())
     }
 }
 

@@ -5,12 +5,13 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use tokio::runtime::Handle;
 use windlass_scheduler::attempt::Output;
+use windlass_scheduler::batch::BatchCounts;
 use windlass_scheduler::change::{Key, Record};
 use windlass_scheduler::effect::Answer;
 use windlass_scheduler::flow::{FlowCommand, FlowId, StepInput, StepInputs, StepOf, StepPlan};
 use windlass_storage::{Reader, StorageError};
 
-use super::FlowStep;
+use super::{BatchReport, FlowStep};
 use crate::context::{AttemptCore, Context};
 use crate::error::{ControlError, InputError, JobError};
 use crate::messages::Question;
@@ -19,10 +20,10 @@ use crate::messages::Question;
 const TRIES_MAX: u32 = 5;
 
 impl<A> Context<A> {
-    /// The flow that the job is a step of.
+    /// The flow that the job is a step of, or a job of a batch of.
     #[must_use]
     pub fn flow(&self) -> Option<FlowId> {
-        self.attempt.body.labels.step().map(|step| step.flow)
+        self.attempt.flow()
     }
 
     /// What the steps left that this one needs. It is read anew at every call.
@@ -42,25 +43,29 @@ impl<A> Context<A> {
     }
 }
 
-fn into_job_error(error: InputError) -> JobError {
+/// Asks anew where the core fell, or its journal was closed for a rebuild: whoever answers next comes after it.
+pub(super) async fn ask_again<T>(ask: impl AsyncFn() -> Result<T, InputError>) -> Result<T, InputError> {
+    let mut tries_left = TRIES_MAX;
+    loop {
+        match ask().await {
+            Err(InputError::Control(ControlError::Interrupted | ControlError::Storage(StorageError::Closed)))
+                if tries_left > 0 =>
+            {
+                tries_left -= 1;
+            }
+            answered => return answered,
+        }
+    }
+}
+
+pub(super) fn into_job_error(error: InputError) -> JobError {
     if matches!(error, InputError::Control(_)) { error.into() } else { JobError::permanent(error) }
 }
 
 impl AttemptCore {
     async fn input<T: DeserializeOwned>(&self, may_block: bool) -> Result<T, InputError> {
         let of = self.body.labels.step().ok_or(InputError::NoFlow { id: self.lease.id })?;
-        let mut tries_left = TRIES_MAX;
-        let json = loop {
-            match self.read_input(of, may_block).await {
-                // The core fell, or its journal was closed for a rebuild: whoever answers next comes after it.
-                Err(InputError::Control(ControlError::Interrupted | ControlError::Storage(StorageError::Closed)))
-                    if tries_left > 0 =>
-                {
-                    tries_left -= 1;
-                }
-                read => break read?,
-            }
-        };
+        let json = ask_again(|| self.read_input(of, may_block)).await?;
         serde_json::from_slice(&json).map_err(|error| InputError::Decode { reason: error.to_string() })
     }
 
@@ -109,7 +114,12 @@ fn raw<T: serde::Serialize>(value: &T) -> Result<Box<RawValue>, InputError> {
 }
 
 /// What a step left; nothing of one that failed.
-fn output(need: &StepInput, reader: &dyn Reader) -> Result<Box<RawValue>, InputError> {
+pub(super) fn output(need: &StepInput, reader: &dyn Reader) -> Result<Box<RawValue>, InputError> {
+    match (&need.output, need.batch) {
+        (Some(_), Some((counts, true))) => return collected(need, counts, reader),
+        (Some(_), Some((counts, false))) => return raw(&BatchReport::from(counts)),
+        _ => {}
+    }
     let bytes = match &need.output {
         None | Some(Output::None) => return raw(&()),
         Some(Output::TooLarge { bytes, bytes_max }) => {
@@ -118,8 +128,29 @@ fn output(need: &StepInput, reader: &dyn Reader) -> Result<Box<RawValue>, InputE
         }
         Some(Output::Bytes(_)) => read_output(need, reader)?,
     };
-    let text = String::from_utf8(bytes.to_vec()).map_err(|error| InputError::Decode { reason: error.to_string() })?;
-    RawValue::from_string(text).map_err(|error| InputError::Decode { reason: error.to_string() })
+    raw_of(&bytes)
+}
+
+fn raw_of(bytes: &[u8]) -> Result<Box<RawValue>, InputError> {
+    serde_json::from_slice(bytes).map_err(|error| InputError::Decode { reason: error.to_string() })
+}
+
+/// What the jobs of a batch left, in the order of their places.
+fn collected(need: &StepInput, counts: BatchCounts, reader: &dyn Reader) -> Result<Box<RawValue>, InputError> {
+    let mut items = Vec::new();
+    for place in 0..counts.jobs {
+        let step = || need.name.to_string();
+        let read = reader.get(&Key::Member(need.of, place)).map_err(ControlError::from)?;
+        let Some(Record::Member(member)) = read else { return Err(InputError::Gone { step: step() }) };
+        items.push(match &member.output {
+            Output::None => raw(&())?,
+            Output::Bytes(bytes) => raw_of(bytes)?,
+            Output::TooLarge { bytes, bytes_max } => {
+                return Err(InputError::TooLarge { step: step(), bytes: *bytes, bytes_max: *bytes_max });
+            }
+        });
+    }
+    raw(&items)
 }
 
 fn read_output(need: &StepInput, reader: &dyn Reader) -> Result<Bytes, InputError> {

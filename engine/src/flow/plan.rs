@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use windlass_scheduler::batch::MemberOf;
 use windlass_scheduler::flow::{FlowId, FlowPlan, StepOf, StepPlan, Work};
 use windlass_scheduler::job::{Body, JobId, Labels, Name, Names, NewJob, When};
 
+use super::batch::of_batch;
 use super::{Doing, Flow, Planned};
 use crate::config::ms;
 use crate::door::Door;
@@ -26,12 +28,17 @@ impl<O> Flow<O> {
         // Whatever waits without a worker stands in the queue of the first job.
         let home = self.steps.iter().find_map(|step| match &step.doing {
             Doing::Job(draft) => Some(draft.options.queue_or(door.queue_of(draft.kind, draft.default_queue))),
-            Doing::Timer(_) | Doing::Signal(_) => None,
+            Doing::Timer(_) | Doing::Signal(_) | Doing::Batch(_) => None,
+        });
+        let home = home.or_else(|| {
+            let (_, draft) = self.members.first()?;
+            Some(draft.options.queue_or(door.queue_of(draft.kind, draft.default_queue)))
         });
         let home = names.get(&home.ok_or(FlowError::NoJob)?);
         let (mut jobs, mut steps) = (Vec::with_capacity(self.steps.len()), Vec::with_capacity(self.steps.len()));
         for (no, step) in (0..).zip(self.steps) {
             let Planned { name, doing, needs, input, undoes, is_optional } = step;
+            let mut batch = None;
             let (work, mut job) = match doing {
                 Doing::Job(draft) => (Work::Job, draft.into_new_job(door, &mut names)?),
                 Doing::Timer(due) => {
@@ -42,6 +49,10 @@ impl<O> Flow<O> {
                     let expires = timeout.map(|timeout| When::After(ms(timeout)));
                     expires.map_or(Ok(()), |when| check_when(&range::EXPIRY, when)).map_err(EnqueueError::from)?;
                     (Work::Signal, NewJob { expires, ..idle(door.new_id(), Work::Signal, &home) })
+                }
+                Doing::Batch(plan) => {
+                    batch = Some(Box::new(plan));
+                    (Work::Batch, idle(door.new_id(), Work::Batch, &home))
                 }
             };
             let body = Arc::unwrap_or_clone(job.body);
@@ -57,8 +68,14 @@ impl<O> Flow<O> {
                 undoes,
                 is_optional,
                 times: None,
+                batch,
             });
             jobs.push(job);
+        }
+        for (no, draft) in self.members {
+            let batch = steps.get(no as usize).map_or(JobId(id.0), |step: &StepPlan| step.job);
+            let member = MemberOf { of: StepOf { flow: id, no }, batch, place: 0 };
+            jobs.push(of_batch(draft.into_new_job(door, &mut names)?, member));
         }
         let (keep_ms, fail_fast, output) = (ms(self.keep), self.fail_fast, self.output);
         Ok((FlowPlan { id, name: Name::from(self.name.as_str()), keep_ms, fail_fast, output, steps }, jobs))

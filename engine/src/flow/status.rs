@@ -7,6 +7,7 @@ use windlass_scheduler::flow::{FlowId, FlowState, FlowSummary as CoreSummary, Fl
 use windlass_scheduler::job::JobId;
 use windlass_scheduler::state::State;
 
+use super::BatchReport;
 use crate::status::time;
 
 /// The numbers of a flow. They may show what is not yet durable.
@@ -73,6 +74,8 @@ pub struct StepStatus {
     pub called_off_by: Option<usize>,
     /// It failed, and those that need it wait for somebody to requeue, skip or forget it.
     pub is_holding: bool,
+    /// The jobs of a batch, counted.
+    pub batch: Option<BatchReport>,
 }
 
 /// A step on the longest way through a flow.
@@ -112,6 +115,7 @@ impl FlowStatus {
                 failure: end.and_then(|end| end.failure.clone()),
                 called_off_by: end.and_then(|end| end.cause).map(|no| no as usize),
                 is_holding: step.is_holding,
+                batch: step.batch.map(BatchReport::from),
             }
         };
         let steps = view.steps.iter().map(step).collect();

@@ -79,7 +79,7 @@ impl StandIn {
             }
             QueueMsg::Ask { question: Question::Flow(FlowCommand::Inputs { of }), reply, .. } => {
                 let output = Some(Output::Bytes(Bytes::new()));
-                let needs = vec![StepInput { of, name: "given".into(), output }];
+                let needs = vec![StepInput { of, name: "given".into(), output, batch: None }];
                 let inputs = StepInputs { queue: Name::from("given"), input: vec![StepPlan::ALONE], needs };
                 let _ = reply.send(Ok(Answer::Inputs(Box::new(inputs))));
             }

@@ -9,14 +9,14 @@
 //! ```text
 //!          +-> transcode-270p --+
 //!          +-> transcode-180p --+
-//! probe ---+-> transcode-90p ---+-> publish ...> a mail to every student
+//! probe ---+-> transcode-90p ---+-> publish -> tell-students: a mail to each
 //!          +-> thumbnail -------+
-//!          +-> transcript - - - +                (dashes: goes on without)
+//!          +-> transcript - - - +              (dashes: goes on without)
 //! ```
 //!
 //! It shows steps side by side and one that gets what all of them left ([`Publish`]), a step that may fail (the words of `botany` are
 //! not UTF-8, and it is published without a transcript), one that undoes (a frame of `drawing` is damaged: its flow fails, and what was
-//! made of it is removed), and jobs that follow in the commit of a step. The steps and their handlers are in [`steps`].
+//! made of it is removed), and a batch whose jobs come with the commit of the step before it, and which the flow ends with. The steps and their handlers are in [`steps`].
 //!
 //! Only one thing makes kills count: a step that three of them in a row have hit, the last one alone, is taken for what kills the
 //! process. It is dead then, and its flow fails.
@@ -34,18 +34,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::task::JoinSet;
 use windlass::{
-    Engine, Flow, FlowHandle, FlowStatus, FlowWaitError, HOUR, Job, QueueConfig, RetryPolicy, RocksJournal, SEC,
-    StepDraft,
+    BatchReport, Engine, Flow, FlowHandle, FlowStatus, FlowWaitError, HOUR, Job, QueueConfig, RetryPolicy,
+    RocksJournal, SEC, StepDraft,
 };
 
-use crate::steps::{App, Discard, IndexWords, Mail, MakeThumbnail, Probe, Publish, Transcode};
+use crate::steps::{App, Discard, IndexWords, MAILS, MakeThumbnail, Probe, Publish, Transcode};
 use crate::uploads::{COURSES, Course};
 
 const HEIGHTS: [u32; 3] = [270, 180, 90];
 const STUDENTS: usize = 20;
 
-/// The flow of a course; it gives the ids of the mails.
-fn flow_of(course: &Course) -> Result<Flow<Vec<String>>, Box<dyn Error>> {
+/// The flow of a course; it gives how many were told.
+fn flow_of(course: &Course) -> Result<Flow<BatchReport>, Box<dyn Error>> {
     let name = || course.name.to_owned();
     // Remembered for long: while it is, each start finds it, and hands in nothing new.
     let mut flow = Flow::new("course").id(course.flow.parse()?).keep_for(HOUR * 24 * 365);
@@ -58,8 +58,9 @@ fn flow_of(course: &Course) -> Result<Flow<Vec<String>>, Box<dyn Error>> {
     let thumbnail = flow.after(&probe, MakeThumbnail { course: name() });
     let transcript = flow.after(&probe, StepDraft::new(&IndexWords { course: name() }).optional());
     let publish = flow.then((&renditions, &thumbnail, transcript.go_on()), Publish { course: name() });
+    let mails = flow.batch(MAILS, &publish);
     flow.undo(&probe, Discard { course: name() });
-    Ok(flow.output(&publish))
+    Ok(flow.output(&mails))
 }
 
 async fn start(app: App) -> Result<Engine, Box<dyn Error>> {
@@ -93,7 +94,7 @@ impl Job for Any {
 }
 
 /// Prints a line as soon as a step has ended, those of an earlier run at once.
-async fn print_steps(engine: &Engine, course: &str, flow: &FlowHandle<Vec<String>>) -> Result<(), Box<dyn Error>> {
+async fn print_steps(engine: &Engine, course: &str, flow: &FlowHandle<BatchReport>) -> Result<(), Box<dyn Error>> {
     let mut ends = JoinSet::new();
     for (no, step) in (0..).zip(flow.status().await?.steps) {
         let job = engine.handle::<Any>(step.job);
@@ -124,21 +125,14 @@ fn line(status: &FlowStatus, no: usize) -> String {
 
 /// What became of a course.
 enum End {
-    Published { told: usize },
+    Published { told: u32 },
     Failed(String),
 }
 
-async fn follow(engine: Engine, course: &'static str, flow: FlowHandle<Vec<String>>) -> Result<End, String> {
+async fn follow(engine: Engine, course: &'static str, flow: FlowHandle<BatchReport>) -> Result<End, String> {
     print_steps(&engine, course, &flow).await.map_err(|error| format!("{course}: {error}"))?;
     match flow.wait().await {
-        Ok(mails) => {
-            let mut told = 0;
-            for mail in mails {
-                let mail = mail.parse().map_err(|error| format!("{mail} is no job: {error}"))?;
-                told += usize::from(engine.handle::<Mail>(mail).wait().await.is_ok());
-            }
-            Ok(End::Published { told })
-        }
+        Ok(mails) => Ok(End::Published { told: mails.done }),
         Err(FlowWaitError::Failed { step, .. }) => Ok(End::Failed(format!("{course} failed at `{step}`"))),
         Err(error) => Err(error.to_string()),
     }
@@ -170,7 +164,7 @@ async fn run(folder: PathBuf) -> Result<(), Box<dyn Error>> {
             End::Failed(why) => failed.push(why),
         }
     }
-    let first = engine.flow::<Vec<String>>(COURSES[0].flow.parse()?).status().await?;
+    let first = engine.flow::<BatchReport>(COURSES[0].flow.parse()?).status().await?;
     println!("{} waited longest for {}", COURSES[0].name, critical_path(&first));
     println!("{published} courses published; {told} students told; {}", failed.join("; "));
     engine.shutdown(SEC * 5).await?;

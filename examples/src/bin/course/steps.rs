@@ -1,4 +1,4 @@
-//! The steps of a course's flow, and the mails that follow from it.
+//! The steps of a course's flow, and the mails that it ends with.
 //!
 //! All of them block, and each may run twice: it writes the same files again, every one of them whole at any time.
 // Handlers own what they are given.
@@ -190,6 +190,9 @@ pub(crate) fn index_words(job: IndexWords, cx: Context<App>) -> Result<Transcrip
     Ok(Transcript { file, words, different_words: index.len() })
 }
 
+/// The batch of the mails.
+pub(crate) const MAILS: &str = "tell-students";
+
 /// Writes the manifest, and has every student told.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Publish {
@@ -207,26 +210,24 @@ struct Manifest {
 impl Job for Publish {
     const KIND: &'static str = "publish";
     const QUEUE: &'static str = "courses";
-    /// The ids of the mails.
-    type Output = Vec<String>;
+    type Output = ();
 }
 
 impl FlowStep for Publish {
     type Input = (Vec<Rendition>, Thumbnail, Option<Transcript>);
 }
 
-pub(crate) fn publish(job: Publish, cx: Context<App>) -> Result<Vec<String>, JobError> {
+pub(crate) fn publish(job: Publish, cx: Context<App>) -> Result<(), JobError> {
     let (renditions, thumbnail, transcript) = cx.input_blocking::<Publish>()?;
     let path = cx.app().course(&job.course).join("manifest.json");
     let manifest = Manifest { course: job.course, renditions, thumbnail, transcript };
     write_json(&path, &manifest)?;
-    let mut mails = Vec::new();
+    let mails = cx.batch_blocking(MAILS)?;
     for student in &cx.app().students {
         // In the commit of this step's end: all of them once it is done, none before.
-        let mail = Mail { student: student.clone(), course: manifest.course.clone() };
-        mails.push(cx.follow_up(&mail)?.to_string());
+        mails.follow_up(&Mail { student: student.clone(), course: manifest.course.clone() })?;
     }
-    Ok(mails)
+    Ok(())
 }
 
 /// Undoes [`Probe`]: removes the course's folder with all that the other steps left in it, unfinished files too.

@@ -38,20 +38,10 @@ pub(super) fn enter(plan: &FlowPlan, jobs: &mut [NewJob]) -> Result<(), Refusal>
         };
         let step = plan.steps.get(no as usize).filter(|step| step.job == batch);
         let batch = step.and_then(|step| step.batch.as_ref()).ok_or_else(|| bad(no, "has jobs, and is no batch"))?;
-        check_kind(batch.collects.as_ref(), job).map_err(|what| bad(no, what))?;
+        batch.check(job).map_err(|what| bad(no, what))?;
         let place = &mut places[no as usize];
         take_place(job, *place);
         *place += 1;
-    }
-    Ok(())
-}
-
-fn check_kind(collects: Option<&crate::job::Name>, job: &NewJob) -> Result<(), &'static str> {
-    if collects.is_some_and(|kind| *kind != job.kind) {
-        return Err("collects what jobs of one kind leave, and was given one of another");
-    }
-    if job.body.labels.unique().is_some() {
-        return Err("was given a job with a unique key, and another job would stand for that: say `.unique(None)`");
     }
     Ok(())
 }
@@ -89,7 +79,7 @@ pub(super) fn may_join(
         return Err(Refusal::FlowInTwoStores { flow: id, one, other });
     }
     let bad = |what: &'static str| Refusal::BadStep { flow: id, step: at.no, what };
-    check_kind(plan.collects.as_ref(), job).map_err(bad)?;
+    plan.check(job).map_err(bad)?;
     if batch.counts.jobs.saturating_add(others(at)) >= BatchCounts::JOBS_MAX {
         return Err(bad("is a batch of 2^31 jobs, and more it cannot have"));
     }
