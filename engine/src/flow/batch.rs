@@ -15,7 +15,7 @@ use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::state::EndState;
 use windlass_storage::Reader;
 
-use super::input::{ask_again, into_job_error};
+use super::input::{TRIES_MAX, asks_again, into_job_error};
 use super::{Doing, Flow, FlowHandle, Needs, StepRef};
 use crate::context::{AttemptCore, Context};
 use crate::engine::Engine;
@@ -282,16 +282,19 @@ impl AttemptCore {
 
     async fn batch(&self, name: &str) -> Result<Batch<'_>, InputError> {
         let id = self.flow().ok_or(InputError::NoFlow { id: self.lease.id })?;
-        let ask = || async {
+        let mut tries_left = TRIES_MAX;
+        loop {
             let question = Question::Flow(FlowCommand::Batch { id, step: name.into() });
-            match self.door.ask(question).await {
+            let answered = match self.door.ask(question).await {
                 Ok(Answer::Batch(view)) => Ok(Batch { attempt: self, view: *view }),
                 Ok(other) => unreachable!("a look at a batch was answered with {other:?}"),
                 Err(ControlError::Refused(refusal)) => Err(InputError::NoBatch { refusal }),
                 Err(error) => Err(error.into()),
+            };
+            if !asks_again(&answered, &mut tries_left) {
+                return answered;
             }
-        };
-        ask_again(ask).await
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::error::{ControlError, InputError, JobError};
 use crate::messages::Question;
 
 /// How often a question is asked again whose answer was lost with its core.
-const TRIES_MAX: u32 = 5;
+pub(super) const TRIES_MAX: u32 = 5;
 
 impl<A> Context<A> {
     /// The flow that the job is a step of, or a job of a batch of.
@@ -43,19 +43,13 @@ impl<A> Context<A> {
     }
 }
 
-/// Asks anew where the core fell, or its journal was closed for a rebuild: whoever answers next comes after it.
-pub(super) async fn ask_again<T>(ask: impl AsyncFn() -> Result<T, InputError>) -> Result<T, InputError> {
-    let mut tries_left = TRIES_MAX;
-    loop {
-        match ask().await {
-            Err(InputError::Control(ControlError::Interrupted | ControlError::Storage(StorageError::Closed)))
-                if tries_left > 0 =>
-            {
-                tries_left -= 1;
-            }
-            answered => return answered,
-        }
-    }
+/// Whether to ask anew: the core fell, or its journal was closed for a rebuild, and whoever answers next comes after it.
+pub(super) fn asks_again<T>(answered: &Result<T, InputError>, tries_left: &mut u32) -> bool {
+    let is_between = matches!(
+        answered,
+        Err(InputError::Control(ControlError::Interrupted | ControlError::Storage(StorageError::Closed)))
+    );
+    is_between && core::mem::replace(tries_left, tries_left.saturating_sub(1)) > 0
 }
 
 pub(super) fn into_job_error(error: InputError) -> JobError {
@@ -65,7 +59,13 @@ pub(super) fn into_job_error(error: InputError) -> JobError {
 impl AttemptCore {
     async fn input<T: DeserializeOwned>(&self, may_block: bool) -> Result<T, InputError> {
         let of = self.body.labels.step().ok_or(InputError::NoFlow { id: self.lease.id })?;
-        let json = ask_again(|| self.read_input(of, may_block)).await?;
+        let mut tries_left = TRIES_MAX;
+        let json = loop {
+            let read = self.read_input(of, may_block).await;
+            if !asks_again(&read, &mut tries_left) {
+                break read?;
+            }
+        };
         serde_json::from_slice(&json).map_err(|error| InputError::Decode { reason: error.to_string() })
     }
 

@@ -54,6 +54,7 @@ pub struct TestContext<A> {
     trace: Option<String>,
     left: Option<Word>,
     input: Option<Bytes>,
+    batches: Vec<String>,
     signals: Arc<Signals>,
 }
 
@@ -87,6 +88,7 @@ impl<A: Send + Sync + 'static> TestContext<A> {
             trace: None,
             left: None,
             input: None,
+            batches: Vec::new(),
             signals: Arc::default(),
         }
     }
@@ -182,7 +184,6 @@ impl<A: Send + Sync + 'static> TestContext<A> {
         Stopper { signals: self.signals.clone() }
     }
 
-    /// The attempt of this job.
     /// The job is a step of a flow, and this is what it [gets](Context::input) from those before it.
     ///
     /// # Panics
@@ -194,6 +195,15 @@ impl<A: Send + Sync + 'static> TestContext<A> {
         self
     }
 
+    /// The job's flow has a batch of this name, which it can [add](Context::batch) jobs to: they are among the
+    /// [follow-ups](Run::follow_ups).
+    #[must_use]
+    pub fn batch(mut self, name: &str) -> Self {
+        self.batches.push(name.to_owned());
+        self
+    }
+
+    /// The attempt of this job.
     fn core<J: Job>(self, job: &J) -> (Arc<A>, Arc<AttemptCore>, Arc<StandIn>) {
         let attempt = self.attempt.unwrap_or(1 + u32::from(self.left.is_some()));
         assert!(attempt > 0, "attempts are counted from 1");
@@ -204,7 +214,8 @@ impl<A: Send + Sync + 'static> TestContext<A> {
         let left = self.left.map(|left| left.encode().unwrap_or_else(|error| panic!("it is JSON: {error}")));
         let (bytes, bytes_max) = (left.as_ref().map_or(0, Bytes::len), CHECKPOINT_BYTES_MAX);
         assert!(bytes <= bytes_max, "the checkpoint has {bytes} bytes, {bytes_max} are allowed");
-        let stand_in = Arc::new(StandIn::new(id, self.signals.clone(), left, self.input.clone()));
+        let has_batches = !self.batches.is_empty();
+        let stand_in = Arc::new(StandIn::new(id, self.signals.clone(), left, self.input.clone(), self.batches));
         let door = Door::without_engine(self.settled, &default_queue(), stand_in.clone());
         let draft = self.tags.iter().fold(Draft::new(job).id(id), |draft, tag| draft.tag(tag));
         let draft = self.queue.iter().fold(draft, |draft, queue| draft.queue(queue));
@@ -216,7 +227,7 @@ impl<A: Send + Sync + 'static> TestContext<A> {
             taken.unwrap_or_else(|refused| panic!("no engine would take this job: {refused}"));
         let (token, created) = (LeaseToken { term: 1, n: 1 }, timestamp(self.created));
         let lease = Lease { token, id, queue, kind, attempt, failures, lost: 0, created, body: None };
-        let step = self.input.map(|_| StepOf { flow: FlowId(id.0), no: 1 });
+        let step = (self.input.is_some() || has_batches).then_some(StepOf { flow: FlowId(id.0), no: 1 });
         let labels = body.labels.clone().of_step(step);
         let body = Arc::new(Body { labels, ..Body::clone(&body) });
         let core = AttemptCore::new(lease, body, self.signals, Arc::new(door));

@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use windlass_scheduler::attempt::{CHECKPOINT_BYTES_MAX, Output};
+use windlass_scheduler::batch::{BatchCounts, BatchPlan, BatchView, MemberOf};
 use windlass_scheduler::change::{EndedRecord, Key, Record};
 use windlass_scheduler::effect::Answer;
-use windlass_scheduler::flow::{FlowCommand, StepInput, StepInputs, StepPlan};
+use windlass_scheduler::flow::{FlowCommand, FlowId, StepInput, StepInputs, StepOf, StepPlan, StepState};
 use windlass_scheduler::job::{JobId, Name};
 use windlass_scheduler::lease::StopReason;
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::settings::ShardSettings;
-use windlass_scheduler::state::EndState;
+use windlass_scheduler::state::{EndState, State};
 use windlass_storage::{Reader, StorageError};
 
 use crate::live::Signals;
@@ -42,6 +43,8 @@ pub(crate) struct StandIn {
     left: Mutex<Left>,
     /// What the step before it left.
     input: Option<Bytes>,
+    /// The batches of its flow.
+    batches: Vec<String>,
 }
 
 /// What the attempt left.
@@ -53,8 +56,14 @@ pub(super) struct Left {
 }
 
 impl StandIn {
-    pub(super) fn new(id: JobId, signals: Arc<Signals>, checkpoint: Option<Bytes>, input: Option<Bytes>) -> Self {
-        Self { id, signals, left: Mutex::new(Left { checkpoint, ..Left::default() }), input }
+    pub(super) fn new(
+        id: JobId,
+        signals: Arc<Signals>,
+        checkpoint: Option<Bytes>,
+        input: Option<Bytes>,
+        batches: Vec<String>,
+    ) -> Self {
+        Self { id, signals, left: Mutex::new(Left { checkpoint, ..Left::default() }), input, batches }
     }
 
     fn lock(&self) -> MutexGuard<'_, Left> {
@@ -83,8 +92,24 @@ impl StandIn {
                 let inputs = StepInputs { queue: Name::from("given"), input: vec![StepPlan::ALONE], needs };
                 let _ = reply.send(Ok(Answer::Inputs(Box::new(inputs))));
             }
+            QueueMsg::Ask { question: Question::Flow(FlowCommand::Batch { id, step }), reply, .. } => {
+                let _ = reply.send(self.batch(id, &step));
+            }
             other => unreachable!("a context asks for nothing else than this: {other:?}"),
         }
+    }
+
+    fn batch(&self, flow: FlowId, name: &Arc<str>) -> Result<Answer, Refusal> {
+        let no = (2..).zip(&self.batches).find(|(_, batch)| batch.as_str() == &**name).map(|(no, _)| no);
+        let no = no.ok_or_else(|| Refusal::NoStep { flow, step: name.clone() })?;
+        let member = MemberOf { of: StepOf { flow, no }, batch: JobId(flow.0), place: 0 };
+        Ok(Answer::Batch(Box::new(BatchView {
+            member,
+            plan: BatchPlan::default(),
+            state: StepState::Job(State::Waiting),
+            counts: BatchCounts::NONE,
+            queue: Name::from("given"),
+        })))
     }
 
     fn extend(&self, by_ms: u64) -> Result<Answer, Refusal> {

@@ -1,9 +1,10 @@
 //! Batches: steps that are made of many jobs.
 
 use windlass_scheduler::batch::BatchCounts;
-use windlass_scheduler::change::Key;
+use windlass_scheduler::change::{Key, Record};
 use windlass_scheduler::command::TimerClass;
 use windlass_scheduler::flow::FlowState;
+use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::state::State;
 
 use super::bed::{Bed, FLOW_KEEP_MS, KEEP_MS, batch, job};
@@ -159,6 +160,25 @@ fn a_batch_whose_numbers_were_lost_is_dead() {
     for n in 1_000..1_003 {
         bed.done(n);
     }
+}
+
+#[test]
+fn a_batch_takes_no_more_jobs_than_it_can_count() {
+    let mut bed = Bed::new();
+    let mut open = batch(&[], false);
+    open.batch.as_mut().unwrap().stays_open = true;
+    bed.submit(1, vec![open]).unwrap();
+    let jobs = BatchCounts::JOBS_MAX - 1;
+    let Some(Record::Batch(record)) = bed.driver.journal.0.get_mut(&Key::Batch(of(1, 0))) else {
+        panic!("its numbers")
+    };
+    record.counts = counts(jobs, jobs, 0, 0);
+    assert_eq!(bed.lose(&[]), []);
+    let what = "is a batch of 2^31 jobs, and more it cannot have";
+    let refused = Err(Refusal::BadStep { flow: super::flow_id(1), step: 0, what });
+    assert_eq!(bed.add(vec![Bed::member(1, 0, 1_000), Bed::member(1, 0, 1_001)]), refused);
+    bed.add(vec![Bed::member(1, 0, 1_000)]).unwrap();
+    assert_eq!(bed.counts(1, 0), counts(BatchCounts::JOBS_MAX, jobs, 0, 0));
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod actors;
 mod ageing;
 mod backup;
 mod bad_input;
+mod batches;
 mod blocking;
 mod breakers;
 mod bulk;

@@ -280,7 +280,20 @@ async fn a_step_of_a_flow_gets_the_input_that_it_is_given() {
     assert_eq!(testing::run(sum, Sum, given).await.output(), Some(7));
     let nothing = testing::run(sum, Sum, TestContext::new(())).await;
     let failure = nothing.failure().unwrap();
-    assert!(failure.kind == FailureKind::Permanent && failure.message.contains("is no step of a flow"), "{failure}");
+    assert!(failure.kind == FailureKind::Permanent && failure.message.contains("is of no flow"), "{failure}");
     let other = testing::run(sum, Sum, TestContext::new(()).input(&"no numbers")).await;
     assert_eq!(other.failure().unwrap().kind, FailureKind::Permanent);
+}
+
+#[tokio::test]
+async fn a_step_of_a_flow_adds_to_the_batch_that_it_is_given() {
+    let split = async |_: Task, cx: Context<()>| {
+        let parts = cx.batch("parts").await?;
+        parts.follow_up(&Task::Tell)?;
+        Ok(cx.batch("others").await.is_ok().to_string())
+    };
+    let ran = testing::run(split, Task::Tell, TestContext::new(()).batch("parts")).await;
+    assert_eq!((ran.output(), ran.follow_ups().len()), (Some("false".to_owned()), 1));
+    let nowhere = testing::run(split, Task::Tell, TestContext::new(())).await;
+    assert!(nowhere.failure().unwrap().message.contains("is of no flow"));
 }

@@ -1,0 +1,357 @@
+//! Batches: steps that are made of many jobs, told once when all have ended, and which failed.
+//!
+//! Guards I16: a batch ends once all its jobs have and not before, in the commit of the last one's end, and jobs that came meanwhile are
+//! among them.
+
+use serde::{Deserialize, Serialize};
+use windlass::{
+    BatchReport, ControlError, Draft, Durability, EnqueueError, Filter, Flow, FlowError, FlowHandle, FlowId, FlowState,
+    FlowStep, FlowWaitError, Job, JobState, MemoryJournal, QueueConfig, Refusal, RetryPolicy, SEC, StepDraft,
+    StepState, Unique, Verb, new_job_id,
+};
+use windlass_tests::fault::{AppendFault, FaultJournal};
+use windlass_tests::script::{Play, Script, Step, step};
+use windlass_tests::world::{Life, World, builder, start, work};
+
+/// A step of the script that gets what a spread collected.
+#[derive(Serialize, Deserialize)]
+struct Gather(Step);
+
+impl Job for Gather {
+    const KIND: &'static str = "step";
+    const QUEUE: &'static str = "work";
+    type Output = String;
+
+    fn encode(&self) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+        self.0.encode()
+    }
+}
+
+impl FlowStep for Gather {
+    type Input = Vec<String>;
+}
+
+/// As [`Gather`], of a report.
+#[derive(Serialize, Deserialize)]
+struct Tell(Step);
+
+impl Job for Tell {
+    const KIND: &'static str = "step";
+    const QUEUE: &'static str = "work";
+    type Output = String;
+
+    fn encode(&self) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+        self.0.encode()
+    }
+}
+
+impl FlowStep for Tell {
+    type Input = BatchReport;
+}
+
+fn once() -> QueueConfig {
+    work().retry(RetryPolicy::never())
+}
+
+fn gather() -> Play {
+    Play::run(|cx| async move { Ok(cx.input::<Gather>().await?.join("+")) })
+}
+
+fn tell() -> Play {
+    Play::run(|cx| async move {
+        let report = cx.input::<Tell>().await?;
+        Ok(format!("{} of {}, {} failed", report.done, report.jobs, report.failed()))
+    })
+}
+
+/// Adds jobs of these names to the batch.
+fn adds(batch: &'static str, names: &'static [&'static str]) -> Play {
+    Play::run(move |cx| async move {
+        let batch = cx.batch(batch).await?;
+        for name in names {
+            batch.follow_up(&step(name))?;
+        }
+        Ok(String::new())
+    })
+}
+
+/// A split whose parts are gathered. Parts may split further.
+fn split(id: FlowId) -> Flow<String> {
+    let mut flow = Flow::new("split").id(id);
+    let split = flow.first(StepDraft::new(&step("split")).named("split"));
+    let parts = flow.spread::<Step>("parts", &split);
+    let all = flow.then(&parts, StepDraft::new(&Gather(step("all"))).named("all"));
+    flow.output(&all)
+}
+
+fn plan_split(script: &Script) {
+    script.plan("split", [adds("parts", &["a", "b", "c"])]);
+    script.plan("b", [adds("parts", &["b1", "b2"])]);
+    script.plan("all", [gather()]);
+}
+
+const GATHERED: &str = "a++c+b1+b2";
+
+#[tokio::test(start_paused = true)]
+async fn a_step_decides_how_wide_the_next_one_is_and_its_parts_may_go_on_splitting() {
+    let script = Script::new();
+    let engine = start(&script, once()).await;
+    plan_split(&script);
+    let handle = engine.submit(split(FlowId(new_job_id().0))).await.unwrap();
+    assert_eq!(handle.wait().await.unwrap(), GATHERED);
+    let status = handle.status().await.unwrap();
+    assert_eq!(status.step("parts").unwrap().batch.unwrap().done, 5);
+    // The batch as the flow's own output.
+    let mut flow = Flow::new("split");
+    let first = flow.first(StepDraft::new(&step("split")).named("split"));
+    let parts = flow.spread::<Step>("parts", &first);
+    let output = engine.submit(flow.output(&parts)).await.unwrap().wait().await.unwrap();
+    assert_eq!(output, ["a", "", "c", "b1", "b2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_tells_once_when_all_have_ended_and_which_failed() {
+    let script = Script::new();
+    let engine = start(&script, once().concurrency(2)).await;
+    script.plan("bad", [Play::Permanent]);
+    script.plan("worse", [Play::CallOff]);
+    script.plan("more", [adds("mails", &["late"])]);
+    script.plan("told", [tell()]);
+    let mut flow = Flow::new("mails");
+    let mails = flow.batch("mails", ());
+    for name in ["x", "bad", "more", "worse"] {
+        flow.add_to(&mails, &step(name));
+    }
+    let told = flow.then(&mails, StepDraft::new(&Tell(step("told"))).named("told"));
+    let handle = engine.submit(flow.output(&told)).await.unwrap();
+    let mails = handle.batch("mails").await.unwrap();
+    mails.add(&step("outside")).await.unwrap();
+    assert_eq!(handle.wait().await.unwrap(), "4 of 6, 2 failed");
+    let report = mails.progress().await.unwrap();
+    assert_eq!((report.jobs, report.dead, report.cancelled, report.open()), (6, 1, 1, 0));
+    let failures = mails.failures(0, 1_000).await.unwrap();
+    assert_eq!(
+        failures.iter().map(|failed| (failed.place, failed.end.into())).collect::<Vec<_>>(),
+        [(1, JobState::Dead), (3, JobState::Cancelled)]
+    );
+    assert_eq!(mails.failures(2, 1_000).await.unwrap(), failures[1..]);
+    assert_eq!(mails.failures(0, 1).await.unwrap(), failures[..1]);
+    assert_eq!(script.attempts("told"), [1]);
+    let dead = engine.jobs(Filter::new().batch(&mails).state(JobState::Dead)).await.unwrap();
+    assert_eq!(dead.jobs.iter().map(|job| job.id).collect::<Vec<_>>(), [failures[0].job]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spread_that_failed_is_tried_again_with_its_dead_jobs() {
+    let script = Script::new();
+    let engine = start(&script, once()).await;
+    plan_split(&script);
+    script.plan("c", [Play::Permanent, Play::Output("mended".into())]);
+    let handle = engine.submit(split(FlowId(new_job_id().0))).await.unwrap();
+    let Err(FlowWaitError::Failed { step, failure: Some(failure), .. }) = handle.wait().await else { panic!("failed") };
+    assert_eq!(
+        (step.as_str(), failure.message.as_str()),
+        ("parts", "1 of 5 jobs failed: 1 dead, 0 called off, 0 expired")
+    );
+    let parts = handle.batch("parts").await.unwrap();
+    let dead = Filter::new().batch(&parts).state(JobState::Dead);
+    let order = engine.steer_all(Verb::Requeue, dead).await.unwrap();
+    assert_eq!(engine.wait_order(order.id).await.unwrap().changed, 1);
+    handle.retry("parts").await.unwrap();
+    assert_eq!(handle.wait().await.unwrap(), "a++mended+b1+b2");
+    assert_eq!(parts.failures(0, 10).await.unwrap(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flow_that_is_called_off_calls_off_the_jobs_of_its_batches_and_ends_after_them() {
+    let script = Script::new();
+    let engine = start(&script, once().concurrency(2)).await;
+    script.plan("run", [Play::until_cancelled(Play::Fail)]);
+    let mut flow = Flow::new("mails");
+    let mails = flow.batch("mails", ());
+    for no in 0..3_000 {
+        flow.add_draft_to(&mails, Draft::new(&step(if no < 2 { "run" } else { "never" })));
+    }
+    let handle = engine.submit(flow).await.unwrap();
+    script.started("run", 2).await;
+    handle.cancel().await.unwrap();
+    assert!(matches!(handle.wait().await, Err(FlowWaitError::Cancelled { .. })));
+    let report = handle.batch("mails").await.unwrap().progress().await.unwrap();
+    assert_eq!((report.jobs, report.cancelled), (3_000, 3_000));
+    assert_eq!((script.attempts("never"), script.live()), (vec![], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_batch_is_filled_bit_by_bit_and_ends_when_it_is_closed() {
+    let script = Script::new();
+    let engine = start(&script, once()).await;
+    let mut flow = Flow::new("import");
+    let rows = flow.open_batch("rows", ());
+    flow.first(step("x"));
+    let handle = engine.submit(flow.output(&rows)).await.unwrap();
+    let rows = handle.batch("rows").await.unwrap();
+    for _ in 0..10 {
+        rows.add_all((0..100).map(|_| Draft::new(&step("row")))).await.unwrap();
+    }
+    while rows.progress().await.unwrap().done < 1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(rows.state().await.unwrap(), StepState::Job(JobState::Waiting));
+    let status = handle.status().await.unwrap();
+    assert_eq!(status.summary.state, FlowState::Running);
+    let why = engine.job(status.step("rows").unwrap().job).await.unwrap().why.unwrap();
+    assert_eq!(why.to_string(), "its 1000 jobs have ended, and somebody has to close it");
+    rows.close().await.unwrap();
+    assert_eq!(handle.wait().await.unwrap().done, 1_000);
+}
+
+fn refused<T: std::fmt::Debug>(result: Result<T, EnqueueError>) -> Refusal {
+    match result {
+        Err(EnqueueError::Refused(refusal)) => refusal,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_taken_at_its_limits_and_refused_beyond_them() {
+    let script = Script::new();
+    let ram = QueueConfig::new("ram").durability(Durability::Memory);
+    let engine = builder(&script, MemoryJournal::new()).queue(once()).queue(ram).start().await.unwrap();
+    let whole = |jobs: usize| {
+        let mut flow = Flow::new("mails");
+        let mails = flow.batch("mails", ());
+        for _ in 0..jobs {
+            flow.add_to(&mails, &step("x"));
+        }
+        flow.output(&mails)
+    };
+    let handle = engine.submit(whole(99_999)).await.unwrap();
+    assert_eq!(handle.wait().await.unwrap().done, 99_999);
+    let too_large = engine.submit(whole(100_000)).await.unwrap_err();
+    assert!(matches!(too_large, FlowError::Enqueue(EnqueueError::TooLarge { jobs: 100_001, .. })), "{too_large:?}");
+
+    let over = handle.batch("mails").await.unwrap();
+    let refusal = refused(over.add(&step("x")).await);
+    assert!(matches!(refusal, Refusal::StepForbidden { is: "over", .. }), "{refusal}");
+    let mut flow = Flow::new("mails");
+    flow.open_batch("open", ());
+    flow.spread::<Step>("spread", &flow_of_signal(&mut flow));
+    let handle = engine.submit(flow).await.unwrap();
+    let (open, spread) = (handle.batch("open").await.unwrap(), handle.batch("spread").await.unwrap());
+    let other_store = refused(open.add_all([Draft::new(&step("x")).queue("ram")]).await);
+    assert!(matches!(other_store, Refusal::FlowInTwoStores { .. }), "{other_store}");
+    let keyed = refused(open.add_all([Draft::new(&step("x")).unique(Unique::key("k"))]).await);
+    assert!(matches!(keyed, Refusal::BadStep { step: 0, .. }), "{keyed}");
+    let of_other_kind = refused(spread.add(&windlass_tests::script::block("x")).await);
+    assert!(matches!(of_other_kind, Refusal::BadStep { step: 2, .. }), "{of_other_kind}");
+    open.close().await.unwrap();
+    let no_batch = handle.batch("go").await.unwrap_err();
+    assert!(matches!(no_batch, ControlError::Refused(Refusal::StepForbidden { is: "no batch", .. })), "{no_batch}");
+    script.plan(
+        "much",
+        [Play::run(|cx| async move {
+            let batch = cx.batch("spread").await?;
+            for _ in 0..10_000 {
+                batch.follow_up(&step("x"))?;
+            }
+            let over = batch.follow_up(&step("x")).unwrap_err();
+            assert!(matches!(over, EnqueueError::Range(_)), "{over}");
+            let of_other_kind = batch.follow_up(&windlass_tests::script::block("x")).unwrap_err();
+            assert!(matches!(of_other_kind, EnqueueError::Refused(Refusal::BadStep { .. })), "{of_other_kind}");
+            let nowhere = cx.batch("nowhere").await.unwrap_err();
+            let told = format!("{nowhere:?}");
+            assert!(told.contains("no step `nowhere`"), "{told}");
+            Ok(String::new())
+        })],
+    );
+    spread.add(&step("much")).await.unwrap();
+    while spread.progress().await.unwrap().done < 10_001 {
+        tokio::task::yield_now().await;
+    }
+    engine.signal(handle.id(), "go", &()).await.unwrap();
+    handle.wait().await.unwrap();
+}
+
+fn flow_of_signal(flow: &mut Flow) -> windlass::StepRef<()> {
+    flow.signal("go", (), None)
+}
+
+async fn in_line(life: &Life) -> windlass::Engine {
+    plan_split(&life.script);
+    life.start(once().concurrency(2)).await
+}
+
+async fn dies(handle: &FlowHandle<String>, life: &Life, last: u64) -> bool {
+    let appended = async {
+        while life.faults.appends() < last {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = appended => false,
+        output = handle.wait() => output.is_ok(),
+    }
+}
+
+/// The fan-out, its parts and the join come once each, through a crash at every commit, with the power or without.
+#[test]
+fn a_batch_goes_on_where_it_stood_whichever_commit_was_the_last() {
+    for loses_power in [false, true] {
+        let mut ended_in_the_first_life = false;
+        for commits in 1..100 {
+            let (mut world, id) = (World::new(), FlowId(new_job_id().0));
+            let life = async |life: &Life| {
+                let engine = in_line(life).await;
+                let last = life.faults.appends() + commits;
+                let handle = engine.submit(split(id)).await.unwrap();
+                dies(&handle, life, last).await
+            };
+            ended_in_the_first_life =
+                if loses_power { world.life_without_power_at_its_end(life) } else { world.life(life) };
+            world.life(async |life| {
+                let engine = in_line(life).await;
+                let handle = engine.submit(split(id)).await.unwrap();
+                assert!(!handle.is_fresh(), "it was accepted");
+                assert_eq!(handle.wait().await.unwrap(), GATHERED, "{commits} commits");
+                let report = handle.batch("parts").await.unwrap().progress().await.unwrap();
+                assert_eq!((report.jobs, report.done), (5, 5), "{commits} commits");
+            });
+            assert!(world.script.overlaps().is_empty());
+            if ended_in_the_first_life {
+                break;
+            }
+        }
+        assert!(ended_in_the_first_life, "every commit was the last one once");
+    }
+}
+
+/// I10: what was decided and is not written is decided anew, on whatever was written.
+#[tokio::test(start_paused = true)]
+async fn a_batch_goes_on_through_failed_writes_at_every_commit() {
+    for fault in [AppendFault::Refused, AppendFault::UnknownAbsent, AppendFault::UnknownWritten] {
+        for at in 1..16 {
+            let script = Script::new();
+            let journal = FaultJournal::new(MemoryJournal::simulated_disk());
+            let faults = journal.faults();
+            plan_split(&script);
+            let engine = builder(&script, journal).queue(once().concurrency(2)).start().await.unwrap();
+            let mut left = at;
+            faults.judge_appends(move |_| {
+                left -= 1;
+                (left == 0).then_some(fault)
+            });
+            let id = FlowId(new_job_id().0);
+            let handle = loop {
+                match engine.submit(split(id)).await {
+                    Ok(handle) => break handle,
+                    Err(FlowError::Enqueue(EnqueueError::Interrupted { .. })) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            };
+            assert_eq!(handle.wait().await.unwrap(), GATHERED, "{fault:?} at {at}");
+            assert!(script.overlaps().is_empty());
+            engine.shutdown(SEC).await.unwrap();
+        }
+    }
+}
