@@ -1,5 +1,5 @@
-//! W13: flows: chains of ten whose steps hand a number on, a join of ten thousand, a hundred thousand small ones; and the same jobs without
-//! flows beside them.
+//! W13: flows: chains of ten whose steps hand a number on, a join of ten thousand, a hundred thousand small ones, a batch of as many jobs, and
+//! one whose outputs are collected; and the same jobs without flows beside them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ const LINKS: u64 = 10;
 const JOINED: u64 = 9_999;
 const SMALL: u64 = 100_000;
 const SMALL_STEPS: u64 = 3;
+const BATCH: u64 = 99_999;
+const SPREAD: u64 = 9_998;
 const CALLERS: u64 = 64;
 
 /// Begins a chain.
@@ -69,6 +71,9 @@ pub(crate) fn measure(dir: &Path) -> Result<Vec<Figure>, Failure> {
         figure("chains of 10 with inputs, 64 at a time, keep_done None", many_at_a_time)?;
         figure("a join of 9,999 with its input, keep_done None", join)?;
         figure("100,000 chains of 3 by 64 callers, no inputs, keep_done None", small)?;
+        figure("a batch of 99,999 jobs, keep_done None", batch)?;
+        figure("the same 99,999 jobs in one call, no flow, keep_done None", one_call)?;
+        figure("a spread of 9,998 with its outputs, keep_done None", spread)?;
         figure("100,000 calls of 3 jobs by 64 callers, no flow, keep_done None", plain)?;
     }
     Ok(figures)
@@ -135,6 +140,44 @@ fn join(dir: &Path, level: Durability) -> Result<Run, Failure> {
         let sum = flow.then(&all, known(&Join, &mut ids));
         let sum = engine.submit(flow.keep_for(Duration::ZERO).output(&sum)).await?.wait().await?;
         if sum == JOINED { Ok(ids) } else { Err(format!("a join of {JOINED} gave {sum}").into()) }
+    })
+}
+
+fn batch(dir: &Path, level: Durability) -> Result<Run, Failure> {
+    run(dir, level, BATCH, async |engine: Engine| {
+        let (mut flow, mut ids) = (Flow::new("batch").keep_for(Duration::ZERO), Vec::new());
+        let batch = flow.batch("all", ());
+        for _ in 0..BATCH {
+            ids.push(new_job_id());
+            flow.add_draft_to(&batch, Draft::new(&Head).id(ids[ids.len() - 1]));
+        }
+        let report = engine.submit(flow.output(&batch)).await?.wait().await?;
+        if u64::from(report.done) == BATCH {
+            Ok(ids)
+        } else {
+            Err(format!("a batch of {BATCH} gave {report:?}").into())
+        }
+    })
+}
+
+fn one_call(dir: &Path, level: Durability) -> Result<Run, Failure> {
+    run(dir, level, BATCH, async |engine: Engine| {
+        let receipts = engine.enqueue_all((0..BATCH).map(|_| Draft::new(&Head))).await?;
+        Ok(receipts.into_iter().map(|receipt| receipt.id).collect())
+    })
+}
+
+fn spread(dir: &Path, level: Durability) -> Result<Run, Failure> {
+    run(dir, level, SPREAD + 1, async |engine: Engine| {
+        let (mut flow, mut ids) = (Flow::new("spread").keep_for(Duration::ZERO), Vec::new());
+        let all = flow.spread::<Head>("all", ());
+        for _ in 0..SPREAD {
+            ids.push(new_job_id());
+            flow.add_draft_to(&all, Draft::new(&Head).id(ids[ids.len() - 1]));
+        }
+        let sum = flow.then(&all, known(&Join, &mut ids));
+        let sum = engine.submit(flow.output(&sum)).await?.wait().await?;
+        if sum == SPREAD { Ok(ids) } else { Err(format!("a spread of {SPREAD} gave {sum}").into()) }
     })
 }
 

@@ -113,6 +113,7 @@ async fn a_step_decides_how_wide_the_next_one_is_and_its_parts_may_go_on_splitti
 async fn a_batch_tells_once_when_all_have_ended_and_which_failed() {
     let script = Script::new();
     let engine = start(&script, once().concurrency(2)).await;
+    script.plan("x", [Play::Hold]);
     script.plan("bad", [Play::Permanent]);
     script.plan("worse", [Play::CallOff]);
     script.plan("more", [adds("mails", &["late"])]);
@@ -126,6 +127,7 @@ async fn a_batch_tells_once_when_all_have_ended_and_which_failed() {
     let handle = engine.submit(flow.output(&told)).await.unwrap();
     let mails = handle.batch("mails").await.unwrap();
     mails.add(&step("outside")).await.unwrap();
+    script.tell("x", Play::Succeed);
     assert_eq!(handle.wait().await.unwrap(), "4 of 6, 2 failed");
     let report = mails.progress().await.unwrap();
     assert_eq!((report.jobs, report.dead, report.cancelled, report.open()), (6, 1, 1, 0));
@@ -235,7 +237,9 @@ async fn a_batch_is_taken_at_its_limits_and_refused_beyond_them() {
     assert!(matches!(refusal, Refusal::StepForbidden { is: "over", .. }), "{refusal}");
     let mut flow = Flow::new("mails");
     flow.open_batch("open", ());
-    flow.spread::<Step>("spread", &flow_of_signal(&mut flow));
+    let go = flow.signal::<()>("go", (), None);
+    flow.spread::<Step>("spread", &go);
+    flow.first(step("x"));
     let handle = engine.submit(flow).await.unwrap();
     let (open, spread) = (handle.batch("open").await.unwrap(), handle.batch("spread").await.unwrap());
     let other_store = refused(open.add_all([Draft::new(&step("x")).queue("ram")]).await);
@@ -270,10 +274,6 @@ async fn a_batch_is_taken_at_its_limits_and_refused_beyond_them() {
     }
     engine.signal(handle.id(), "go", &()).await.unwrap();
     handle.wait().await.unwrap();
-}
-
-fn flow_of_signal(flow: &mut Flow) -> windlass::StepRef<()> {
-    flow.signal("go", (), None)
 }
 
 async fn in_line(life: &Life) -> windlass::Engine {
