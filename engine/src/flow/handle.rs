@@ -28,7 +28,7 @@ const READS_MAX: u32 = 5;
 
 /// A flow that was accepted, with the type of its output.
 pub struct FlowHandle<O = ()> {
-    engine: Engine,
+    pub(crate) engine: Engine,
     id: FlowId,
     is_fresh: bool,
     of: PhantomData<fn() -> O>,
