@@ -393,7 +393,8 @@ pub struct StepInput {
     pub output: Option<Output>,
 }
 
-/// The steps that may run again with this one: all that need it, directly or not, and failed. What the driver has to read of them.
+/// The steps that may come back with this one: all that need it, directly or not, and failed; and those that undo others, if they were
+/// skipped. What the driver has to read of them.
 #[must_use]
 pub fn may_run_again<'a>(no: u32, steps: impl Iterator<Item = (&'a StepPlan, Option<&'a StepEnd>)>) -> Vec<u32> {
     let mut again = Vec::new();
@@ -401,9 +402,10 @@ pub fn may_run_again<'a>(no: u32, steps: impl Iterator<Item = (&'a StepPlan, Opt
     for (at, (plan, end)) in (0..).zip(steps) {
         let has_failed = end.is_some_and(|end| end.is_end() && !end.is_good());
         let is_for_want = plan.needs.iter().any(|need| runs[need.step as usize]);
+        let was_spared = plan.undoes.is_some() && end.is_some_and(|end| end.how == StepHow::Skipped);
         let runs_again = at == no || (has_failed && is_for_want);
         runs.push(runs_again);
-        again.extend(runs_again.then_some(at));
+        again.extend((runs_again || was_spared).then_some(at));
     }
     again
 }

@@ -157,11 +157,13 @@ impl<O> FlowHandle<O> {
         self.engine.ask_flow(FlowCommand::Skip { id: self.id, step: step.into(), output }).await.map(|_| ())
     }
 
-    /// Runs a step that failed once more, and after it all that was called off for want of it. The flow goes on, also where it had ended.
+    /// Runs a step that failed once more, and after it all that was called off for want of it. The flow goes on, also where it had ended;
+    /// steps that [undo](Flow::undo) wait again, where they were skipped because nothing had succeeded that they undo. For that the jobs of
+    /// all these have to be retained: those that were skipped or called off as [cancelled](crate::Retention::dropped) ones.
     ///
     /// # Errors
     /// [`ControlError::Refused`] with `NoFlow`, `NoStep`, `StepForbidden` (it did not fail; or the flow has steps that undo, and
-    /// they have begun, or it has ended without a need for them),
+    /// one of them has begun or was called off, or it went well without them),
     /// `StepForgotten` (a job of these is no longer retained), `Changed` (look again), `QueueFull` or `Stopping`.
     pub async fn retry(&self, step: &str) -> Result<(), ControlError> {
         let view = self.engine.flow_view(self.id).await?;

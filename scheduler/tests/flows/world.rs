@@ -239,6 +239,20 @@ impl Flow {
         let is_undoing = (0..self.steps.len()).any(|no| self.plan[no].undoes.is_some() && self.is_going(no));
         !is_undoing && (0..self.steps.len()).all(|no| self.plan[no].undoes.is_none() || self.steps[no].end.is_none())
     }
+
+    /// It undoes another one, and was skipped.
+    pub(crate) fn was_spared(&self, no: usize) -> bool {
+        self.plan[no].undoes.is_some() && self.steps[no].end.as_ref().is_some_and(|end| end.how.is_none())
+    }
+
+    /// Nothing of it was or will be undone; and where it is over, that is for want of what there was to undo.
+    pub(crate) fn may_be_retried(&self) -> bool {
+        let mut undoing = (0..self.steps.len()).filter(|no| self.plan[*no].undoes.is_some());
+        let is_spared = undoing.clone().any(|no| self.was_spared(no));
+        let is_untouched =
+            |no| self.was_spared(no) || (self.steps[no].end.is_none() && !self.is_going(no));
+        undoing.all(is_untouched) && !(is_spared && self.is_done())
+    }
 }
 
 impl Job {

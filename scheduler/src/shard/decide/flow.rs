@@ -238,8 +238,10 @@ fn wind_up(state: &State, slot: Slot, now: Now, decision: &mut Decision) {
     let flow = &state.flows.all[slot];
     let left = || (0..).zip(&flow.steps).filter(|(_, step)| step.is != Is::Ended).map(|(no, _)| no).collect();
     let (next, idle): (_, Vec<u32>) = if flow.result() == FlowState::Done { (None, left()) } else { flow.next_undo() };
+    // A flow that failed before there was anything to undo may be retried as a whole, with them.
+    let is_dropped = next.is_some() || flow.result() == FlowState::Done;
     for no in &idle {
-        let as_step = AsStep { is_skipped: true, is_dropped: true, ..AsStep::default() };
+        let as_step = AsStep { is_skipped: true, is_dropped, ..AsStep::default() };
         if let Some((job, _)) = state.job_of(StepAt { flow: slot, no: *no }) {
             end_as_step(state, job, EndState::Cancelled, now, (Output::None, None), as_step, decision);
         }
