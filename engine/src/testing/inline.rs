@@ -53,6 +53,7 @@ pub struct TestContext<A> {
     correlation_id: Option<String>,
     trace: Option<String>,
     left: Option<Word>,
+    step_name: Option<String>,
     input: Option<Bytes>,
     signals: Arc<Signals>,
 }
@@ -86,6 +87,7 @@ impl<A: Send + Sync + 'static> TestContext<A> {
             correlation_id: None,
             trace: None,
             left: None,
+            step_name: None,
             input: None,
             signals: Arc::default(),
         }
@@ -182,7 +184,13 @@ impl<A: Send + Sync + 'static> TestContext<A> {
         Stopper { signals: self.signals.clone() }
     }
 
-    /// The attempt of this job.
+    /// The job is a step of a flow, of [this name](Context::step_name). One that gets an input has its kind's, unless said.
+    #[must_use]
+    pub fn step_name(mut self, name: &str) -> Self {
+        self.step_name = Some(name.to_owned());
+        self
+    }
+
     /// The job is a step of a flow, and this is what it [gets](Context::input) from those before it.
     ///
     /// # Panics
@@ -194,6 +202,7 @@ impl<A: Send + Sync + 'static> TestContext<A> {
         self
     }
 
+    /// The attempt of this job.
     fn core<J: Job>(self, job: &J) -> (Arc<A>, Arc<AttemptCore>, Arc<StandIn>) {
         let attempt = self.attempt.unwrap_or(1 + u32::from(self.left.is_some()));
         assert!(attempt > 0, "attempts are counted from 1");
@@ -215,9 +224,11 @@ impl<A: Send + Sync + 'static> TestContext<A> {
         let NewJob { queue, kind, body, .. } =
             taken.unwrap_or_else(|refused| panic!("no engine would take this job: {refused}"));
         let (token, created) = (LeaseToken { term: 1, n: 1 }, timestamp(self.created));
-        let lease = Lease { token, id, queue, kind, attempt, failures, lost: 0, created, body: None };
-        let step = self.input.map(|_| StepOf { flow: FlowId(id.0), no: 1 });
-        let labels = body.labels.clone().of_step(step);
+        let is_step = self.step_name.is_some() || self.input.is_some();
+        let step = is_step.then(|| self.step_name.unwrap_or_else(|| J::KIND.to_owned()).into());
+        let lease = Lease { token, id, queue, kind, attempt, failures, lost: 0, created, step, body: None };
+        let of = is_step.then_some(StepOf { flow: FlowId(id.0), no: 1 });
+        let labels = body.labels.clone().of_step(of);
         let body = Arc::new(Body { labels, ..Body::clone(&body) });
         let core = AttemptCore::new(lease, body, self.signals, Arc::new(door));
         (self.app, Arc::new(core), stand_in)
