@@ -200,6 +200,8 @@ pub struct StepEnd {
     pub at: Timestamp,
     /// When its last attempt was handed out, if any was.
     pub started: Option<Timestamp>,
+    /// How many attempts its job had.
+    pub attempts: u32,
     /// Why it did not succeed.
     pub failure: Option<Failure>,
     /// The step whose failure called it off.
@@ -322,6 +324,8 @@ pub struct StepView {
     pub state: StepState,
     /// Its end, if it has ended.
     pub end: Option<StepEnd>,
+    /// How many attempts its job has had, with one that runs.
+    pub attempts: u32,
     /// Those that need it are held up by it.
     pub is_holding: bool,
 }

@@ -212,13 +212,13 @@ impl<O: DeserializeOwned> FlowHandle<O> {
         let mut reads_left = READS_MAX;
         loop {
             let ending = self.ending().await?;
-            let (flow, step) = (self.id, ending.failed.clone());
+            let (flow, name, step) = (self.id, ending.summary.name.to_string(), ending.failed.clone());
             match ending.summary.state {
                 FlowState::Done => {}
-                FlowState::Cancelled => return Err(FlowWaitError::Cancelled { flow }),
+                FlowState::Cancelled => return Err(FlowWaitError::Cancelled { flow, name }),
                 _ => {
                     let (step, failure) = step.unwrap_or_else(|| ("".into(), None));
-                    return Err(FlowWaitError::Failed { flow, step: step.to_string(), failure });
+                    return Err(FlowWaitError::Failed { flow, name, step: step.to_string(), failure });
                 }
             }
             match self.output(&ending).await {
@@ -226,7 +226,7 @@ impl<O: DeserializeOwned> FlowHandle<O> {
                 Err(InputError::Control(ControlError::Storage(StorageError::Closed))) if reads_left > 0 => {
                     reads_left -= 1;
                 }
-                output => return output.map_err(|error| FlowWaitError::Output { flow, error }),
+                output => return output.map_err(|error| FlowWaitError::Output { flow, name, error }),
             }
         }
     }

@@ -284,7 +284,9 @@ impl Play {
                 self.world.close_as(job, EndState::Cancelled, None, &BTreeSet::new(), now);
             }
             let flow = self.world.flows.get_mut(&no).unwrap();
-            flow.steps[step].end = Some(super::world::End { how: None, at: now.wall.0, causes: BTreeSet::new() });
+            let attempts = flow.steps[step].end.as_ref().map_or(0, |end| end.attempts);
+            flow.steps[step].end =
+                Some(super::world::End { how: None, at: now.wall.0, attempts, causes: BTreeSet::new() });
             flow.steps[step].has_output = has_output;
             self.settled();
         }

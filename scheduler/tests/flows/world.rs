@@ -51,6 +51,8 @@ pub(crate) struct End {
     /// `None`: somebody skipped it.
     pub(crate) how: Option<EndState>,
     pub(crate) at: u64,
+    /// How many its job had.
+    pub(crate) attempts: u32,
     /// The steps for want of which it was called off: more than one where several failed at once.
     pub(crate) causes: BTreeSet<usize>,
 }
@@ -249,8 +251,7 @@ impl Flow {
     pub(crate) fn may_be_retried(&self) -> bool {
         let mut undoing = (0..self.steps.len()).filter(|no| self.plan[*no].undoes.is_some());
         let is_spared = undoing.clone().any(|no| self.was_spared(no));
-        let is_untouched =
-            |no| self.was_spared(no) || (self.steps[no].end.is_none() && !self.is_going(no));
+        let is_untouched = |no| self.was_spared(no) || (self.steps[no].end.is_none() && !self.is_going(no));
         undoing.all(is_untouched) && !(is_spared && self.is_done())
     }
 }
@@ -333,13 +334,13 @@ impl World {
         causes: &BTreeSet<usize>,
         now: Now,
     ) {
-        let Job { queue, of, .. } = self.jobs.remove(&id).unwrap();
+        let Job { queue, of, attempts_ended: attempts, .. } = self.jobs.remove(&id).unwrap();
         self.ends.insert(id, (queue, job));
         let Some((flow, no)) = of else { return };
         let flow = self.flows.get_mut(&flow).unwrap();
         let step = &mut flow.steps[no];
         assert!(step.end.is_none(), "step {no} ended twice");
-        step.end = Some(End { how, at: now.wall.0, causes: causes.clone() });
+        step.end = Some(End { how, at: now.wall.0, attempts, causes: causes.clone() });
         (step.has_output, step.is_passed) = (false, false);
         flow.fresh.insert(no);
     }
@@ -401,6 +402,13 @@ impl World {
 
     pub(crate) fn work_of(&self, id: JobId) -> Work {
         self.jobs[&id].of.map_or(Work::Job, |(flow, no)| self.flows[&flow].plan[no].work)
+    }
+
+    /// How many attempts a step's job has had, with one that runs.
+    pub(crate) fn attempts(&self, flow: &Flow, no: usize) -> u32 {
+        let step = &flow.steps[no];
+        let so_far = |job: &Job| job.attempts_ended + u32::from(job.phase == Phase::Running);
+        step.end.as_ref().map_or_else(|| so_far(&self.jobs[&step.job]), |end| end.attempts)
     }
 
     pub(crate) fn step_state(&self, flow: &Flow, no: usize) -> StepState {

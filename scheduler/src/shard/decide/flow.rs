@@ -95,6 +95,8 @@ pub(super) fn step_ended(
         how: if as_step.is_skipped { StepHow::Skipped } else { StepHow::Job(end) },
         at: now.wall,
         started: live.more().started.time(),
+        // The one that ends is counted before this is applied, and all of them then.
+        attempts: 0,
         failure: failure.cloned(),
         cause: as_step.cause,
         output: as_step.output.unwrap_or_else(|| output.clone()),
@@ -326,6 +328,7 @@ pub(crate) fn loaded(state: &State, now: Now) -> Decision {
                 how: StepHow::Job(EndState::Dead),
                 at: now.wall,
                 started: None,
+                attempts: 0,
                 failure: Some(Failure::new(FailureKind::Lost, message)),
                 cause: None,
                 output: Output::None,

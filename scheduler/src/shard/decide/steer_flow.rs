@@ -92,7 +92,10 @@ pub(crate) fn view(state: &State, flow: &Flow) -> FlowView {
     let step = |(no, step): (u32, &Step)| {
         let end = step.end.as_deref().filter(|end| end.is_end());
         let is_holding = state.is_holding(StepAt { flow: slot, no });
-        StepView { plan: step.plan.clone(), state: state.step_state(step), end: end.cloned(), is_holding }
+        let live = state.job_of(StepAt { flow: slot, no });
+        let so_far = live.map(|(_, live)| live.more().attempts_ended + u32::from(live.run().is_some()));
+        let attempts = so_far.or(end.map(|end| end.attempts)).unwrap_or_default();
+        StepView { plan: step.plan.clone(), state: state.step_state(step), end: end.cloned(), attempts, is_holding }
     };
     FlowView { summary: flow::summary(flow), output: flow.output, steps: (0..).zip(&flow.steps).map(step).collect() }
 }
@@ -154,7 +157,8 @@ fn skip(state: &State, at: StepAt, output: Option<Bytes>, now: Now) -> Result<De
         _ if state.is_holding(at) => {
             let (how, failure) = (StepHow::Skipped, step.end.as_ref().and_then(|end| end.failure.clone()));
             let started = step.end.as_ref().and_then(|end| end.started);
-            let end = StepEnd { how, at: now.wall, started, failure, cause: None, output };
+            let attempts = step.end.as_ref().map_or(0, |end| end.attempts);
+            let end = StepEnd { how, at: now.wall, started, attempts, failure, cause: None, output };
             decision.events.push(Event::StepEnded { at, end: Box::new(end), is_stored: false });
             decision.steps.push((at, now));
             Ok(decision)
