@@ -16,7 +16,7 @@ use windlass_scheduler::verb::Retained;
 use windlass_storage::{Reader, StorageError};
 
 use super::Flow;
-use super::status::{FlowStatus, FlowSummary};
+use super::status::{FlowStatus, FlowSummary, StepStatus};
 use crate::door::FlowWatchGuard;
 use crate::engine::Engine;
 use crate::error::{ControlError, FlowError, FlowWaitError, InputError};
@@ -184,6 +184,31 @@ impl<O> FlowHandle<O> {
 
     async fn send_retry(&self, step: &str, read: Vec<Retained>) -> Result<(), ControlError> {
         self.engine.ask_flow(FlowCommand::Retry { id: self.id, step: step.into(), read }).await.map(|_| ())
+    }
+
+    /// Waits until the step of this name has ended, and tells how: its state, and why where it did not succeed. It may be retried after
+    /// that. Survives rebuilds of the storage.
+    ///
+    /// # Errors
+    /// [`ControlError::Refused`] with `NoFlow` or `NoStep`.
+    pub async fn wait_step(&self, step: &str) -> Result<StepStatus, ControlError> {
+        let mut is_durable = false;
+        loop {
+            let status = match self.status().await {
+                Err(ControlError::Interrupted) => continue,
+                status => status?,
+            };
+            let found = status.steps.into_iter().find(|one| one.name == step);
+            let found = found.ok_or_else(|| Refusal::NoStep { flow: self.id, step: step.into() })?;
+            if is_durable && found.state.is_ended() {
+                return Ok(found);
+            }
+            // A look shows what may be lost yet. That its job has ended, or is forgotten, is only said when it stands.
+            match self.engine.watch(found.job).await {
+                Ok(_) | Err(ControlError::Refused(Refusal::Forgotten { .. })) => is_durable = true,
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     async fn ending(&self) -> Result<FlowEnding, ControlError> {
