@@ -7,10 +7,12 @@
 
 use std::future::{Future, IntoFuture};
 
+use serde::de::DeserializeOwned;
 use windlass_scheduler::effect::Receipt;
 
 use crate::engine::Engine;
-use crate::error::{ControlError, EnqueueError, WaitError};
+use crate::error::{ControlError, EnqueueError, FlowError, FlowWaitError, WaitError};
+use crate::flow::{Flow, FlowHandle};
 use crate::handle::JobHandle;
 use crate::job::{Draft, Enqueue, Job};
 
@@ -56,6 +58,18 @@ impl Engine {
     pub fn enqueue_all_blocking(&self, drafts: impl IntoIterator<Item = Draft>) -> Result<Vec<Receipt>, EnqueueError> {
         self.block_on(Needs::Engine, self.enqueue_all(drafts)).map_err(EnqueueError::Unavailable)?
     }
+
+    /// As [`submit`](Self::submit), for code that is not async: it blocks this thread until the answer is there.
+    ///
+    /// # Errors
+    /// As of [`submit`](Self::submit); [`EnqueueError::Unavailable`] also on the thread that drives the engine's own single-threaded
+    /// runtime, as of [`enqueue_all_blocking`](Self::enqueue_all_blocking).
+    ///
+    /// # Panics
+    /// As [`Enqueue::blocking`].
+    pub fn submit_blocking<O>(&self, flow: Flow<O>) -> Result<FlowHandle<O>, FlowError> {
+        self.block_on(Needs::Engine, self.submit(flow)).map_err(EnqueueError::Unavailable)?
+    }
 }
 
 impl<J: Job> Enqueue<J> {
@@ -97,6 +111,20 @@ impl<J: Job> JobHandle<J> {
     /// # Panics
     /// As [`Enqueue::blocking`].
     pub fn wait_blocking(&self) -> Result<J::Output, WaitError> {
+        self.engine.block_on(Needs::Handlers, self.wait()).map_err(ControlError::Unavailable)?
+    }
+}
+
+impl<O: DeserializeOwned> FlowHandle<O> {
+    /// As [`wait`](Self::wait), for code that is not async: it blocks this thread until the flow has ended.
+    ///
+    /// # Errors
+    /// As of [`wait`](Self::wait); [`ControlError::Unavailable`] also on the thread that drives the handlers' single-threaded runtime,
+    /// where nothing would run while it waits.
+    ///
+    /// # Panics
+    /// As [`Enqueue::blocking`].
+    pub fn wait_blocking(&self) -> Result<O, FlowWaitError> {
         self.engine.block_on(Needs::Handlers, self.wait()).map_err(ControlError::Unavailable)?
     }
 }

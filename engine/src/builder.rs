@@ -247,6 +247,15 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
         self
     }
 
+    /// A job is [taken for what kills the process](crate::guide::retries), and dead, when that died under so many of its attempts in a
+    /// row, under the last one while no other suspect ran; 3 unless said, from 3 on. More of them spare those that are alone each time a
+    /// machine is killed for another reason, and give a job that does kill as many more deaths.
+    #[must_use]
+    pub fn lost_max(mut self, attempts: u32) -> Self {
+        self.code.wide.lost_max = Some(attempts);
+        self
+    }
+
     /// Checks everything, opens the journal, recovers what it holds, and begins to run jobs.
     ///
     /// # Errors
@@ -336,6 +345,7 @@ fn shard_settings(plan: &Plan, notices: Notices, witness: &Witness) -> ShardSett
     let seed = witness.as_ref().map_or_else(any, |witness| witness.seed());
     let mut settings = ShardSettings::new(0, seed, queues, plan.handled.clone());
     settings.unknown_kinds = plan.config.wide.allow_unknown_kinds.unwrap_or_default();
+    settings.lost_max = plan.config.wide.lost_max.unwrap_or(ShardSettings::LOST_MAX);
     settings.shared = plan.config.limits.iter().map(|limit| limit.core.clone()).collect();
     settings.notices = Notices { ticks: witness.is_some(), ..notices };
     settings

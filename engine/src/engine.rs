@@ -164,23 +164,29 @@ impl Engine {
     pub(crate) async fn wait_for<J: Job>(&self, id: JobId) -> Result<J::Output, WaitError> {
         let mut reads_left = READS_MAX;
         loop {
+            let answer = self.watch(id).await?;
+            match self.output::<J>(id, answer).await {
+                // It was closed for a rebuild between the answer and the reading, or brought back from the dead: the
+                // next answer comes after it, and says so where it is forgotten.
+                Err(WaitError::Control(
+                    ControlError::Storage(StorageError::Closed) | ControlError::Refused(Refusal::Forgotten { .. }),
+                )) if reads_left > 0 => {
+                    reads_left -= 1;
+                }
+                output => return output,
+            }
+        }
+    }
+
+    /// The answer that the job has ended, however often it has to be asked for.
+    pub(crate) async fn watch(&self, id: JobId) -> Result<Answer, ControlError> {
+        loop {
             let request = self.door().next_request();
             let mut guard = WatchGuard { door: self.door().clone(), request, id, is_over: false };
             let answer = self.door().ask_as(request, Question::Watch(id)).await;
             guard.is_over = true;
-            match answer {
-                Err(ControlError::Interrupted) => {}
-                Err(error) => return Err(error.into()),
-                Ok(answer) => match self.output::<J>(id, answer).await {
-                    // It was closed for a rebuild between the answer and the reading, or brought back from the dead: the
-                    // next answer comes after it, and says so where it is forgotten.
-                    Err(WaitError::Control(
-                        ControlError::Storage(StorageError::Closed) | ControlError::Refused(Refusal::Forgotten { .. }),
-                    )) if reads_left > 0 => {
-                        reads_left -= 1;
-                    }
-                    output => return output,
-                },
+            if !matches!(answer, Err(ControlError::Interrupted)) {
+                return answer;
             }
         }
     }

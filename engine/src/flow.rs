@@ -222,12 +222,12 @@ impl<O> Flow<O> {
     /// steps run one after another once all else has ended, the last success first. What a step that failed has left behind is nobody's to
     /// undo: let that be done by what undoes the step before it.
     pub fn undo<J: FlowStep>(&mut self, of: &StepRef<J::Input>, step: impl Into<StepDraft<J>>) -> StepRef<J::Output> {
-        let undone = self.add((), vec![StepPlan::ALONE], step.into());
-        self.check_owner(of.flow);
-        if let Some(planned) = self.steps.last_mut() {
-            planned.undoes = Some(of.no);
-        }
-        undone
+        self.add_undo(of, vec![StepPlan::ALONE], step.into())
+    }
+
+    /// As [`undo`](Self::undo), and it gets nothing of what `of` left: so one job type can undo steps of several.
+    pub fn undo_after<P, J: Job>(&mut self, of: &StepRef<P>, step: impl Into<StepDraft<J>>) -> StepRef<J::Output> {
+        self.add_undo(of, Vec::new(), step.into())
     }
 
     /// A step that is done so long after those before it: no worker is needed for it. Up to 36,500 days.
@@ -279,6 +279,15 @@ impl<O> Flow<O> {
         let StepDraft { draft, name, is_optional, .. } = step;
         let name = name.unwrap_or_else(|| self.free_name(J::KIND));
         self.plan(&name, Doing::Job(Box::new(draft)), needs, input, is_optional)
+    }
+
+    fn add_undo<P, J: Job>(&mut self, of: &StepRef<P>, input: Vec<u32>, step: StepDraft<J>) -> StepRef<J::Output> {
+        let undo = self.add((), input, step);
+        self.check_owner(of.flow);
+        if let Some(planned) = self.steps.last_mut() {
+            planned.undoes = Some(of.no);
+        }
+        undo
     }
 
     /// The kind, or the kind with a number that is free: mostly the how-manieth it is.

@@ -99,6 +99,7 @@ pub mod middleware;
 mod patience;
 mod range;
 mod schedule;
+pub mod serde_id;
 #[cfg(feature = "signal")]
 mod signal;
 mod status;

@@ -7,6 +7,7 @@ use windlass_scheduler::breaker::Breaker;
 use windlass_scheduler::job::When;
 use windlass_scheduler::limit::Share;
 use windlass_scheduler::recurrence::Schedule;
+use windlass_scheduler::settings::ShardSettings;
 use windlass_scheduler::unique::UniqueKey;
 
 use crate::error::{ConfigError, OutOfRange};
@@ -53,6 +54,8 @@ pub(crate) const TIMEOUT: Range = Range::ms("attempt_timeout in ms", 1);
 pub(crate) const START_WITHIN: Range = Range::ms("start_within in ms", 1);
 pub(crate) const AGES_AFTER: Range = Range::ms("ages_after in ms", 1);
 pub(crate) const ABORT_AFTER: Range = Range::ms("abort_after in ms", 0);
+/// From two on a job is under suspicion, and the third time has to find it alone.
+pub(crate) const LOST: Range = Range::count("lost_max", ShardSettings::LOST_MAX as u64, COUNT_MAX);
 pub(crate) const DISK_FREE: Range = Range::bytes("disk_free_bytes_min", 0, BYTES_MAX);
 /// With less there is no room for the journal's own tables; more is more than a machine has.
 pub(crate) const MEMORY: Range = Range::bytes("memory_bytes_max", 16 << 20, 1 << 46);

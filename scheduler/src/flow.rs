@@ -4,6 +4,8 @@
 //! a step begins: that is [`decide::flow`](crate::shard)'s. A flow is a graph without circles because a step can only need steps with
 //! lower numbers than its own.
 
+mod views;
+
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -13,15 +15,25 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::attempt::{Failure, Output};
-use crate::batch::{BatchCounts, BatchPlan};
+use crate::batch::BatchPlan;
 use crate::job::{JobId, Name, When};
 use crate::state::{EndState, State};
 use crate::time::Timestamp;
 use crate::verb::Retained;
 
+pub use self::views::{FlowEnding, FlowSummary, FlowView, StepInput, StepInputs, StepView};
+
 /// The identity of a flow. Chosen by the caller or made by the engine (UUID v7).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowId(pub Uuid);
+
+impl FlowId {
+    /// An id of the caller's own, in constants too.
+    #[must_use]
+    pub const fn from_u128(id: u128) -> Self {
+        Self(Uuid::from_u128(id))
+    }
+}
 
 impl fmt::Display for FlowId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -201,6 +213,8 @@ pub struct StepEnd {
     pub at: Timestamp,
     /// When its last attempt was handed out, if any was.
     pub started: Option<Timestamp>,
+    /// How many attempts its job had.
+    pub attempts: u32,
     /// Why it did not succeed.
     pub failure: Option<Failure>,
     /// The step whose failure called it off.
@@ -314,91 +328,8 @@ impl fmt::Display for StepState {
     }
 }
 
-/// One step of a flow, for those who look. It may show what is not yet durable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StepView {
-    /// What was planned.
-    pub plan: StepPlan,
-    /// How it stands.
-    pub state: StepState,
-    /// Its end, if it has ended.
-    pub end: Option<StepEnd>,
-    /// Those that need it are held up by it.
-    pub is_holding: bool,
-    /// The jobs of a batch.
-    pub batch: Option<BatchCounts>,
-}
-
-/// A flow, for those who look.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FlowView {
-    /// Its numbers.
-    pub summary: FlowSummary,
-    /// The step whose output is the flow's.
-    pub output: Option<u32>,
-    /// Its steps.
-    pub steps: Vec<StepView>,
-}
-
-/// The numbers of a flow.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FlowSummary {
-    /// Its id.
-    pub id: FlowId,
-    /// What sort of flow it is.
-    pub name: Name,
-    /// How it stands.
-    pub state: FlowState,
-    /// When it was accepted.
-    pub created: Timestamp,
-    /// When it ended.
-    pub ended: Option<Timestamp>,
-    /// Steps that it has.
-    pub steps: usize,
-    /// Steps that have ended.
-    pub steps_ended: usize,
-    /// The step that failed first of those with which the flow fails.
-    pub failed: Option<u32>,
-}
-
-/// How a flow ended, for those who waited.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FlowEnding {
-    /// Its numbers.
-    pub summary: FlowSummary,
-    /// The step that failed, and why.
-    pub failed: Option<(Arc<str>, Option<Failure>)>,
-    /// The step whose output is the flow's, and what it left.
-    pub output: Option<StepInput>,
-    /// A queue of it, for those who read.
-    pub queue: Name,
-}
-
-/// What a step gets from those that it needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StepInputs {
-    /// A queue of the flow, for those who read.
-    pub queue: Name,
-    /// See [`StepPlan::input`].
-    pub input: Vec<u32>,
-    /// In the order of its needs; or of the one that it undoes.
-    pub needs: Vec<StepInput>,
-}
-
-/// What one of them left.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StepInput {
-    /// Which.
-    pub of: StepOf,
-    /// Its name.
-    pub name: Arc<str>,
-    /// What; the bytes stand in a record of their own. `None`: it did not succeed.
-    pub output: Option<Output>,
-    /// It is a batch: the numbers of its jobs, and whether what they left is collected. Not of one that somebody skipped.
-    pub batch: Option<(BatchCounts, bool)>,
-}
-
-/// The steps that may run again with this one: all that need it, directly or not, and failed. What the driver has to read of them.
+/// The steps that may come back with this one: all that need it, directly or not, and failed; and those that undo others, if they were
+/// skipped. What the driver has to read of them.
 #[must_use]
 pub fn may_run_again<'a>(no: u32, steps: impl Iterator<Item = (&'a StepPlan, Option<&'a StepEnd>)>) -> Vec<u32> {
     let mut again = Vec::new();
@@ -406,9 +337,10 @@ pub fn may_run_again<'a>(no: u32, steps: impl Iterator<Item = (&'a StepPlan, Opt
     for (at, (plan, end)) in (0..).zip(steps) {
         let has_failed = end.is_some_and(|end| end.is_end() && !end.is_good());
         let is_for_want = plan.needs.iter().any(|need| runs[need.step as usize]);
+        let was_spared = plan.undoes.is_some() && end.is_some_and(|end| end.how == StepHow::Skipped);
         let runs_again = at == no || (has_failed && is_for_want);
         runs.push(runs_again);
-        again.extend(runs_again.then_some(at));
+        again.extend((runs_again || was_spared).then_some(at));
     }
     again
 }

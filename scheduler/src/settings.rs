@@ -256,6 +256,9 @@ pub struct Notices {
 }
 
 impl ShardSettings {
+    /// How often a job is lost in a row, unless said, until it is dead. Less would hit those that were merely there.
+    pub const LOST_MAX: u32 = 3;
+
     /// Settings with the default limits.
     #[must_use]
     pub fn new(term: u64, seed: u64, queues: Vec<QueueSettings>, kinds: Vec<KindSettings>) -> Self {
@@ -274,7 +277,7 @@ impl ShardSettings {
             flow_steps_kept_max: 200_000,
             shared: Vec::new(),
             memory_bytes_max: u64::MAX,
-            lost_max: 3,
+            lost_max: Self::LOST_MAX,
             notices: Notices { dead: false, retry: false, ticks: false },
             schedules: BTreeMap::new(),
             calendar: SharedCalendar(Arc::new(NoCalendar)),

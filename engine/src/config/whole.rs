@@ -10,14 +10,14 @@ use std::path::PathBuf;
 use windlass_scheduler::job::Name;
 use windlass_scheduler::recurrence::Template;
 use windlass_scheduler::refusal::Refusal;
-use windlass_scheduler::settings::KindSettings;
+use windlass_scheduler::settings::{KindSettings, ShardSettings};
 
 use super::kind::KindConfig;
 use super::limit::SharedLimit;
 use super::queue::QueueConfig;
 use crate::error::ConfigError;
 use crate::memory::MEMORY_BYTES_MAX;
-use crate::range::{DISK_FREE, MEMORY, in_range};
+use crate::range::{DISK_FREE, LOST, MEMORY, in_range};
 
 /// Free bytes on the journal's disk below which new jobs are refused, so that what runs can still be acknowledged.
 const DISK_FREE_BYTES_MIN: u64 = 256 << 20;
@@ -59,6 +59,7 @@ impl fmt::Display for ConfigPlace {
 pub(crate) struct Wide {
     pub(crate) disk_free_bytes_min: Option<u64>,
     pub(crate) memory_bytes_max: Option<u64>,
+    pub(crate) lost_max: Option<u32>,
     pub(crate) allow_unknown_kinds: Option<bool>,
     pub(crate) single_runtime: Option<bool>,
 }
@@ -119,6 +120,7 @@ impl EngineConfig {
         let both = [
             ("disk_free_bytes_min", mine.disk_free_bytes_min.is_some() && theirs.disk_free_bytes_min.is_some()),
             ("memory_bytes_max", mine.memory_bytes_max.is_some() && theirs.memory_bytes_max.is_some()),
+            ("lost_max", mine.lost_max.is_some() && theirs.lost_max.is_some()),
             ("allow_unknown_kinds", mine.allow_unknown_kinds.is_some() && theirs.allow_unknown_kinds.is_some()),
             ("single_runtime", mine.single_runtime.is_some() && theirs.single_runtime.is_some()),
         ];
@@ -146,6 +148,7 @@ impl EngineConfig {
         self.wide = Wide {
             disk_free_bytes_min: self.wide.disk_free_bytes_min.or(other.wide.disk_free_bytes_min),
             memory_bytes_max: self.wide.memory_bytes_max.or(other.wide.memory_bytes_max),
+            lost_max: self.wide.lost_max.or(other.wide.lost_max),
             allow_unknown_kinds: self.wide.allow_unknown_kinds.or(other.wide.allow_unknown_kinds),
             single_runtime: self.wide.single_runtime.or(other.wide.single_runtime),
         };
@@ -216,9 +219,12 @@ impl Plan {
         in_range("engine setting", "disk_free_bytes_min", &[(DISK_FREE, free)])?;
         let memory = config.memory_bytes_max();
         in_range("engine setting", "memory_bytes_max", &[(MEMORY, memory)])?;
+        let lost = config.wide.lost_max.unwrap_or(ShardSettings::LOST_MAX);
+        in_range("engine setting", "lost_max", &[(LOST, lost.into())])?;
         config.wide = Wide {
             disk_free_bytes_min: Some(free),
             memory_bytes_max: Some(memory),
+            lost_max: Some(lost),
             allow_unknown_kinds: Some(unknown_kinds),
             single_runtime: Some(config.wide.single_runtime.unwrap_or_default()),
         };

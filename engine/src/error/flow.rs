@@ -55,26 +55,32 @@ pub enum FlowError {
 #[non_exhaustive]
 pub enum FlowWaitError {
     /// A step failed.
-    #[error("flow {flow} failed at step `{step}`: {}", failure.as_ref().map_or_else(|| "it expired".to_owned(), ToString::to_string))]
+    #[error("flow `{name}` ({flow}) failed at step `{step}`: {}", failure.as_ref().map_or_else(|| "it expired".to_owned(), ToString::to_string))]
     Failed {
         /// The flow.
         flow: FlowId,
+        /// What sort of flow it is.
+        name: String,
         /// The step that failed first.
         step: String,
         /// Why; `None`: it was not started in time.
         failure: Option<Failure>,
     },
     /// The flow, or a step of it, was called off.
-    #[error("flow {flow} was called off")]
+    #[error("flow `{name}` ({flow}) was called off")]
     Cancelled {
         /// The flow.
         flow: FlowId,
+        /// What sort of flow it is.
+        name: String,
     },
     /// The output could not be read or decoded.
-    #[error("the output of flow {flow}: {error}")]
+    #[error("the output of flow `{name}` ({flow}): {error}")]
     Output {
         /// The flow.
         flow: FlowId,
+        /// What sort of flow it is.
+        name: String,
         /// Why.
         error: InputError,
     },

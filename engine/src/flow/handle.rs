@@ -14,7 +14,7 @@ use windlass_storage::{Reader, StorageError};
 
 use super::Flow;
 use super::input::output;
-use super::status::{FlowStatus, FlowSummary};
+use super::status::{FlowStatus, FlowSummary, StepStatus};
 use crate::door::FlowWatchGuard;
 use crate::engine::Engine;
 use crate::error::{ControlError, FlowError, FlowWaitError, InputError};
@@ -26,7 +26,7 @@ const READS_MAX: u32 = 5;
 
 /// A flow that was accepted, with the type of its output.
 pub struct FlowHandle<O = ()> {
-    engine: Engine,
+    pub(crate) engine: Engine,
     id: FlowId,
     is_fresh: bool,
     of: PhantomData<fn() -> O>,
@@ -159,11 +159,13 @@ impl<O> FlowHandle<O> {
         self.engine.ask_flow(FlowCommand::Skip { id: self.id, step: step.into(), output }).await.map(|_| ())
     }
 
-    /// Runs a step that failed once more, and after it all that was called off for want of it. The flow goes on, also where it had ended.
+    /// Runs a step that failed once more, and after it all that was called off for want of it. The flow goes on, also where it had ended;
+    /// steps that [undo](Flow::undo) wait again, where they were skipped because nothing had succeeded that they undo. For that the jobs of
+    /// all these have to be retained: those that were skipped or called off as [cancelled](crate::Retention::dropped) ones.
     ///
     /// # Errors
     /// [`ControlError::Refused`] with `NoFlow`, `NoStep`, `StepForbidden` (it did not fail; or the flow has steps that undo, and
-    /// they have begun, or it has ended without a need for them),
+    /// one of them has begun or was called off, or it went well without them),
     /// `StepForgotten` (a job of these is no longer retained), `Changed` (look again), `QueueFull` or `Stopping`.
     pub async fn retry(&self, step: &str) -> Result<(), ControlError> {
         let view = self.engine.flow_view(self.id).await?;
@@ -184,6 +186,31 @@ impl<O> FlowHandle<O> {
 
     async fn send_retry(&self, step: &str, read: Vec<Retained>) -> Result<(), ControlError> {
         self.engine.ask_flow(FlowCommand::Retry { id: self.id, step: step.into(), read }).await.map(|_| ())
+    }
+
+    /// Waits until the step of this name has ended, and tells how: its state, and why where it did not succeed. It may be retried after
+    /// that. Survives rebuilds of the storage.
+    ///
+    /// # Errors
+    /// [`ControlError::Refused`] with `NoFlow` or `NoStep`.
+    pub async fn wait_step(&self, step: &str) -> Result<StepStatus, ControlError> {
+        let mut is_durable = false;
+        loop {
+            let status = match self.status().await {
+                Err(ControlError::Interrupted) => continue,
+                status => status?,
+            };
+            let found = status.steps.into_iter().find(|one| one.name == step);
+            let found = found.ok_or_else(|| Refusal::NoStep { flow: self.id, step: step.into() })?;
+            if is_durable && found.state.is_ended() {
+                return Ok(found);
+            }
+            // A look shows what may be lost yet. That its job has ended, or is forgotten, is only said when it stands.
+            match self.engine.watch(found.job).await {
+                Ok(_) | Err(ControlError::Refused(Refusal::Forgotten { .. })) => is_durable = true,
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     async fn ending(&self) -> Result<FlowEnding, ControlError> {
@@ -212,13 +239,13 @@ impl<O: DeserializeOwned> FlowHandle<O> {
         let mut reads_left = READS_MAX;
         loop {
             let ending = self.ending().await?;
-            let (flow, step) = (self.id, ending.failed.clone());
+            let (flow, name, step) = (self.id, ending.summary.name.to_string(), ending.failed.clone());
             match ending.summary.state {
                 FlowState::Done => {}
-                FlowState::Cancelled => return Err(FlowWaitError::Cancelled { flow }),
+                FlowState::Cancelled => return Err(FlowWaitError::Cancelled { flow, name }),
                 _ => {
                     let (step, failure) = step.unwrap_or_else(|| ("".into(), None));
-                    return Err(FlowWaitError::Failed { flow, step: step.to_string(), failure });
+                    return Err(FlowWaitError::Failed { flow, name, step: step.to_string(), failure });
                 }
             }
             match self.output(&ending).await {
@@ -226,7 +253,7 @@ impl<O: DeserializeOwned> FlowHandle<O> {
                 Err(InputError::Control(ControlError::Storage(StorageError::Closed))) if reads_left > 0 => {
                     reads_left -= 1;
                 }
-                output => return output.map_err(|error| FlowWaitError::Output { flow, error }),
+                output => return output.map_err(|error| FlowWaitError::Output { flow, name, error }),
             }
         }
     }

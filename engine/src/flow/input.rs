@@ -26,6 +26,13 @@ impl<A> Context<A> {
         self.attempt.flow()
     }
 
+    /// The name of the step that the job is in its flow. It is the same in every attempt: what is left outside may be called by flow and
+    /// step.
+    #[must_use]
+    pub fn step_name(&self) -> Option<&str> {
+        self.attempt.lease.step.as_deref()
+    }
+
     /// What the steps left that this one needs. It is read anew at every call.
     ///
     /// # Errors

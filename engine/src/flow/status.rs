@@ -64,6 +64,8 @@ pub struct StepStatus {
     pub waits_for: Vec<usize>,
     /// The step that it undoes if the flow fails.
     pub undoes: Option<usize>,
+    /// How many attempts its job has had, with one that runs; of a step that has ended, until then.
+    pub attempts: u32,
     /// When its last attempt was handed out, where it has ended.
     pub started: Option<SystemTime>,
     /// When it ended.
@@ -82,8 +84,8 @@ pub struct StepStatus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CriticalStep {
-    /// The step's place in the flow's list.
-    pub step: usize,
+    /// The step's name.
+    pub step: String,
     /// From the moment at which it could begin, its waiting in line and its retries included, to its end, or until now.
     pub took: Duration,
 }
@@ -110,6 +112,7 @@ impl FlowStatus {
                 needs,
                 waits_for,
                 undoes: plan.undoes.map(|no| no as usize),
+                attempts: step.attempts,
                 started: end.and_then(|end| end.started).map(time),
                 ended: end.map(|end| time(end.at)),
                 failure: end.and_then(|end| end.failure.clone()),
@@ -142,7 +145,8 @@ impl FlowStatus {
         while let Some(no) = at {
             at = self.steps[no].needs.iter().copied().max_by_key(|need| (end_of(*need), *need));
             let from = at.map_or(self.summary.created, end_of);
-            path.push(CriticalStep { step: no, took: end_of(no).duration_since(from).unwrap_or_default() });
+            let took = end_of(no).duration_since(from).unwrap_or_default();
+            path.push(CriticalStep { step: self.steps[no].name.clone(), took });
         }
         path.reverse();
         path

@@ -53,6 +53,7 @@ pub struct TestContext<A> {
     correlation_id: Option<String>,
     trace: Option<String>,
     left: Option<Word>,
+    step_name: Option<String>,
     input: Option<Bytes>,
     batches: Vec<String>,
     signals: Arc<Signals>,
@@ -87,6 +88,7 @@ impl<A: Send + Sync + 'static> TestContext<A> {
             correlation_id: None,
             trace: None,
             left: None,
+            step_name: None,
             input: None,
             batches: Vec::new(),
             signals: Arc::default(),
@@ -184,6 +186,13 @@ impl<A: Send + Sync + 'static> TestContext<A> {
         Stopper { signals: self.signals.clone() }
     }
 
+    /// The job is a step of a flow, of [this name](Context::step_name). One that gets an input has its kind's, unless said.
+    #[must_use]
+    pub fn step_name(mut self, name: &str) -> Self {
+        self.step_name = Some(name.to_owned());
+        self
+    }
+
     /// The job is a step of a flow, and this is what it [gets](Context::input) from those before it.
     ///
     /// # Panics
@@ -226,9 +235,11 @@ impl<A: Send + Sync + 'static> TestContext<A> {
         let NewJob { queue, kind, body, .. } =
             taken.unwrap_or_else(|refused| panic!("no engine would take this job: {refused}"));
         let (token, created) = (LeaseToken { term: 1, n: 1 }, timestamp(self.created));
-        let lease = Lease { token, id, queue, kind, attempt, failures, lost: 0, created, body: None };
-        let step = (self.input.is_some() || has_batches).then_some(StepOf { flow: FlowId(id.0), no: 1 });
-        let labels = body.labels.clone().of_step(step);
+        let is_step = self.step_name.is_some() || self.input.is_some() || has_batches;
+        let step = is_step.then(|| self.step_name.unwrap_or_else(|| J::KIND.to_owned()).into());
+        let lease = Lease { token, id, queue, kind, attempt, failures, lost: 0, created, step, body: None };
+        let of = is_step.then_some(StepOf { flow: FlowId(id.0), no: 1 });
+        let labels = body.labels.clone().of_step(of);
         let body = Arc::new(Body { labels, ..Body::clone(&body) });
         let core = AttemptCore::new(lease, body, self.signals, Arc::new(door));
         (self.app, Arc::new(core), stand_in)

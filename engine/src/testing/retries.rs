@@ -247,8 +247,7 @@ impl Step {
 fn lost(before: Before) -> Step {
     let after = Before { attempts: before.attempts + 1, lost: before.lost + 1, ..before };
     let failure = Failure::new(FailureKind::Lost, "the process died under this attempt".to_owned());
-    let lost_max = ShardSettings::new(0, 0, Vec::new(), Vec::new()).lost_max;
-    let (delays, end) = if is_killer(after.lost, lost_max) {
+    let (delays, end) = if is_killer(after.lost, ShardSettings::LOST_MAX) {
         (None, Some(End::Dead(failure.clone())))
     } else {
         (Some(Delays::exactly(0)), None)

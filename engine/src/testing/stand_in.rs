@@ -87,7 +87,8 @@ impl StandIn {
                 let _ = reply.send(self.checkpoint(bytes));
             }
             QueueMsg::Ask { question: Question::Flow(FlowCommand::Inputs { of }), reply, .. } => {
-                let output = Some(Output::Bytes(Bytes::new()));
+                // Without any it is as if it had asked for nothing.
+                let output = self.input.as_ref().map(|_| Output::Bytes(Bytes::new()));
                 let needs = vec![StepInput { of, name: "given".into(), output, batch: None }];
                 let inputs = StepInputs { queue: Name::from("given"), input: vec![StepPlan::ALONE], needs };
                 let _ = reply.send(Ok(Answer::Inputs(Box::new(inputs))));

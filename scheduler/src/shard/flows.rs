@@ -137,6 +137,12 @@ impl Step {
         self.end.as_ref().is_some_and(|end| end.is_end() && !end.is_good())
     }
 
+    /// It undoes another one, and there was nothing to undo.
+    pub(crate) fn was_spared(&self) -> bool {
+        let is_skipped = self.end.as_ref().is_some_and(|end| end.how == StepHow::Skipped);
+        self.plan.undoes.is_some() && is_skipped
+    }
+
     /// It failed, and nobody asked for that to be borne.
     pub(crate) fn fails_the_flow(&self) -> bool {
         let is_borne = !self.then.is_empty() && self.then.iter().all(|then| then.if_failed == IfFailed::GoOn);
@@ -216,6 +222,13 @@ impl Flow {
     /// Nothing was undone yet, nor found to need no undoing, so that steps may run once more.
     pub(crate) fn may_resume(&self) -> bool {
         self.steps.iter().all(|step| step.plan.undoes.is_none() || step.is == Is::Waiting)
+    }
+
+    /// As [`may_resume`](Self::may_resume), or it failed and nothing was there to be undone: a retry brings back what was skipped, too.
+    pub(crate) fn may_be_retried(&self) -> bool {
+        let skipped = self.steps.iter().any(Step::was_spared);
+        let is_untouched = |step: &Step| step.plan.undoes.is_none() || step.is == Is::Waiting || step.was_spared();
+        self.steps.iter().all(is_untouched) && !(skipped && self.result() == FlowState::Done)
     }
 
     /// Whether some step waits until somebody does something about this one.

@@ -324,3 +324,64 @@ fn a_hold_that_is_let_go_is_no_first_failure_once_more() {
     bed.signal(1, "s3", b"").unwrap();
     assert_eq!(bed.state(1), FlowState::Failed);
 }
+
+#[test]
+fn a_flow_that_failed_with_nothing_to_undo_is_retried_with_the_steps_that_undo() {
+    let mut bed = Bed::new();
+    let undo = |step| Planned { undoes: Some(step), ..job(&[]) };
+    bed.submit(1, vec![job(&[]), undo(0), job(&[(0, CANCEL)]), undo(2), job(&[(2, CANCEL)])]).unwrap();
+    bed.die(100);
+    assert_eq!((bed.state(1), bed.skipped(1)), (FlowState::Failed, vec![1, 3]));
+    bed.reload();
+    bed.retry(1, "s0").unwrap();
+    assert_eq!((bed.state(1), bed.skipped(1)), (FlowState::Running, vec![]));
+    bed.reload();
+    bed.done(100);
+    bed.driver.advance(1);
+    bed.done(102);
+    bed.die(104);
+    // What is undone now is what came back.
+    assert_eq!(bed.state(1), FlowState::Undoing);
+    bed.reload();
+    bed.done(103);
+    bed.done(101);
+    assert_eq!((bed.state(1), bed.states(1)[1], bed.states(1)[3]), (FlowState::Failed, State::Done, State::Done));
+    let refused = bed.retry(1, "s4").unwrap_err();
+    assert!(matches!(refused, Refusal::StepForbidden { verb: "retried", .. }), "{refused}");
+}
+
+#[test]
+fn without_the_jobs_that_undo_a_flow_is_not_retried() {
+    let mut bed = Bed::new();
+    let undo = |step| Planned { undoes: Some(step), ..job(&[]) };
+    let refused = |bed: &mut Bed, n| match bed.retry(n, "s0") {
+        Err(Refusal::StepForgotten { step, .. }) => step.to_string(),
+        other => panic!("{other:?}"),
+    };
+    for n in [1, 2] {
+        bed.submit(n, vec![job(&[]), undo(0)]).unwrap();
+        bed.die(n * 100);
+    }
+    // Thrown away, or it runs by itself, and has.
+    bed.steer(101, Verb::Discard).unwrap();
+    assert_eq!(refused(&mut bed, 1), "s1");
+    assert_eq!(bed.requeue(201), Ok(State::Ready));
+    assert_eq!(refused(&mut bed, 2), "s1");
+    bed.die(201);
+    assert_eq!(refused(&mut bed, 2), "s1");
+    assert_eq!((bed.state(2), bed.skipped(2)), (FlowState::Failed, vec![1]));
+}
+
+#[test]
+fn a_flow_that_went_well_keeps_no_jobs_that_would_have_undone() {
+    let mut bed = Bed::new();
+    let undo = |step| Planned { undoes: Some(step), ..job(&[]) };
+    let optional = Planned { is_optional: true, ..job(&[]) };
+    bed.submit(1, vec![job(&[]), undo(0), optional]).unwrap();
+    bed.done(100);
+    bed.die(102);
+    assert_eq!((bed.state(1), bed.skipped(1)), (FlowState::Done, vec![1]));
+    assert!(bed.driver.journal.ended(id(101)).is_none());
+    let refused = bed.retry(1, "s2").unwrap_err();
+    assert!(matches!(refused, Refusal::StepForbidden { verb: "retried", .. }), "{refused}");
+}

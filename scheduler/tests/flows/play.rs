@@ -23,8 +23,8 @@ pub(crate) struct Stands {
     pub(crate) states: BTreeSet<FlowState>,
     pub(crate) failed: BTreeSet<Option<usize>>,
     pub(crate) ended: Option<u64>,
-    /// Of each step, and whether it holds up others. Not looked at by those who watch.
-    pub(crate) steps: Vec<(StepState, bool)>,
+    /// Of each step, whether it holds up others, and how many attempts it had. Not looked at by those who watch.
+    pub(crate) steps: Vec<(StepState, bool, u32)>,
 }
 
 /// The answer that a request has to get.
@@ -247,7 +247,7 @@ impl Play {
     /// How a flow stands.
     pub(crate) fn stands(&self, no: u8) -> Stands {
         let (flow, kept) = (&self.world.flows[&no], self.kept());
-        let step = |no| (self.world.step_state(flow, no), flow.is_holding(no, &kept));
+        let step = |no| (self.world.step_state(flow, no), flow.is_holding(no, &kept), self.world.attempts(flow, no));
         Stands {
             states: flow.states(),
             failed: flow.failed(),
@@ -396,8 +396,8 @@ impl Stands {
     }
 
     fn is_view(&self, view: &FlowView) -> bool {
-        let steps: Vec<_> = view.steps.iter().map(|step| (step.state, step.is_holding)).collect();
-        let ended = self.steps.iter().filter(|(state, _)| state.is_ended()).count();
+        let steps: Vec<_> = view.steps.iter().map(|step| (step.state, step.is_holding, step.attempts)).collect();
+        let ended = self.steps.iter().filter(|(state, ..)| state.is_ended()).count();
         self.is(&view.summary) && steps == self.steps && view.summary.steps_ended == ended
     }
 }

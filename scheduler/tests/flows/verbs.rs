@@ -284,7 +284,9 @@ impl Play {
                 self.world.close_as(job, EndState::Cancelled, None, &BTreeSet::new(), now);
             }
             let flow = self.world.flows.get_mut(&no).unwrap();
-            flow.steps[step].end = Some(super::world::End { how: None, at: now.wall.0, causes: BTreeSet::new() });
+            let attempts = flow.steps[step].end.as_ref().map_or(0, |end| end.attempts);
+            flow.steps[step].end =
+                Some(super::world::End { how: None, at: now.wall.0, attempts, causes: BTreeSet::new() });
             flow.steps[step].has_output = has_output;
             self.settled();
         }
@@ -318,13 +320,15 @@ impl Play {
         let mut again = Vec::new();
         let judged = self.place(no, step).and_then(|step| {
             let (flow, kept) = (&self.world.flows[&no], self.kept());
-            if !flow.has_failed(step) || !flow.may_resume() || !flow.lost_needs(step, &kept).is_empty() {
+            if !flow.has_failed(step) || !flow.may_be_retried() || !flow.lost_needs(step, &kept).is_empty() {
                 return Err(("StepForbidden", flow.mark()));
             }
             again = self.again(no, step);
             for step in &again {
                 let id = self.world.flows[&no].steps[*step].job;
-                match self.is(id) {
+                let was_step = |read: Retained| read.body.labels.step().is_some();
+                let is_step = self.read(id).is_none_or(was_step) && !self.world.jobs.contains_key(&id);
+                match self.is(id).filter(|_| is_step) {
                     None => return Err(("StepForgotten", flow.mark())),
                     Some((_, mark)) if !self.is_current(id) => return Err(("Changed", mark)),
                     Some(_) => {}
@@ -343,7 +347,8 @@ impl Play {
         }
     }
 
-    /// The step, and all that need what runs again and did not succeed, but for what would be called off at once.
+    /// The step, and all that need what runs again and did not succeed, but for what would be called off at once. And those that undo
+    /// others, and were skipped.
     fn again(&self, no: u8, step: usize) -> Vec<usize> {
         let (flow, kept) = (&self.world.flows[&no], self.kept());
         let mut again = vec![step];
@@ -355,6 +360,8 @@ impl Play {
                 again.push(next);
             }
         }
+        again.extend((0..flow.steps.len()).filter(|no| flow.was_spared(*no)));
+        again.sort_unstable();
         again
     }
 }

@@ -51,6 +51,8 @@ pub(crate) struct End {
     /// `None`: somebody skipped it.
     pub(crate) how: Option<EndState>,
     pub(crate) at: u64,
+    /// How many its job had.
+    pub(crate) attempts: u32,
     /// The steps for want of which it was called off: more than one where several failed at once.
     pub(crate) causes: BTreeSet<usize>,
 }
@@ -239,6 +241,19 @@ impl Flow {
         let is_undoing = (0..self.steps.len()).any(|no| self.plan[no].undoes.is_some() && self.is_going(no));
         !is_undoing && (0..self.steps.len()).all(|no| self.plan[no].undoes.is_none() || self.steps[no].end.is_none())
     }
+
+    /// It undoes another one, and was skipped.
+    pub(crate) fn was_spared(&self, no: usize) -> bool {
+        self.plan[no].undoes.is_some() && self.steps[no].end.as_ref().is_some_and(|end| end.how.is_none())
+    }
+
+    /// Nothing of it was or will be undone; and where it is over, that is for want of what there was to undo.
+    pub(crate) fn may_be_retried(&self) -> bool {
+        let mut undoing = (0..self.steps.len()).filter(|no| self.plan[*no].undoes.is_some());
+        let is_spared = undoing.clone().any(|no| self.was_spared(no));
+        let is_untouched = |no| self.was_spared(no) || (self.steps[no].end.is_none() && !self.is_going(no));
+        undoing.all(is_untouched) && !(is_spared && self.is_done())
+    }
 }
 
 impl Job {
@@ -319,13 +334,13 @@ impl World {
         causes: &BTreeSet<usize>,
         now: Now,
     ) {
-        let Job { queue, of, .. } = self.jobs.remove(&id).unwrap();
+        let Job { queue, of, attempts_ended: attempts, .. } = self.jobs.remove(&id).unwrap();
         self.ends.insert(id, (queue, job));
         let Some((flow, no)) = of else { return };
         let flow = self.flows.get_mut(&flow).unwrap();
         let step = &mut flow.steps[no];
         assert!(step.end.is_none(), "step {no} ended twice");
-        step.end = Some(End { how, at: now.wall.0, causes: causes.clone() });
+        step.end = Some(End { how, at: now.wall.0, attempts, causes: causes.clone() });
         (step.has_output, step.is_passed) = (false, false);
         flow.fresh.insert(no);
     }
@@ -387,6 +402,13 @@ impl World {
 
     pub(crate) fn work_of(&self, id: JobId) -> Work {
         self.jobs[&id].of.map_or(Work::Job, |(flow, no)| self.flows[&flow].plan[no].work)
+    }
+
+    /// How many attempts a step's job has had, with one that runs.
+    pub(crate) fn attempts(&self, flow: &Flow, no: usize) -> u32 {
+        let step = &flow.steps[no];
+        let so_far = |job: &Job| job.attempts_ended + u32::from(job.phase == Phase::Running);
+        step.end.as_ref().map_or_else(|| so_far(&self.jobs[&step.job]), |end| end.attempts)
     }
 
     pub(crate) fn step_state(&self, flow: &Flow, no: usize) -> StepState {

@@ -119,6 +119,7 @@ pub(crate) struct StepV1<'a> {
     how: u8,
     at: u64,
     started: Option<u64>,
+    attempts: u32,
     failure: Option<FailureV1<'a>>,
     cause: Option<u32>,
     output: OutputV1<'a>,
@@ -252,6 +253,7 @@ impl<'a> StepV1<'a> {
             },
             at: end.at.0,
             started: end.started.map(|at| at.0),
+            attempts: end.attempts,
             failure: end.failure.as_ref().map(FailureV1::new),
             cause: end.cause,
             output: OutputV1::new(&end.output),
@@ -270,7 +272,7 @@ impl<'a> StepV1<'a> {
             None => None,
         };
         let output: Output = self.output.domain();
-        let (at, started) = (Timestamp(self.at), self.started.map(Timestamp));
-        Some(StepRecord { of, end: StepEnd { how, at, started, failure, cause: self.cause, output } })
+        let (at, started, attempts) = (Timestamp(self.at), self.started.map(Timestamp), self.attempts);
+        Some(StepRecord { of, end: StepEnd { how, at, started, attempts, failure, cause: self.cause, output } })
     }
 }

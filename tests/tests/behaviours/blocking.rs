@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Runtime};
 use windlass::{
-    Context, ControlError, Draft, Engine, EnqueueError, Job, JobError, MemoryJournal, Priority, QueueConfig, SEC,
-    WaitError,
+    Context, ControlError, Draft, Engine, EnqueueError, Flow, FlowError, FlowId, FlowWaitError, Job, JobError,
+    MemoryJournal, Priority, QueueConfig, SEC, WaitError,
 };
 use windlass_tests::script::{Script, block, step};
 use windlass_tests::world::{builder, work};
@@ -20,6 +20,13 @@ fn one_thread() -> Runtime {
     Builder::new_current_thread().enable_time().build().unwrap()
 }
 
+/// A flow of one step.
+fn flow_of(name: &str) -> Flow<String> {
+    let mut flow = Flow::new("story");
+    let one = flow.first(step(name));
+    flow.output(&one)
+}
+
 /// Each of the calls, and what comes of it.
 fn all_of_them(engine: &Engine) {
     let job = engine.enqueue(step("a")).priority(Priority::URGENT).blocking().unwrap();
@@ -29,6 +36,10 @@ fn all_of_them(engine: &Engine) {
     let receipts = engine.enqueue_all_blocking([Draft::new(&step("c")), Draft::new(&block("d"))]).unwrap();
     assert_eq!(receipts.len(), 2);
     assert_eq!(engine.handle::<windlass_tests::script::Step>(receipts[0].id).wait_blocking().unwrap(), "c");
+    let flow = engine.submit_blocking(flow_of("f")).unwrap();
+    assert_eq!(flow.wait_blocking().unwrap(), "f");
+    let refused = engine.submit_blocking(Flow::new("nothing")).unwrap_err();
+    assert!(matches!(refused, FlowError::NoJob), "{refused}");
     let refused = engine.enqueue(step("e")).queue("nowhere").blocking().unwrap_err();
     assert!(matches!(refused, EnqueueError::Refused(_)), "{refused}");
 }
@@ -125,11 +136,14 @@ async fn panics_in_async_code(single: bool) {
     let builder = if single { builder.single_runtime() } else { builder };
     let engine = builder.start().await.unwrap();
     let job = engine.handle::<windlass_tests::script::Step>(windlass::new_job_id());
+    let flow = engine.flow::<()>(FlowId::from_u128(7));
     let said = [
         panics(|| engine.enqueue(step("a")).blocking()),
         panics(|| engine.enqueue(step("a")).and_wait_blocking()),
         panics(|| engine.enqueue_all_blocking([Draft::new(&step("a"))])),
         panics(|| job.wait_blocking()),
+        panics(|| engine.submit_blocking(flow_of("a"))),
+        panics(|| flow.wait_blocking()),
     ];
     for text in said {
         assert!(text.contains("within a runtime"), "tokio's own words: {text}");
@@ -162,6 +176,8 @@ fn on_the_thread_that_drives_the_engine_itself_blocking_calls_are_refused() {
     assert!(matches!(&refused, EnqueueError::Unavailable(why) if why.contains("runtime.block_on")), "{refused}");
     let refused = engine.enqueue_all_blocking([Draft::new(&step("a"))]).unwrap_err();
     assert!(matches!(refused, EnqueueError::Unavailable(_)), "{refused}");
+    let refused = engine.submit_blocking(flow_of("a")).unwrap_err();
+    assert!(matches!(refused, FlowError::Enqueue(EnqueueError::Unavailable(_))), "{refused}");
     assert_eq!(runtime.block_on(engine.stats()).unwrap()[0].totals.enqueued, 0);
     assert_eq!(runtime.block_on(engine.enqueue(step("b")).and_wait()).unwrap(), "b");
     runtime.block_on(engine.shutdown(SEC * 10)).unwrap();
@@ -177,8 +193,12 @@ fn on_the_thread_that_drives_the_handlers_jobs_are_handed_in_and_waits_are_refus
     let refused = engine.enqueue(step("b")).and_wait_blocking().unwrap_err();
     assert!(matches!(refused, WaitError::Enqueue(EnqueueError::Unavailable(_))), "{refused}");
     assert_eq!(runtime.block_on(job.wait()).unwrap(), "a");
+    let flow = engine.submit_blocking(flow_of("c")).unwrap();
+    let refused = flow.wait_blocking().unwrap_err();
+    assert!(matches!(refused, FlowWaitError::Control(ControlError::Unavailable(_))), "{refused}");
+    assert_eq!(runtime.block_on(flow.wait()).unwrap(), "c");
     runtime.block_on(async {
-        assert_eq!(engine.stats().await.unwrap()[0].totals.enqueued, 1);
+        assert_eq!(engine.stats().await.unwrap()[0].totals.enqueued, 2);
         engine.shutdown(SEC * 10).await.unwrap();
     });
 }

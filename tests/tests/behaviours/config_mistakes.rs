@@ -200,7 +200,8 @@ fn every_number_has_its_range_and_the_refusal_names_it() {
         let error = toml(&format!("[kinds.send]\n{text}"));
         assert!(matches!(*error.problem, ConfigProblem::Range { .. }), "{text}: {error}");
     }
-    for text in ["disk_free_bytes_min = \"2 EiB\"", "memory_bytes_max = \"15 MiB\"", "memory_bytes_max = \"65 TiB\""] {
+    let wide = ["disk_free_bytes_min = \"2 EiB\"", "memory_bytes_max = \"15 MiB\"", "memory_bytes_max = \"65 TiB\""];
+    for text in wide.into_iter().chain(["lost_max = 2", "lost_max = 4294967296"]) {
         let error = toml(&format!("[engine]\n{text}"));
         assert!(matches!(*error.problem, ConfigProblem::Range { .. }), "{text}: {error}");
     }

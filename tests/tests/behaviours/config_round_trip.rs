@@ -142,7 +142,8 @@ fn kind() -> impl Strategy<Value = (Option<u32>, Option<Duration>, Option<RetryP
 /// A valid configuration: kinds go to queues that there are.
 fn config() -> impl Strategy<Value = EngineConfig> {
     let queues = btree_map(name(), queue(), 1..5);
-    let wide = (option::of(number(0, 1 << 60)), option::of(number(16 << 20, 1 << 46)), any::<bool>());
+    let (disk, memory) = (option::of(number(0, 1 << 60)), option::of(number(16 << 20, 1 << 46)));
+    let wide = (disk, memory, option::of(3..=u32::MAX), any::<bool>());
     let shared = (
         option::of(1..=100_000_u32),
         rate(),
@@ -152,7 +153,7 @@ fn config() -> impl Strategy<Value = EngineConfig> {
         any::<bool>(),
     );
     let all = (queues, btree_map(name(), kind(), 0..4), wide, btree_map(name(), shared, 0..3));
-    all.prop_map(|(queues, kinds, (disk, memory, single), limits)| {
+    all.prop_map(|(queues, kinds, (disk, memory, lost, single), limits)| {
         // No kind has a handler here.
         let mut builder = Engine::builder().journal(MemoryJournal::new()).allow_unknown_kinds();
         let names: Vec<_> = queues.keys().cloned().collect();
@@ -176,6 +177,7 @@ fn config() -> impl Strategy<Value = EngineConfig> {
         }
         let builder = disk.into_iter().fold(builder, windlass::EngineBuilder::disk_free_bytes_min);
         let builder = memory.into_iter().fold(builder, windlass::EngineBuilder::memory_bytes_max);
+        let builder = lost.into_iter().fold(builder, windlass::EngineBuilder::lost_max);
         let builder = if single { builder.single_runtime() } else { builder };
         builder.effective_config().unwrap()
     })

@@ -58,6 +58,7 @@ async fn what_an_engine_goes_by_has_its_defaults_and_starts_an_equal_engine() {
     let lines = [
         "disk_free_bytes_min = \"1000 B\"",
         "memory_bytes_max = \"1 GiB\"",
+        "lost_max = 3",
         "allow_unknown_kinds = true",
         "single_runtime = false",
         "start_within = \"1s 500ms\"",
@@ -94,6 +95,8 @@ fn what_stands_in_code_and_in_a_file_is_refused_as_configured_twice() {
     assert!(error.to_string().starts_with("`allow_unknown_kinds` is configured twice"), "{error}");
     let error = refused(&with("[engine]\nmemory_bytes_max = \"1 GiB\"").memory_bytes_max(1 << 30));
     assert!(error.to_string().starts_with("`memory_bytes_max` is configured twice"), "{error}");
+    let error = refused(&with("[engine]\nlost_max = 5").lost_max(5));
+    assert!(error.to_string().starts_with("`lost_max` is configured twice"), "{error}");
     let error = refused(&with("[engine]\nsingle_runtime = true").single_runtime());
     assert!(error.to_string().starts_with("`single_runtime` is configured twice"), "{error}");
     // In two files as well.

@@ -23,6 +23,7 @@ mod drain;
 mod every_step;
 mod evolution;
 mod find;
+mod flow_steps;
 mod flows;
 mod follow_ups;
 mod gate;

@@ -2,7 +2,7 @@
 
 use std::future::pending;
 
-use windlass::{Draft, Engine, FailureKind, JobId, JobState, MIN, SEC, Why, new_job_id};
+use windlass::{ConfigError, Draft, Engine, FailureKind, JobId, JobState, MIN, MemoryJournal, SEC, Why, new_job_id};
 use windlass_tests::script::{Play, Step, step};
 use windlass_tests::world::{Life, World, work};
 
@@ -95,6 +95,35 @@ fn a_job_that_kills_alone_is_dead_after_three_deaths() {
         // Others go on.
         engine.enqueue(step("next")).and_wait().await.unwrap();
     });
+}
+
+#[test]
+fn a_job_is_dead_after_as_many_deaths_as_the_engine_is_told() {
+    let mut world = World::new();
+    world.script.plan("killer", [Play::Hold]);
+    let start = async |life: &Life| life.builder().queue(work().concurrency(1)).lost_max(5).start().await.unwrap();
+    let id = new_job_id();
+    for deaths in 0..5 {
+        world.life(async |life| {
+            let engine = start(life).await;
+            engine.enqueue(step("killer")).id(id).await.unwrap();
+            life.script.started("killer", deaths + 1).await;
+        });
+    }
+    world.life(async |life| {
+        let status = start(life).await.job(id).await.unwrap();
+        assert_eq!((status.state, status.attempts), (JobState::Dead, 5));
+    });
+}
+
+#[tokio::test]
+async fn how_many_deaths_it_takes_has_its_range() {
+    for (attempts, is_allowed) in [(2, false), (3, true), (u32::MAX, true)] {
+        let builder = Engine::builder().journal(MemoryJournal::new()).queue(work()).lost_max(attempts);
+        let refused = builder.effective_config().err();
+        let says = matches!(refused, Some(ConfigError::Range { field: "lost_max", value: 2, min: 3, .. }));
+        assert_eq!((refused.is_none(), says), (is_allowed, !is_allowed), "{refused:?}");
+    }
 }
 
 #[test]

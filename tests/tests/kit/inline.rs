@@ -278,6 +278,14 @@ async fn a_step_of_a_flow_gets_the_input_that_it_is_given() {
     };
     let given = TestContext::new(()).input(&([1, 2], Some(4)));
     assert_eq!(testing::run(sum, Sum, given).await.output(), Some(7));
+    let name = async |_: Sum, cx: Context<()>| Err(JobError::permanent(cx.step_name().unwrap_or("none")));
+    for (context, expected) in [
+        (TestContext::new(()), "none"),
+        (TestContext::new(()).input(&()), "sum"),
+        (TestContext::new(()).step_name("sum-2"), "sum-2"),
+    ] {
+        assert_eq!(testing::run(name, Sum, context).await.failure().unwrap().message, expected);
+    }
     let nothing = testing::run(sum, Sum, TestContext::new(())).await;
     let failure = nothing.failure().unwrap();
     assert!(failure.kind == FailureKind::Permanent && failure.message.contains("is of no flow"), "{failure}");

@@ -26,7 +26,8 @@ pub(super) const KEEP: [(&str, KeepDone); 3] =
 pub(super) const NEVER: &str = "never";
 
 const ALL: [&str; 4] = ["engine", "queues", "kinds", "limits"];
-const WIDE: [&str; 4] = ["disk_free_bytes_min", "memory_bytes_max", "allow_unknown_kinds", "single_runtime"];
+const WIDE: [&str; 5] =
+    ["disk_free_bytes_min", "memory_bytes_max", "lost_max", "allow_unknown_kinds", "single_runtime"];
 const QUEUE: [&str; 20] = [
     "concurrency",
     "rate_limit",
@@ -121,6 +122,7 @@ fn wide(fields: &Fields<'_>, config: &mut EngineConfig) -> Read<Wide> {
     Ok(Wide {
         disk_free_bytes_min: fields.number("disk_free_bytes_min", &range::DISK_FREE)?,
         memory_bytes_max: fields.number("memory_bytes_max", &range::MEMORY)?,
+        lost_max: fields.number("lost_max", &range::LOST)?,
         allow_unknown_kinds: fields.get("allow_unknown_kinds").map(|field| field.flag()).transpose()?,
         single_runtime: fields.get("single_runtime").map(|field| field.flag()).transpose()?,
     })

@@ -113,6 +113,9 @@ fn wide(wide: &Wide) -> Table {
     if let Some(bytes) = wide.memory_bytes_max {
         table.size("memory_bytes_max", bytes);
     }
+    if let Some(times) = wide.lost_max {
+        table.number("lost_max", times.into());
+    }
     if let Some(flag) = wide.allow_unknown_kinds {
         table.put("allow_unknown_kinds", Written::Flag(flag));
     }

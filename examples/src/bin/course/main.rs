@@ -141,7 +141,7 @@ async fn follow(engine: Engine, course: &'static str, flow: FlowHandle<BatchRepo
 /// What a flow waited for longest, step by step: where there is time to win.
 fn critical_path(status: &FlowStatus) -> String {
     let path = status.critical_path(SystemTime::now());
-    let steps = path.iter().map(|step| format!("{} {} ms", status.steps[step.step].name, step.took.as_millis()));
+    let steps = path.iter().map(|step| format!("{} {} ms", step.step, step.took.as_millis()));
     steps.collect::<Vec<_>>().join(", then ")
 }
 

@@ -130,6 +130,10 @@ impl State {
 
     fn step_ended(&mut self, at: StepAt, mut end: Box<StepEnd>, is_stored: bool, tape: &mut Tape) {
         let (level, of) = self.step_of(at);
+        // The last one has been counted by now.
+        if let Some((_, live)) = self.job_of(at) {
+            end.attempts = live.more().attempts_ended;
+        }
         match &mut end.output {
             Output::Bytes(bytes) if !is_stored => {
                 tape.put(level, Record::StepOutput(of, core::mem::replace(bytes, Bytes::new())));
@@ -152,6 +156,7 @@ impl State {
             how: StepHow::Signalled,
             at: now.wall,
             started: None,
+            attempts: 0,
             failure: None,
             cause: None,
             output: Output::Bytes(Bytes::new()),

@@ -155,6 +155,7 @@ pub(crate) fn lease(
         failures: live.more().failures,
         lost: live.more().lost,
         created: live.created,
+        step: live.more().step.map(|at| state.flows.step(at).plan.name.clone()),
         body: live.body.clone(),
     };
     (state.timeout_ms_of(live, now).map(|ms| clock.plus_ms(ms)), lease)

@@ -120,6 +120,8 @@ pub(super) fn step_ended(
         how: if as_step.is_skipped { StepHow::Skipped } else { StepHow::Job(end) },
         at: now.wall,
         started: live.more().started.time(),
+        // The one that ends is counted before this is applied, and all of them then.
+        attempts: 0,
         failure: failure.cloned(),
         cause: as_step.cause,
         output: as_step.output.unwrap_or_else(|| output.clone()),
@@ -268,8 +270,10 @@ fn wind_up(state: &State, slot: Slot, now: Now, decision: &mut Decision) {
     let flow = &state.flows.all[slot];
     let left = || (0..).zip(&flow.steps).filter(|(_, step)| step.is != Is::Ended).map(|(no, _)| no).collect();
     let (next, idle): (_, Vec<u32>) = if flow.result() == FlowState::Done { (None, left()) } else { flow.next_undo() };
+    // A flow that failed before there was anything to undo may be retried as a whole, with them.
+    let is_dropped = next.is_some() || flow.result() == FlowState::Done;
     for no in &idle {
-        let as_step = AsStep { is_skipped: true, is_dropped: true, ..AsStep::default() };
+        let as_step = AsStep { is_skipped: true, is_dropped, ..AsStep::default() };
         if let Some((job, _)) = state.job_of(StepAt { flow: slot, no: *no }) {
             end_as_step(state, job, EndState::Cancelled, now, (Output::None, None), as_step, decision);
         }
@@ -368,6 +372,7 @@ pub(crate) fn loaded(state: &State, now: Now) -> Decision {
                 how: StepHow::Job(EndState::Dead),
                 at: now.wall,
                 started: None,
+                attempts: 0,
                 failure: Some(Failure::new(FailureKind::Lost, message)),
                 cause: None,
                 output: Output::None,

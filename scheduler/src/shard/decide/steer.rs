@@ -180,7 +180,7 @@ fn check_depth(state: &State, no: QueueNo) -> Result<(), Refusal> {
 fn requeue(state: &State, stub: Slot, read: Read, now: Now) -> Result<Steered, Refusal> {
     let no = state.stubs[stub].queue;
     let can_run = state.can_run(no, state.stubs[stub].kind);
-    let event = comes_back(state, stub, read, &mut { state.next_arrival }, now)?;
+    let event = comes_back(state, stub, read, false, &mut { state.next_arrival }, now)?;
     let mut is = if can_run { JobState::Ready } else { JobState::Parked };
     let mut decision = Decision::default();
     if let Event::Requeued { turn: Turn::Step(of), .. } = &event
@@ -220,8 +220,15 @@ fn in_batch(step: &Step) -> JobState {
     }
 }
 
-/// A retained job comes back: with its key if that is free, and as the step that it is, if its flow can go on.
-pub(super) fn comes_back(state: &State, stub: Slot, read: Read, arrival: &mut i64, now: Now) -> Result<Event, Refusal> {
+/// A retained job comes back: with its key if that is free, and as the step that it is, if its flow can go on or is retried.
+pub(super) fn comes_back(
+    state: &State,
+    stub: Slot,
+    read: Read,
+    is_retry: bool,
+    arrival: &mut i64,
+    now: Now,
+) -> Result<Event, Refusal> {
     if state.draining {
         return Err(Refusal::Stopping);
     }
@@ -238,7 +245,7 @@ pub(super) fn comes_back(state: &State, stub: Slot, read: Read, arrival: &mut i6
         None => unique::comes_back(state, &read.body, no)?,
         Some(of) => {
             let at = state.flows.place_of(of, id);
-            if at.is_some_and(|at| state.flows.all[at.flow].may_reopen(at.no)) {
+            if at.is_some_and(|at| is_retry || state.flows.all[at.flow].may_reopen(at.no)) {
                 Turn::Step(of)
             } else {
                 check_alone(state, stub, of, at)?;

@@ -15,7 +15,7 @@ use crate::attempt::Output;
 use crate::command::Request;
 use crate::effect::Answer;
 use crate::event::Event;
-use crate::flow::{FlowCommand, FlowId, FlowState, FlowView, StepEnd, StepHow, StepInputs, StepView, Work};
+use crate::flow::{FlowCommand, FlowId, FlowState, FlowView, StepEnd, StepHow, StepInputs, StepOf, StepView, Work};
 use crate::refusal::Refusal;
 use crate::state::EndState;
 use crate::time::Now;
@@ -103,7 +103,17 @@ pub(crate) fn view(state: &State, flow: &Flow) -> FlowView {
         let end = step.end.as_deref().filter(|end| end.is_end());
         let is_holding = state.is_holding(StepAt { flow: slot, no });
         let batch = step.batch.as_ref().map(|batch| batch.counts);
-        StepView { plan: step.plan.clone(), state: state.step_state(step), end: end.cloned(), is_holding, batch }
+        let live = state.job_of(StepAt { flow: slot, no });
+        let so_far = live.map(|(_, live)| live.more().attempts_ended + u32::from(live.run().is_some()));
+        let attempts = so_far.or(end.map(|end| end.attempts)).unwrap_or_default();
+        StepView {
+            plan: step.plan.clone(),
+            state: state.step_state(step),
+            end: end.cloned(),
+            attempts,
+            is_holding,
+            batch,
+        }
     };
     FlowView { summary: flow::summary(flow), output: flow.output, steps: (0..).zip(&flow.steps).map(step).collect() }
 }
@@ -164,7 +174,8 @@ fn skip(state: &State, at: StepAt, output: Option<Bytes>, now: Now) -> Result<De
         _ if state.is_holding(at) => {
             let (how, failure) = (StepHow::Skipped, step.end.as_ref().and_then(|end| end.failure.clone()));
             let started = step.end.as_ref().and_then(|end| end.started);
-            let end = StepEnd { how, at: now.wall, started, failure, cause: None, output };
+            let attempts = step.end.as_ref().map_or(0, |end| end.attempts);
+            let end = StepEnd { how, at: now.wall, started, attempts, failure, cause: None, output };
             decision.events.push(Event::StepEnded { at, end: Box::new(end), is_stored: false });
             decision.steps.push((at, now));
             Ok(decision)
@@ -207,7 +218,7 @@ fn signal(state: &State, at: StepAt, payload: Bytes, now: Now) -> Result<(bool, 
 }
 
 /// The steps that run again with this one: all that need it and did not succeed either, but for those that need another one which
-/// failed.
+/// failed. And those that undo others, if they were skipped: they wait again.
 fn again(state: &State, flow: &Flow, no: u32) -> Vec<u32> {
     let mut again: Vec<bool> = flow.steps.iter().map(|_| false).collect();
     again[no as usize] = true;
@@ -217,7 +228,8 @@ fn again(state: &State, flow: &Flow, no: u32) -> Vec<u32> {
             again[no as usize] = !flow::is_in_vain(state, flow, no, |other| again[other as usize]);
         }
     }
-    (0..).zip(again).filter(|(_, again)| *again).map(|(no, _)| no).collect()
+    let comes_back = |(no, step): &(u32, &Step)| again[*no as usize] || step.was_spared();
+    (0..).zip(&flow.steps).filter(comes_back).map(|(no, _)| no).collect()
 }
 
 fn retry(state: &State, at: StepAt, read: Vec<Retained>, now: Now) -> Result<Decision, Refusal> {
@@ -226,7 +238,7 @@ fn retry(state: &State, at: StepAt, read: Vec<Retained>, now: Now) -> Result<Dec
     if !step.has_failed() {
         return Err(forbidden(flow, at, if step.is == Is::Ended { "no failure" } else { "not over" }, "retried"));
     }
-    if !flow.may_resume() {
+    if !flow.may_be_retried() {
         return Err(forbidden(flow, at, "part of a flow that is undone, or needs no undoing any more", "retried"));
     }
     if flow::is_in_vain(state, flow, at.no, |_| false) {
@@ -237,16 +249,17 @@ fn retry(state: &State, at: StepAt, read: Vec<Retained>, now: Now) -> Result<Dec
     let mut read: Vec<_> = read.into_iter().map(Some).collect();
     for no in again(state, flow, at.no) {
         let step = flow.step(no);
-        let Some(Place::Ended(stub)) = state.place_of(step.plan.job) else {
-            return Err(Refusal::StepForgotten {
-                flow: flow.id,
-                step: step.plan.name.clone(),
-                queue: step.plan.queue.clone(),
-            });
-        };
+        let forgotten =
+            || Refusal::StepForgotten { flow: flow.id, step: step.plan.name.clone(), queue: step.plan.queue.clone() };
+        let Some(Place::Ended(stub)) = state.place_of(step.plan.job) else { return Err(forgotten()) };
         let read = read.iter_mut().find(|read| read.as_ref().is_some_and(|read| read.ended.id == step.plan.job));
         let read = read.and_then(Option::take).map(Box::new);
-        decision.events.push(steer::comes_back(state, stub, read, &mut arrival, now)?);
+        // Somebody may have requeued it to run by itself.
+        let of = StepOf { flow: flow.id, no };
+        if read.as_ref().is_some_and(|read| read.body.labels.step() != Some(of)) {
+            return Err(forgotten());
+        }
+        decision.events.push(steer::comes_back(state, stub, read, true, &mut arrival, now)?);
         decision.steps.push((StepAt { flow: at.flow, no }, now));
     }
     Ok(decision)
