@@ -29,10 +29,7 @@ impl State {
                 self.asks(at);
                 tape.touch_batch(self, at);
             }
-            BatchEvent::AllAsked => {
-                let home = self.flows.all[at.flow].home;
-                self.queues[home.0 as usize].calling_off.remove(&at);
-            }
+            BatchEvent::AllAsked => self.asks_no_more(at),
             BatchEvent::Closed => {
                 self.batch(at).counts.is_closed = true;
                 tape.touch_batch(self, at);
@@ -60,6 +57,11 @@ impl State {
         self.queues[home.0 as usize].calling_off.insert(at);
     }
 
+    fn asks_no_more(&mut self, at: StepAt) {
+        let home = self.flows.all[at.flow].home;
+        self.queues[home.0 as usize].calling_off.remove(&at);
+    }
+
     /// A job that just came in has a place in a batch.
     pub(super) fn joined(&mut self, slot: Slot, member: MemberOf, tape: &mut Tape) {
         let Some(at) = self.batch_of(member) else { return };
@@ -82,11 +84,12 @@ impl State {
     pub(super) fn rejoined(&mut self, slot: Slot, member: MemberOf, was: EndState, tape: &mut Tape) {
         let Some(at) = self.may_rejoin(member) else { return };
         let (level, of) = self.step_of(at);
+        // Whoever brings it back wants it to run, and the batch is over.
+        self.asks_no_more(at);
         let batch = self.batch(at);
+        batch.called_off = None;
         let ended = batch.counts.ended_mut(was);
         *ended = ended.saturating_sub(1);
-        // Whoever brings it back wants it to run, and the batch is over.
-        batch.called_off = None;
         tape.delete(level, Key::Member(of, member.place));
         self.opens(slot, MemberAt { at, place: member.place });
         tape.touch_batch(self, at);
@@ -119,6 +122,7 @@ impl State {
     pub(super) fn batch_reopened(&mut self, at: StepAt, tape: &mut Tape) {
         if let Some(batch) = &mut self.flows.all[at.flow].steps[at.no as usize].batch {
             batch.called_off = None;
+            self.asks_no_more(at);
             tape.touch_batch(self, at);
         }
     }
