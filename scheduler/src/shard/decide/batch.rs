@@ -96,6 +96,7 @@ pub(super) fn may_join(
 
 /// A job of a batch ends: the batch counts it, in the same commit.
 pub(super) fn member_ended(
+    state: &State,
     live: &Live,
     (slot, end): (Slot, EndState),
     now: Now,
@@ -105,7 +106,10 @@ pub(super) fn member_ended(
     let Some(member) = live.more().member else { return };
     let event = BatchEvent::MemberEnded { slot, end, output: output.clone(), failure: failure.cloned() };
     decision.events.push(Event::OfBatch(member.at, event));
-    decision.steps.push((member.at, now));
+    // One that has ended did what there was to do then: it calls nothing off anew.
+    if state.flows.step(member.at).is != Is::Ended {
+        decision.steps.push((member.at, now));
+    }
 }
 
 /// A batch that nothing keeps from ending does.
