@@ -176,3 +176,65 @@ fn a_job_that_comes_back_after_its_batch_succeeded_runs_by_itself() {
     bed.driver.advance(KEEP_MS);
     bed.due(0, TimerClass::Retention);
 }
+
+/// A batch that was called off and is over, with one job that ran, and another one that came after its end; flow 2 brought that.
+fn one_that_came_too_late() -> Bed {
+    let mut bed = Bed::new();
+    let (plan, mut jobs) = bed.plan(1, vec![batch(&[], false)]);
+    jobs.push(Bed::member(1, 0, 1_000));
+    bed.hand_in(plan, jobs).unwrap();
+    bed.submit(2, vec![job(&[])]).unwrap();
+    bed.cancel(1).unwrap();
+    bed.fire();
+    bed.cancel_attempt(1_000);
+    assert_eq!(bed.state(1), FlowState::Cancelled);
+    bed.done_with(200, vec![Bed::member(1, 0, 1_001)]);
+    assert_eq!(bed.counts(1, 0), counts(2, 0, 0, 1));
+    bed
+}
+
+fn is_asked_to_stop(bed: &Bed, n: u64) -> bool {
+    bed.driver.shard.portrait().jobs[&super::id(n)].2.cancel_requested
+}
+
+#[test]
+fn a_flow_that_is_forgotten_takes_nobody_along_that_is_to_be_called_off() {
+    let mut bed = one_that_came_too_late();
+    bed.driver.advance(FLOW_KEEP_MS);
+    bed.fire();
+    assert_eq!(bed.flow_records(), 0);
+    assert!(is_asked_to_stop(&bed, 1_001), "it was called off, as the batch was");
+    bed.done(1_001);
+}
+
+#[test]
+fn once_a_job_of_it_comes_back_nobody_is_called_off_any_more() {
+    let mut bed = one_that_came_too_late();
+    bed.requeue(1_000).unwrap();
+    bed.fire();
+    assert_eq!(bed.counts(1, 0), counts(2, 0, 0, 0));
+    assert_eq!([1_000, 1_001].map(|n| is_asked_to_stop(&bed, n)), [false; 2]);
+    let mut bed = one_that_came_too_late();
+    bed.retry(1, "s0").unwrap();
+    bed.fire();
+    assert!(!is_asked_to_stop(&bed, 1_001));
+    bed.done(1_001);
+    assert_eq!(bed.state(1), FlowState::Done);
+}
+
+#[test]
+fn a_batch_fails_its_flow_once_whoever_of_its_jobs_comes_back() {
+    let mut bed = Bed::new();
+    bed.fail_fast = true;
+    let (plan, mut jobs) = bed.plan(1, vec![batch(&[], true), job(&[])]);
+    jobs.push(Bed::member(1, 0, 1_000));
+    bed.hand_in(plan, jobs).unwrap();
+    bed.die(1_000);
+    bed.cancel_attempt(101);
+    assert_eq!(bed.states(1), [State::Dead, State::Cancelled]);
+    bed.requeue(101).unwrap();
+    bed.requeue(1_000).unwrap();
+    bed.die(1_000);
+    assert!(!is_asked_to_stop(&bed, 101), "what was to be called off was");
+    bed.done(101);
+}
