@@ -1,10 +1,16 @@
 //! Batches: steps that are made of many jobs.
 
+use std::sync::Arc;
+
 use windlass_scheduler::batch::BatchCounts;
 use windlass_scheduler::change::Key;
 use windlass_scheduler::command::TimerClass;
 use windlass_scheduler::flow::FlowState;
+use windlass_scheduler::job::{Body, Labels, NewJob, When};
+use windlass_scheduler::limit::Share;
+use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::state::State;
+use windlass_scheduler::unique::{KeyOf, OnConflict, Unique, UniqueKey, Until};
 
 use super::bed::{Bed, FLOW_KEEP_MS, KEEP_MS, batch, job};
 use super::{CANCEL, GO_ON, of};
@@ -237,4 +243,51 @@ fn a_batch_fails_its_flow_once_whoever_of_its_jobs_comes_back() {
     bed.die(1_000);
     assert!(!is_asked_to_stop(&bed, 101), "what was to be called off was");
     bed.done(101);
+}
+
+/// The job, which takes the place of any other one that waits and has the same key.
+fn replacing(job: NewJob) -> NewJob {
+    let key = Arc::new(UniqueKey { of: KeyOf::Engine, text: "k".into() });
+    let unique = Unique { key, until: Until::Done, on_conflict: OnConflict::Replace { within_ms: None } };
+    let labels = Labels::new(Vec::new(), None, None, Some(unique), Share::NONE).of_batch(job.body.labels.member());
+    NewJob { body: Arc::new(Body { labels, ..Body::default() }), ..job }
+}
+
+#[test]
+fn a_job_with_a_key_is_of_no_batch() {
+    let mut bed = Bed::new();
+    bed.submit(1, vec![job(&[]), batch(&[(0, CANCEL)], false)]).unwrap();
+    let plain = NewJob { due: Some(When::After(50)), ..replacing(super::common::bare(1_000, "mail")) };
+    bed.submit_plain(vec![plain]);
+    let member = replacing(Bed::member(1, 1, 1_001));
+    let what = "was given a job with a unique key, and another job would stand for that: say `.unique(None)`";
+    let refused = Refusal::BadStep { flow: super::flow_id(1), step: 1, what };
+    assert_eq!(bed.add(vec![member.clone()]), Err(refused));
+    bed.done_with(100, vec![member]);
+    assert_eq!((bed.counts(1, 1), bed.states(1)[1]), (BatchCounts::NONE, State::Done));
+    bed.reload();
+    assert_eq!(bed.counts(1, 1), BatchCounts::NONE, "nor is the one that it stands for");
+    bed.done(1_000);
+}
+
+#[test]
+fn a_job_of_a_batch_is_no_step_whatever_it_says() {
+    let mut bed = Bed::new();
+    let (plan, mut jobs) = bed.plan(1, vec![batch(&[], false), job(&[])]);
+    let member = Bed::member(1, 0, 1_000);
+    let labels = member.body.labels.clone().of_step(Some(of(1, 1)));
+    jobs.push(NewJob { body: Arc::new(Body { labels, ..Body::default() }), ..member });
+    bed.hand_in(plan, jobs).unwrap();
+    assert_eq!(bed.lose(&[]), []);
+    bed.done(1_000);
+    assert_eq!(bed.counts(1, 0), counts(1, 1, 0, 0));
+}
+
+#[test]
+fn what_a_schedule_makes_is_of_no_batch() {
+    let mut bed = Bed::new();
+    bed.submit(1, vec![job(&[]), batch(&[(0, CANCEL)], false)]).unwrap();
+    bed.run_scheduled(&Bed::member(1, 1, 1_000));
+    assert_eq!(bed.counts(1, 1), BatchCounts::NONE);
+    bed.done(1_000);
 }
