@@ -291,3 +291,18 @@ fn what_a_schedule_makes_is_of_no_batch() {
     assert_eq!(bed.counts(1, 1), BatchCounts::NONE);
     bed.done(1_000);
 }
+
+#[test]
+fn what_comes_for_a_batch_that_was_called_off_is_called_off_as_well() {
+    let mut bed = Bed::new();
+    bed.submit(1, vec![job(&[]), batch(&[(0, CANCEL)], false)]).unwrap();
+    bed.cancel(1).unwrap();
+    assert_eq!(bed.states(1), [State::Running, State::Cancelled]);
+    bed.reload();
+    // It was asked to stop, and was faster.
+    bed.done_with(100, vec![Bed::member(1, 1, 1_000)]);
+    bed.fire();
+    assert!(is_asked_to_stop(&bed, 1_000));
+    bed.cancel_attempt(1_000);
+    assert_eq!(bed.counts(1, 1), counts(1, 0, 0, 1));
+}

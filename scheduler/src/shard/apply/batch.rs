@@ -8,11 +8,11 @@ use super::super::slab::Slot;
 use super::super::state::State;
 use super::super::tape::Tape;
 use crate::attempt::{Failure, Output};
-use crate::batch::{BatchRecord, MemberOf, MemberRecord};
+use crate::batch::{BatchRecord, CalledOff, MemberOf, MemberRecord};
 use crate::bug;
 use crate::change::{Key, Record};
 use crate::event::BatchEvent;
-use crate::flow::StepOf;
+use crate::flow::{StepEnd, StepOf};
 use crate::settings::Level;
 use crate::state::EndState;
 
@@ -49,6 +49,15 @@ impl State {
     fn batch(&mut self, at: StepAt) -> &mut Batch {
         let step = &mut self.flows.all[at.flow].steps[at.no as usize];
         step.batch.as_deref_mut().unwrap_or_else(|| unreachable!("what happens to batches happens to no other step"))
+    }
+
+    /// A step ends that was called off. Of a batch that had no jobs then, those that come too late are called off as well.
+    pub(super) fn batch_cancelled(&mut self, at: StepAt, end: &StepEnd, tape: &mut Tape) {
+        let batch = &mut self.flows.all[at.flow].steps[at.no as usize].batch;
+        if let Some(batch) = batch.as_mut().filter(|batch| batch.called_off.is_none()) {
+            batch.called_off = Some(Box::new(CalledOff { cause: end.cause, failure: end.failure.clone() }));
+            tape.touch_batch(self, at);
+        }
     }
 
     /// Its jobs are to be called off.
@@ -89,7 +98,7 @@ impl State {
         let batch = self.batch(at);
         batch.called_off = None;
         let ended = batch.counts.ended_mut(was);
-        *ended = ended.saturating_sub(1);
+        *ended = ended.saturating_sub(u32::from(!bug!(MemberTwice)));
         tape.delete(level, Key::Member(of, member.place));
         self.opens(slot, MemberAt { at, place: member.place });
         tape.touch_batch(self, at);
