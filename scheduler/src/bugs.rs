@@ -70,6 +70,7 @@ bank! {
     JoinEarly: "a step begins when all but one of those that it needs have ended", "I16";
     StepUnwritten: "how a step ended is not written", "I16, one commit";
     BatchUnwritten: "what a batch has counted is not written where a job of it ends", "I16, one commit";
+    MemberTwice: "a job of a batch that comes back stays counted among the ended ones", "I16";
     // Attempts and leases.
     TokenUnchecked: "an end with a token that is not current ends some other attempt", "I4";
     StaleStart: "a start that a fallen core had ordered is carried out", "I4, one live attempt a job";

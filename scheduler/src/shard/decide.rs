@@ -114,7 +114,7 @@ fn end_as_step(
     let retention = &queue.settings.retention;
     let keep = !as_step.is_dropped && retain::is_kept(live, retention, end, &output, failure.as_ref());
     flow::step_ended(live, end, now, (&output, failure.as_ref()), as_step, decision);
-    batch::member_ended(live, (slot, end), now, (&output, failure.as_ref()), decision);
+    batch::member_ended(state, live, (slot, end), now, (&output, failure.as_ref()), decision);
     tell_watchers(
         state,
         live,

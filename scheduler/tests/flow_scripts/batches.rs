@@ -1,11 +1,16 @@
 //! Batches: steps that are made of many jobs.
 
+use std::sync::Arc;
+
 use windlass_scheduler::batch::BatchCounts;
 use windlass_scheduler::change::{Key, Record};
 use windlass_scheduler::command::TimerClass;
 use windlass_scheduler::flow::FlowState;
+use windlass_scheduler::job::{Body, Labels, NewJob, When};
+use windlass_scheduler::limit::Share;
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::state::State;
+use windlass_scheduler::unique::{KeyOf, OnConflict, Unique, UniqueKey, Until};
 
 use super::bed::{Bed, FLOW_KEEP_MS, KEEP_MS, batch, job};
 use super::{CANCEL, GO_ON, of};
@@ -195,4 +200,128 @@ fn a_job_that_comes_back_after_its_batch_succeeded_runs_by_itself() {
     assert_eq!(bed.counts(1, 0), counts(1, 0, 1, 0), "what was told stays true");
     bed.driver.advance(KEEP_MS);
     bed.due(0, TimerClass::Retention);
+}
+
+/// A batch that was called off and is over, with one job that ran, and another one that came after its end; flow 2 brought that.
+fn one_that_came_too_late() -> Bed {
+    let mut bed = Bed::new();
+    let (plan, mut jobs) = bed.plan(1, vec![batch(&[], false)]);
+    jobs.push(Bed::member(1, 0, 1_000));
+    bed.hand_in(plan, jobs).unwrap();
+    bed.submit(2, vec![job(&[])]).unwrap();
+    bed.cancel(1).unwrap();
+    bed.fire();
+    bed.cancel_attempt(1_000);
+    assert_eq!(bed.state(1), FlowState::Cancelled);
+    bed.done_with(200, vec![Bed::member(1, 0, 1_001)]);
+    assert_eq!(bed.counts(1, 0), counts(2, 0, 0, 1));
+    bed
+}
+
+fn is_asked_to_stop(bed: &Bed, n: u64) -> bool {
+    bed.driver.shard.portrait().jobs[&super::id(n)].2.cancel_requested
+}
+
+#[test]
+fn a_flow_that_is_forgotten_takes_nobody_along_that_is_to_be_called_off() {
+    let mut bed = one_that_came_too_late();
+    bed.driver.advance(FLOW_KEEP_MS);
+    bed.fire();
+    assert_eq!(bed.flow_records(), 0);
+    assert!(is_asked_to_stop(&bed, 1_001), "it was called off, as the batch was");
+    bed.done(1_001);
+}
+
+#[test]
+fn once_a_job_of_it_comes_back_nobody_is_called_off_any_more() {
+    let mut bed = one_that_came_too_late();
+    bed.requeue(1_000).unwrap();
+    bed.fire();
+    assert_eq!(bed.counts(1, 0), counts(2, 0, 0, 0));
+    assert_eq!([1_000, 1_001].map(|n| is_asked_to_stop(&bed, n)), [false; 2]);
+    let mut bed = one_that_came_too_late();
+    bed.retry(1, "s0").unwrap();
+    bed.fire();
+    assert!(!is_asked_to_stop(&bed, 1_001));
+    bed.done(1_001);
+    assert_eq!(bed.state(1), FlowState::Done);
+}
+
+#[test]
+fn a_batch_fails_its_flow_once_whoever_of_its_jobs_comes_back() {
+    let mut bed = Bed::new();
+    bed.fail_fast = true;
+    let (plan, mut jobs) = bed.plan(1, vec![batch(&[], true), job(&[])]);
+    jobs.push(Bed::member(1, 0, 1_000));
+    bed.hand_in(plan, jobs).unwrap();
+    bed.die(1_000);
+    bed.cancel_attempt(101);
+    assert_eq!(bed.states(1), [State::Dead, State::Cancelled]);
+    bed.requeue(101).unwrap();
+    bed.requeue(1_000).unwrap();
+    bed.die(1_000);
+    assert!(!is_asked_to_stop(&bed, 101), "what was to be called off was");
+    bed.done(101);
+}
+
+/// The job, which takes the place of any other one that waits and has the same key.
+fn replacing(job: NewJob) -> NewJob {
+    let key = Arc::new(UniqueKey { of: KeyOf::Engine, text: "k".into() });
+    let unique = Unique { key, until: Until::Done, on_conflict: OnConflict::Replace { within_ms: None } };
+    let labels = Labels::new(Vec::new(), None, None, Some(unique), Share::NONE).of_batch(job.body.labels.member());
+    NewJob { body: Arc::new(Body { labels, ..Body::default() }), ..job }
+}
+
+#[test]
+fn a_job_with_a_key_is_of_no_batch() {
+    let mut bed = Bed::new();
+    bed.submit(1, vec![job(&[]), batch(&[(0, CANCEL)], false)]).unwrap();
+    let plain = NewJob { due: Some(When::After(50)), ..replacing(super::common::bare(1_000, "mail")) };
+    bed.submit_plain(vec![plain]);
+    let member = replacing(Bed::member(1, 1, 1_001));
+    let what = "was given a job with a unique key, and another job would stand for that: say `.unique(None)`";
+    let refused = Refusal::BadStep { flow: super::flow_id(1), step: 1, what };
+    assert_eq!(bed.add(vec![member.clone()]), Err(refused));
+    bed.done_with(100, vec![member]);
+    assert_eq!((bed.counts(1, 1), bed.states(1)[1]), (BatchCounts::NONE, State::Done));
+    bed.reload();
+    assert_eq!(bed.counts(1, 1), BatchCounts::NONE, "nor is the one that it stands for");
+    bed.done(1_000);
+}
+
+#[test]
+fn a_job_of_a_batch_is_no_step_whatever_it_says() {
+    let mut bed = Bed::new();
+    let (plan, mut jobs) = bed.plan(1, vec![batch(&[], false), job(&[])]);
+    let member = Bed::member(1, 0, 1_000);
+    let labels = member.body.labels.clone().of_step(Some(of(1, 1)));
+    jobs.push(NewJob { body: Arc::new(Body { labels, ..Body::default() }), ..member });
+    bed.hand_in(plan, jobs).unwrap();
+    assert_eq!(bed.lose(&[]), []);
+    bed.done(1_000);
+    assert_eq!(bed.counts(1, 0), counts(1, 1, 0, 0));
+}
+
+#[test]
+fn what_a_schedule_makes_is_of_no_batch() {
+    let mut bed = Bed::new();
+    bed.submit(1, vec![job(&[]), batch(&[(0, CANCEL)], false)]).unwrap();
+    bed.run_scheduled(&Bed::member(1, 1, 1_000));
+    assert_eq!(bed.counts(1, 1), BatchCounts::NONE);
+    bed.done(1_000);
+}
+
+#[test]
+fn what_comes_for_a_batch_that_was_called_off_is_called_off_as_well() {
+    let mut bed = Bed::new();
+    bed.submit(1, vec![job(&[]), batch(&[(0, CANCEL)], false)]).unwrap();
+    bed.cancel(1).unwrap();
+    assert_eq!(bed.states(1), [State::Running, State::Cancelled]);
+    bed.reload();
+    // It was asked to stop, and was faster.
+    bed.done_with(100, vec![Bed::member(1, 1, 1_000)]);
+    bed.fire();
+    assert!(is_asked_to_stop(&bed, 1_000));
+    bed.cancel_attempt(1_000);
+    assert_eq!(bed.counts(1, 1), counts(1, 0, 0, 1));
 }

@@ -13,6 +13,7 @@ use windlass_scheduler::flow::{
     FlowCommand, FlowEnding, FlowId, FlowPlan, FlowState, FlowView, IfFailed, Need, StepOf, StepPlan, StepState, Work,
 };
 use windlass_scheduler::job::{Body, JobId, Labels, Name, NewJob, When};
+use windlass_scheduler::recurrence::{CatchUp, Origin, Overlap, Rule, Schedule, ScheduleCommand, Template};
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::settings::{Keep, Level, QueueSettings, Retention, ShardSettings};
 use windlass_scheduler::shard::Misfit;
@@ -226,6 +227,39 @@ impl Bed {
         match self.ask(|request| Command::Submit(Submit { request, watch: None, jobs, flow: None }))? {
             Answer::Enqueued(receipts) => Ok(receipts),
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// A schedule that makes such jobs makes one.
+    pub(crate) fn run_scheduled(&mut self, job: &NewJob) {
+        let name = Name::from("now and then");
+        let template = Template {
+            queue: job.queue.clone(),
+            kind: job.kind.clone(),
+            priority: None,
+            expires_ms: None,
+            deadline_ms: None,
+            timeout_ms: None,
+            retry: None,
+            body: job.body.clone(),
+        };
+        let schedule = Schedule {
+            name: name.clone(),
+            rule: Rule::Every { period_ms: 60_000_000 },
+            template,
+            catch_up: CatchUp::Latest,
+            overlap: Overlap::Allow,
+            jitter_ms: 0,
+            origin: Origin::Runtime,
+            is_paused: false,
+            cursor: Timestamp(0),
+            last: None,
+            held: Vec::new(),
+            fired: 0,
+            overlapped: 0,
+        };
+        for command in [ScheduleCommand::Define(Box::new(schedule)), ScheduleCommand::RunNow { name, id: job.id }] {
+            self.ask(|request| Command::Schedule { request, command }).unwrap();
         }
     }
 

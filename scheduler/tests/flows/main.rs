@@ -7,6 +7,7 @@
 // Small numbers all over: ids, milliseconds from a small origin, counts.
 #![allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)]
 
+mod batches;
 #[path = "../common/mod.rs"]
 mod common;
 mod plan;
@@ -27,10 +28,9 @@ use windlass_scheduler::flow::FlowState;
 use windlass_scheduler::job::Priority;
 use windlass_scheduler::verb::Verb;
 
-use self::plan::{Spec, spec};
+use self::plan::{MemberSpec, Spec, members, spec};
 use self::play::Play;
 use self::reload::Death;
-use self::world::Phase;
 
 /// One move.
 #[derive(Clone, Debug)]
@@ -46,6 +46,10 @@ enum Move {
     Skip(u8, u8, bool),
     Signal(u8, u8),
     Retry(u8, u8),
+    /// Jobs come into a batch from outside.
+    Add(u8, Vec<MemberSpec>),
+    Close(u8),
+    LookAtBatch(u8),
     Pause(usize, bool),
     Advance(u64),
     SetWall(i64),
@@ -69,6 +73,8 @@ enum Move {
 #[derive(Clone, Debug)]
 enum How {
     Ok(u8),
+    /// It succeeds, and jobs for a batch follow.
+    Bring(u8, Vec<MemberSpec>),
     Fail,
     Permanent,
     Snooze(u64),
@@ -88,7 +94,7 @@ impl How {
     fn outcome(&self) -> Outcome {
         let failed = |kind, retry| Outcome::Failed { failure: Failure::new(kind, "no luck".into()), retry };
         match self {
-            Self::Ok(0) => Outcome::Done { output: Output::None, follow_ups: Vec::new() },
+            Self::Ok(0) | Self::Bring(..) => Outcome::Done { output: Output::None, follow_ups: Vec::new() },
             Self::Ok(bytes) => {
                 Outcome::Done { output: Output::Bytes(vec![1; (*bytes).into()].into()), follow_ups: Vec::new() }
             }
@@ -103,7 +109,8 @@ impl How {
 
 fn how() -> impl Strategy<Value = How> {
     prop_oneof![
-        10 => (0..3_u8).prop_map(How::Ok),
+        8 => (0..3_u8).prop_map(How::Ok),
+        3 => (any::<u8>(), members(1..4)).prop_map(|(pick, members)| How::Bring(pick, members)),
         2 => Just(How::Fail),
         5 => Just(How::Permanent),
         1 => (0..60_u64).prop_map(|ms| How::Snooze(ms.saturating_sub(20))),
@@ -153,6 +160,9 @@ fn one_move() -> impl Strategy<Value = Move> {
         4 => (step(), any::<bool>()).prop_map(|((flow, no), output)| Move::Skip(flow, no, output)),
         5 => step().prop_map(|(flow, no)| Move::Signal(flow, no)),
         5 => step().prop_map(|(flow, no)| Move::Retry(flow, no)),
+        4 => (any::<u8>(), members(1..4)).prop_map(|(pick, members)| Move::Add(pick, members)),
+        3 => any::<u8>().prop_map(Move::Close),
+        1 => any::<u8>().prop_map(Move::LookAtBatch),
         1 => (0..3_usize, prop::bool::weighted(0.3)).prop_map(|(queue, paused)| Move::Pause(queue, paused)),
     ];
     prop_oneof![
@@ -170,7 +180,7 @@ fn make(play: &mut Play, one: &Move) {
     match one {
         Move::Submit(spec) => play.submit(spec),
         Move::SubmitPlain(queue) => play.submit_plain(*queue),
-        Move::End(pick, how) => drop(play.end(*pick, &how.outcome())),
+        Move::End(pick, how) => drop(play.end(*pick, how)),
         Move::Steer(pick, verb) => {
             let verb = match verb {
                 Do::Verb(verb) => verb.clone(),
@@ -188,6 +198,12 @@ fn make(play: &mut Play, one: &Move) {
         Move::Skip(flow, no, output) => play.skip(*flow, *no, output.then(|| Bytes::from_static(b"by hand"))),
         Move::Signal(flow, no) => play.signal(*flow, *no),
         Move::Retry(flow, no) => play.retry(*flow, *no),
+        Move::Add(pick, members) => play.add(*pick, members),
+        Move::Close(pick) => {
+            let (flow, no) = play.pick_batch(*pick);
+            play.close(flow, no);
+        }
+        Move::LookAtBatch(pick) => play.look_at_batch(*pick),
         Move::Pause(queue, paused) => play.pause(*queue, *paused),
         Move::Advance(ms) => play.driver.advance(*ms),
         Move::SetWall(by) => play.driver.set_wall(now.wall.0.saturating_add_signed(*by)),
@@ -235,7 +251,8 @@ fn come_to_rest(play: &mut Play) {
         for (flow, no) in (0..3).flat_map(|flow| (0..6).map(move |no| (flow, no))) {
             make(play, &Move::Signal(flow, no));
         }
-        if play.world.jobs.values().all(|job| job.phase == Phase::Waiting) {
+        play.wind_up_batches();
+        if play.is_at_rest() {
             break;
         }
         make(play, &Move::Advance(until_next(play)));
@@ -261,7 +278,9 @@ fn come_to_rest(play: &mut Play) {
     make(play, &Move::Law);
     assert!(play.expected.is_empty(), "nobody answers {:?}", play.expected);
     assert!(play.world.flows.is_empty() && play.world.jobs.is_empty(), "{:?}", play.world);
-    let is_of_flow = |key: &&Key| matches!(key, Key::Flow(_) | Key::Step(_) | Key::StepOutput(_) | Key::Job(_));
+    let is_of_flow = |key: &&Key| {
+        matches!(key, Key::Flow(_) | Key::Step(_) | Key::StepOutput(_) | Key::Batch(_) | Key::Member(..) | Key::Job(_))
+    };
     let left: Vec<_> = play.driver.journal.0.keys().chain(play.driver.twin.0.keys()).filter(is_of_flow).collect();
     assert!(left.is_empty(), "nobody needs these records any more: {left:?}");
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use proptest::sample::select;
 use uuid::Uuid;
+use windlass_scheduler::batch::{BatchPlan, MemberOf};
 use windlass_scheduler::flow::{FlowId, FlowPlan, IfFailed, Need, StepOf, StepPlan, Work};
 use windlass_scheduler::job::{Body, JobId, Labels, Name, NewJob, When};
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
@@ -16,7 +17,7 @@ use super::common::bare;
 pub(crate) const QUEUES: [&str; 3] = ["fast", "safe", "ram"];
 pub(crate) const LEVELS: [Level; 3] = [Level::Process, Level::Durable, Level::Memory];
 /// The flow that is in memory: always the same one, as a job of one id always is in one queue.
-const IN_MEMORY: u8 = 2;
+pub(crate) const IN_MEMORY: u8 = 2;
 /// How long an ended flow is remembered.
 pub(crate) const KEEP_MS: u64 = 1_500;
 /// Steps of ended flows.
@@ -68,11 +69,42 @@ struct Drawn {
     queue: usize,
     needs: Vec<(u8, IfFailed)>,
     work: Work,
+    batch: BatchSpec,
     undoes: Option<u8>,
     is_optional: bool,
     due: Moment,
     expires: Moment,
     deadline: Moment,
+}
+
+/// What a batch is to be, where a step is one, and the jobs that come in with it.
+#[derive(Clone, Debug)]
+pub(crate) struct BatchSpec {
+    pub(crate) stays_open: bool,
+    pub(crate) collects: bool,
+    pub(crate) members: Vec<MemberSpec>,
+}
+
+/// A job of a batch, as it is drawn.
+#[derive(Clone, Debug)]
+pub(crate) struct MemberSpec {
+    queue: usize,
+    due: Moment,
+    expires: Moment,
+}
+
+impl MemberSpec {
+    /// What a caller hands in for it.
+    pub(crate) fn job(&self, n: u64, is_volatile: bool, member: MemberOf, now: Now) -> NewJob {
+        let when = |when: Moment| when.map(|(at, ms)| moment(at, ms, now));
+        let labels = Labels::default().of_batch(Some(member));
+        NewJob {
+            due: when(self.due),
+            expires: when(self.expires),
+            body: Arc::new(Body { labels, ..Body::default() }),
+            ..bare(n, QUEUES[if is_volatile { 2 } else { self.queue }])
+        }
+    }
 }
 
 /// A flow to be.
@@ -89,6 +121,8 @@ pub(crate) struct StepSpec {
     pub(crate) queue: usize,
     pub(crate) needs: Vec<(usize, IfFailed)>,
     pub(crate) work: Work,
+    /// Of no step that is none.
+    pub(crate) batch: Option<BatchSpec>,
     pub(crate) undoes: Option<usize>,
     pub(crate) is_optional: bool,
     pub(crate) times: Times,
@@ -99,6 +133,12 @@ pub(crate) struct Times {
     pub(crate) due: Option<When>,
     pub(crate) expires: Option<When>,
     pub(crate) deadline: Option<When>,
+}
+
+impl BatchSpec {
+    pub(crate) fn plan(&self) -> BatchPlan {
+        BatchPlan { stays_open: self.stays_open, collects: self.collects.then(|| Name::from("work")) }
+    }
 }
 
 impl StepSpec {
@@ -124,10 +164,12 @@ impl Spec {
                 }
             }
             let when = |when: Moment| when.map(|(at, ms)| moment(at, ms, now));
+            let work = if undoes.is_some() { Work::Job } else { drawn.work };
             steps.push(StepSpec {
                 queue: if self.flow == IN_MEMORY { 2 } else { drawn.queue },
                 needs,
-                work: if undoes.is_some() { Work::Job } else { drawn.work },
+                work,
+                batch: (work == Work::Batch).then(|| drawn.batch.clone()),
                 undoes,
                 is_optional: drawn.is_optional,
                 times: Times { due: when(drawn.due), expires: when(drawn.expires), deadline: when(drawn.deadline) },
@@ -137,8 +179,9 @@ impl Spec {
     }
 }
 
-/// What a caller hands in for these steps.
-pub(crate) fn hand_in(flow: u8, fail_fast: bool, steps: &[StepSpec], first_job: u64) -> (FlowPlan, Vec<NewJob>) {
+/// What a caller hands in for these steps; the jobs of batches come last.
+pub(crate) fn hand_in(spec: &Spec, steps: &[StepSpec], first_job: u64, now: Now) -> (FlowPlan, Vec<NewJob>) {
+    let (flow, fail_fast) = (spec.flow, spec.fail_fast);
     let (mut plans, mut jobs) = (Vec::new(), Vec::new());
     for (no, step) in (0..).zip(steps) {
         let labels = Labels::default().of_step(Some(StepOf { flow: flow_id(flow), no }));
@@ -162,9 +205,16 @@ pub(crate) fn hand_in(flow: u8, fail_fast: bool, steps: &[StepSpec], first_job: 
             undoes: step.undoes.map(|no| no as u32),
             is_optional: step.is_optional,
             times: None,
-            batch: None,
+            batch: step.batch.as_ref().map(|batch| Box::new(batch.plan())),
         });
         jobs.push(job);
+    }
+    for (no, step) in (0..).zip(steps) {
+        for member in step.batch.iter().flat_map(|batch| &batch.members) {
+            let of = StepOf { flow: flow_id(flow), no };
+            let seat = MemberOf { of, batch: jobs[no as usize].id, place: 0 };
+            jobs.push(member.job(first_job + jobs.len() as u64, flow == IN_MEMORY, seat, now));
+        }
     }
     let (id, name) = (flow_id(flow), Name::from("flow"));
     (FlowPlan { id, name, keep_ms: KEEP_MS, fail_fast, output: None, steps: plans }, jobs)
@@ -178,18 +228,35 @@ pub(crate) fn job_ids(jobs: &[NewJob]) -> Vec<JobId> {
     jobs.iter().map(|job| job.id).collect()
 }
 
+fn when(weight: f64) -> impl Strategy<Value = Moment> {
+    prop::option::weighted(weight, (any::<bool>(), 0..120_u64))
+}
+
+/// So many jobs of a batch.
+pub(crate) fn members(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<MemberSpec>> {
+    let member = (0..2_usize, when(0.15), when(0.15));
+    prop::collection::vec(member.prop_map(|(queue, due, expires)| MemberSpec { queue, due, expires }), count)
+}
+
 fn drawn() -> impl Strategy<Value = Drawn> {
-    let when = |weight| prop::option::weighted(weight, (any::<bool>(), 0..120_u64));
     let if_failed = || select(vec![IfFailed::Cancel, IfFailed::Cancel, IfFailed::GoOn, IfFailed::Hold]);
     let needs = prop::collection::vec((0..6_u8, if_failed()), 0..4);
-    let work = prop_oneof![6 => Just(Work::Job), 1 => Just(Work::Timer), 1 => Just(Work::Signal)];
+    let work = prop_oneof![
+        6 => Just(Work::Job),
+        1 => Just(Work::Timer),
+        1 => Just(Work::Signal),
+        3 => Just(Work::Batch),
+    ];
+    let batch = (prop::bool::weighted(0.3), any::<bool>(), members(0..4));
+    let batch = batch.prop_map(|(stays_open, collects, members)| BatchSpec { stays_open, collects, members });
     let undoes = prop::option::weighted(0.15, 0..6_u8);
     let times = (when(0.2), when(0.15), when(0.07));
-    (0..2_usize, needs, work, undoes, prop::bool::weighted(0.2), times).prop_map(
-        |(queue, needs, work, undoes, is_optional, (due, expires, deadline))| Drawn {
+    (0..2_usize, needs, (work, batch), undoes, prop::bool::weighted(0.2), times).prop_map(
+        |(queue, needs, (work, batch), undoes, is_optional, (due, expires, deadline))| Drawn {
             queue,
             needs,
             work,
+            batch,
             undoes,
             is_optional,
             due,

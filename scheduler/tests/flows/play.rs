@@ -5,16 +5,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use windlass_scheduler::attempt::Outcome;
+use windlass_scheduler::batch::{BatchCounts, BatchView};
 use windlass_scheduler::command::{Command, QueueNo, Request, Submit, TimerClass};
 use windlass_scheduler::effect::{Answer, Effect};
-use windlass_scheduler::flow::{FlowEnding, FlowState, FlowView, StepState};
+use windlass_scheduler::flow::{FlowEnding, FlowState, FlowView, StepState, StepView};
 use windlass_scheduler::job::{JobId, Name};
 use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::state::{EndState, State};
 
+use super::How;
+use super::batches::Batch;
 use super::common::{Driver, bare, id};
-use super::plan::{KEEP_MS, KEPT_MAX, QUEUES, Spec, flow_id, hand_in, job_ids, settings, start};
+use super::plan::{KEEP_MS, KEPT_MAX, QUEUES, Spec, StepSpec, flow_id, hand_in, job_ids, settings, start};
 use super::world::{Flow, Job, Kept, Phase, Step, World};
 
 /// How a flow may be said to stand.
@@ -25,6 +27,7 @@ pub(crate) struct Stands {
     pub(crate) ended: Option<u64>,
     /// Of each step, whether it holds up others, and how many attempts it had. Not looked at by those who watch.
     pub(crate) steps: Vec<(StepState, bool, u32)>,
+    pub(crate) batches: Vec<Option<BatchCounts>>,
 }
 
 /// The answer that a request has to get.
@@ -35,6 +38,7 @@ pub(crate) enum What {
     Enqueued(Vec<(JobId, bool)>),
     Ending(Stands),
     View(Stands),
+    Batch(Box<BatchView>),
     Steered(State),
     Signalled(bool),
     Ok,
@@ -94,6 +98,12 @@ impl Play {
         self.expected.insert(request, (what, step, mark));
     }
 
+    /// The number of a job that there never was.
+    pub(crate) fn next_job(&mut self) -> u64 {
+        self.jobs += 1;
+        self.jobs - 1
+    }
+
     pub(crate) fn kept(&self) -> Kept {
         self.driver.shard.portrait().retained.keys().copied().collect()
     }
@@ -107,10 +117,11 @@ impl Play {
     pub(crate) fn submit(&mut self, spec: &Spec) {
         let (request, now) = (self.request(), self.driver.now);
         let steps = spec.steps(now);
-        let (plan, jobs) = hand_in(spec.flow, spec.fail_fast, &steps, self.jobs);
+        let (plan, jobs) = hand_in(spec, &steps, self.jobs, now);
         let ids = job_ids(&jobs);
         self.jobs += ids.len() as u64;
         let flow = Some(Box::new(plan));
+        let members = jobs[steps.len()..].to_vec();
         self.driver.handle(Command::Submit(Submit { request, watch: None, jobs, flow }));
         if let Some(flow) = self.world.flows.get(&spec.flow) {
             let same = flow.steps.iter().map(|step| (step.job, false)).collect();
@@ -124,23 +135,32 @@ impl Play {
             }
             self.world.jobs.insert(*id, job);
         }
-        let step = |job: &JobId| Step { job: *job, end: None, is_passed: false, has_output: false, is_alone: false };
+        let step = |(job, step): (&JobId, &StepSpec)| Step {
+            job: *job,
+            end: None,
+            is_passed: false,
+            has_output: false,
+            is_alone: false,
+            batch: step.batch.as_ref().map(|_| Batch::default()),
+        };
         let flow = Flow {
             fail_fast: spec.fail_fast,
-            steps: ids.iter().map(step).collect(),
+            steps: ids.iter().zip(&steps).map(step).collect(),
             plan: steps.into(),
             fresh: BTreeSet::new(),
             ended: None,
         };
         let mark = flow.mark();
         self.world.flows.insert(spec.flow, flow);
+        for job in &members {
+            self.world.follow(job, now);
+        }
         self.expect(request, What::Enqueued(ids.into_iter().map(|id| (id, true)).collect()), mark);
     }
 
     /// A job beside the flows.
     pub(crate) fn submit_plain(&mut self, queue: usize) {
-        let (request, now, n) = (self.request(), self.driver.now, self.jobs);
-        self.jobs += 1;
+        let (request, now, n) = (self.request(), self.driver.now, self.next_job());
         let jobs = vec![bare(n, QUEUES[queue])];
         self.driver.handle(Command::Submit(Submit { request, watch: None, jobs, flow: None }));
         let mut job = Job::new(queue, None);
@@ -150,14 +170,18 @@ impl Play {
     }
 
     /// One of the attempts that run ends.
-    pub(crate) fn end(&mut self, pick: u8, outcome: &Outcome) -> bool {
+    pub(crate) fn end(&mut self, pick: u8, how: &How) -> bool {
         let live: Vec<_> = self.driver.live.iter().filter(|(_, one)| one.end.is_none()).collect();
         let Some((token, one)) = live.get(usize::from(pick) % live.len().max(1)) else { return false };
-        let (token, id) = (**token, one.claim.id);
+        let (token, id, is_volatile) = (**token, one.claim.id, one.queue.0 == 2);
+        let outcome = match how {
+            How::Bring(pick, members) => self.bring(is_volatile, *pick, members),
+            how => how.outcome(),
+        };
         let is_current = self.driver.shard.running_leases().contains(&(id, token));
         self.driver.end(token, outcome.clone());
         if is_current {
-            self.world.end(id, outcome, self.driver.now);
+            self.world.end(id, &outcome, self.driver.now);
         }
         true
     }
@@ -187,7 +211,10 @@ impl Play {
                 _ => self.world.fall_due(id, now),
             }
         }
-        self.retains = (class == TimerClass::Retention).then_some(queue);
+        if class == TimerClass::Retention {
+            self.retains = Some(queue);
+            self.ask_members(queue);
+        }
         self.settled();
     }
 
@@ -213,11 +240,25 @@ impl Play {
 
     /// Which steps the shard says are done.
     pub(crate) fn hear(&mut self) {
-        let flows = self.driver.shard.portrait().flows;
+        let portrait = self.driver.shard.portrait();
+        let flows = portrait.flows;
         let said = |no: u8| flows.get(&flow_id(no)).into_iter().flat_map(|(_, steps)| steps).enumerate();
         let is_done = |state: &StepState| *state == StepState::Job(State::Done);
         let done = (0..3).flat_map(|no| said(no).filter(|(_, (state, _))| is_done(state)).map(move |(at, _)| (no, at)));
         self.world.said_done = done.collect();
+        let fail_fast = self.world.flows.iter().filter(|(_, flow)| flow.fail_fast).map(|(no, _)| *no);
+        let views = fail_fast.filter_map(|no| Some((no, self.driver.shard.flow(flow_id(no))?)));
+        let ends = views.flat_map(|(no, view)| {
+            let cause = |step: &StepView| step.end.as_ref()?.cause.map(|cause| cause as usize);
+            (0..).zip(view.steps).map(move |(at, step)| ((no, at), (step.state, cause(&step))))
+        });
+        self.world.said_ends = ends.collect();
+        let flows = self.world.flows.values().filter(|flow| flow.fail_fast);
+        let times = flows.flat_map(|flow| &flow.steps).filter_map(|step| {
+            let (.., head, _) = portrait.jobs.get(&step.job)?;
+            Some((step.job, [head.due, head.expires, head.deadline].map(|at| at.map(|at| at.0))))
+        });
+        self.world.said_times = times.collect();
     }
 
     /// Flows that ended are forgotten when their time has come, or to make room; the first ones first.
@@ -239,6 +280,7 @@ impl Play {
         self.world.flows.retain(|no, _| !gone.contains(no));
         for job in self.world.jobs.values_mut() {
             assert!(job.of.is_none_or(|(flow, _)| !gone.contains(&flow)), "a step lives on without its flow");
+            job.seat = job.seat.filter(|seat| !gone.contains(&seat.flow));
         }
         let kept = self.world.flows.values().filter(|flow| flow.ended.is_some()).map(|flow| flow.steps.len());
         assert!(kept.sum::<usize>() <= KEPT_MAX, "more steps are remembered than may be");
@@ -253,6 +295,7 @@ impl Play {
             failed: flow.failed(),
             ended: flow.ended,
             steps: (0..flow.steps.len()).map(step).collect(),
+            batches: flow.steps.iter().map(|step| step.batch.as_ref().map(Batch::counts)).collect(),
         }
     }
 
@@ -374,6 +417,7 @@ fn is_what(what: &What, answer: &Result<Answer, Refusal>) -> bool {
         }
         (What::Ending(stands), Ok(Answer::FlowEnding(ending))) => stands.is_ending(ending),
         (What::View(stands), Ok(Answer::Flow(view))) => stands.is_view(view),
+        (What::Batch(batch), Ok(Answer::Batch(view))) => batch == view,
         (What::Steered(state), Ok(Answer::Steered { state: is })) => state == is,
         (What::Signalled(first), Ok(Answer::Signalled { is_first })) => first == is_first,
         (What::Ok, Ok(Answer::Ok)) => true,
@@ -398,7 +442,10 @@ impl Stands {
     fn is_view(&self, view: &FlowView) -> bool {
         let steps: Vec<_> = view.steps.iter().map(|step| (step.state, step.is_holding, step.attempts)).collect();
         let ended = self.steps.iter().filter(|(state, ..)| state.is_ended()).count();
-        self.is(&view.summary) && steps == self.steps && view.summary.steps_ended == ended
+        let batches: Vec<_> = view.steps.iter().map(|step| step.batch).collect();
+        self.is(&view.summary)
+            && (steps, batches) == (self.steps.clone(), self.batches.clone())
+            && view.summary.steps_ended == ended
     }
 }
 

@@ -13,9 +13,9 @@ use windlass_scheduler::state::EndState;
 use windlass_scheduler::time::Now;
 
 use super::common::Store;
-use super::plan::{LEVELS, QUEUES, flow_id};
+use super::plan::{IN_MEMORY, LEVELS, QUEUES, flow_id};
 use super::play::Play;
-use super::world::{Phase, World};
+use super::world::{Phase, Step, World};
 use windlass_scheduler::settings::Level;
 
 /// What dies before a new shard is loaded.
@@ -92,6 +92,9 @@ impl World {
             let ends = twin.ends.iter().filter(|(_, (queue, _))| is_volatile(*queue));
             world.ends.extend(ends.map(|(id, end)| (*id, *end)));
         }
+        world.labels.retain(|_, seat| seat.flow != IN_MEMORY);
+        let labels = twin.iter().flat_map(|twin| &twin.labels).filter(|(_, seat)| seat.flow == IN_MEMORY);
+        world.labels.extend(labels.map(|(id, seat)| (*id, *seat)));
         world
     }
 
@@ -114,7 +117,12 @@ impl World {
     pub(crate) fn check(&self, shard: &Shard) {
         let portrait = shard.portrait();
         let ids: Vec<_> = portrait.jobs.keys().collect();
-        assert_eq!(ids, self.jobs.keys().collect::<Vec<_>>(), "live jobs");
+        assert_eq!(
+            ids,
+            self.jobs.keys().collect::<Vec<_>>(),
+            "live jobs: {:?}",
+            self.flows.iter().map(|(no, flow)| (no, &flow.steps)).collect::<Vec<_>>()
+        );
         for (id, job) in &self.jobs {
             let (.., head, token) = &portrait.jobs[id];
             assert_eq!(token.is_some(), job.phase == Phase::Running, "I4: the lease of {id}, which is {:?}", job.phase);
@@ -128,12 +136,23 @@ impl World {
         }
         let flows: Vec<_> = portrait.flows.keys().copied().collect();
         assert_eq!(flows, self.flows.keys().map(|no| flow_id(*no)).collect::<Vec<_>>(), "flows");
+        let batches = portrait.batches.iter().map(|(of, counts)| (*of, *counts));
+        let expected = self.flows.iter().flat_map(|(no, flow)| {
+            let batch =
+                |(at, step): (u32, &Step)| Some((StepOf { flow: flow_id(*no), no: at }, step.batch.as_ref()?.counts()));
+            (0..).zip(&flow.steps).filter_map(batch)
+        });
+        assert_eq!(batches.collect::<Vec<_>>(), expected.collect::<Vec<_>>(), "batches");
         for (no, flow) in &self.flows {
             let (state, steps) = &portrait.flows[&flow_id(*no)];
             let step = |no| (self.step_state(flow, no), flow.needs_open(no) as u32);
             let expected: Vec<_> = (0..flow.steps.len()).map(step).collect();
             assert_eq!(*steps, expected, "I16: steps of flow {no}: {flow:?}");
-            assert!(flow.states().contains(state), "I16: flow {no} is {state:?}, and may be {:?}", flow.states());
+            assert!(
+                flow.states().contains(state),
+                "I16: flow {no} is {state:?}, and may be {:?}: {flow:?}",
+                flow.states()
+            );
         }
     }
 
@@ -155,6 +174,7 @@ impl World {
         let is_of_flow = |key: &&Key| matches!(key, Key::Flow(_) | Key::Step(_) | Key::StepOutput(_));
         let stands: BTreeSet<_> = store.0.keys().filter(is_of_flow).cloned().collect();
         assert_eq!(stands, implied, "records of flows");
+        self.check_batches(store, is_volatile);
         let is_mine = |queue: usize| (QUEUES[queue] == "ram") == is_volatile;
         for id in self.jobs.iter().filter(|(_, job)| is_mine(job.queue)).map(|(id, _)| id) {
             assert!(store.0.contains_key(&Key::Job(*id)), "job {id} has no record");

@@ -13,7 +13,9 @@ impl World {
     pub(crate) fn settle(&mut self, kept: &Kept, now: Now) -> Vec<u8> {
         let mut ended = Vec::new();
         for no in self.flows.keys().copied().collect::<Vec<_>>() {
-            while self.fail_fast(no, kept, now) | self.turn(no, kept, now) | self.undo(no, now) {}
+            while self.fail_fast(no, kept, now) | self.turn(no, kept, now) | self.complete(no, now) | self.undo(no, now)
+            {
+            }
             let flow = self.flows.get_mut(&no).unwrap();
             flow.fresh.clear();
             let is_over = flow.steps.iter().all(|step| step.end.is_some());
@@ -38,7 +40,10 @@ impl World {
         let roots = flow.fresh.iter().filter(|no| flow.fails(**no) && is_root(no));
         let roots: BTreeSet<_> = roots.copied().filter(|_| flow.fail_fast).collect();
         let is_open = |step: &usize| flow.steps[*step].end.is_none() && flow.plan[*step].undoes.is_none();
-        let is_asked = |step: &usize| self.jobs[&flow.steps[*step].job].cancel;
+        let is_asked = |step: &usize| {
+            let is_being_called_off = flow.is_called_off(*step) && flow.has_open_members(*step);
+            is_being_called_off || self.jobs[&flow.steps[*step].job].cancel
+        };
         let open: Vec<_> = (0..flow.steps.len()).filter(|no| is_open(no) && !is_asked(no)).collect();
         if roots.is_empty() || open.is_empty() {
             return false;
@@ -49,6 +54,10 @@ impl World {
         let faster = open.iter().filter(|_| flow.fresh.len() > 1).filter(waits).find(was_faster).copied();
         if let Some(step) = faster {
             self.begin(no, step, now);
+            return true;
+        }
+        if let Some(step) = open.iter().find(|step| self.is_as_foretold(no, **step)) {
+            self.finish(no, *step, now);
             return true;
         }
         for step in open {
@@ -73,16 +82,28 @@ impl World {
                 continue;
             }
             let lost = flow.lost_needs(step, kept);
-            if flow.needs_open(step) == 0 {
+            if flow.needs_open(step) == 0 && self.may_begin_first(no, step, now) {
                 self.begin(no, step, now);
                 has_changed = true;
             } else if !lost.is_empty() {
                 let causes = lost.into_iter().flat_map(|other| roots_of(flow, other)).collect();
-                self.close(id, EndState::Cancelled, &causes, now);
+                self.call_off(id, &causes, now);
                 has_changed = true;
             }
         }
         has_changed
+    }
+
+    /// Not a batch with jobs that the failure of another step called off in this very move: that may have come before its turn, which
+    /// shows by its times alone. It has to be called off then.
+    fn may_begin_first(&self, no: u8, step: usize, now: Now) -> bool {
+        let flow = &self.flows[&no];
+        if !flow.fail_fast || !flow.has_open_members(step) {
+            return true;
+        }
+        let mut job = self.jobs[&flow.steps[step].job].clone();
+        job.begin(flow.plan[step].times, now);
+        self.said_times.get(&flow.steps[step].job).is_none_or(|said| *said == job.times())
     }
 
     fn begin(&mut self, no: u8, step: usize, now: Now) {
@@ -93,12 +114,11 @@ impl World {
         let times = if spec.is_ordinary() { super::plan::Times::default() } else { spec.times };
         match spec.work {
             Work::Signal if is_signalled => self.succeed(id, true, now),
-            Work::Signal => {
+            Work::Signal | Work::Batch => {
                 job.begin(times, now);
-                job.phase = Phase::Signal;
+                job.phase = Phase::Idle;
             }
             Work::Job => drop(job.begin(times, now)),
-            Work::Batch => unreachable!("no game has one yet"),
             Work::Timer => {
                 if !job.begin(times, now) {
                     self.succeed(id, false, now);

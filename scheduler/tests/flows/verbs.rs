@@ -18,7 +18,7 @@ use super::plan::{LEVELS, QUEUES, Times, flow_id, name};
 use super::play::{No, Play, What};
 use super::world::{Job, Phase};
 
-fn queue_no(name: &str) -> usize {
+pub(crate) fn queue_no(name: &str) -> usize {
     QUEUES.iter().position(|queue| *queue == name).unwrap()
 }
 
@@ -117,6 +117,9 @@ impl Play {
         let is = self.world.jobs.get(&id).map(Job::state);
         let root = BTreeSet::new();
         match verb {
+            Verb::Cancel | Verb::Discard if is.is_some() && self.world.has_open_members(id) => {
+                self.world.call_off(id, &root, now);
+            }
             Verb::Cancel => {
                 self.world.call_off(id, &root, now);
                 return if is == Some(State::Running) { State::Running } else { State::Cancelled };
@@ -149,7 +152,7 @@ impl Play {
         job.set_due(when, now);
         let is_later = job.due.is_some();
         match was {
-            Phase::Waiting | Phase::Signal => return State::Waiting,
+            Phase::Waiting | Phase::Idle => return State::Waiting,
             _ if is_timer && !is_later => {
                 self.world.succeed(id, false, now);
                 return State::Done;
@@ -169,7 +172,8 @@ impl Play {
             let is_delayed = Job::new(0, None).begin(times, self.driver.now);
             return match spec.work {
                 _ if flow.needs_open(step) > 0 => State::Waiting,
-                Work::Signal | Work::Batch => State::Waiting,
+                Work::Signal => State::Waiting,
+                Work::Batch => flow.comes_back_as(step),
                 _ if is_delayed => State::Delayed,
                 Work::Timer => State::Done,
                 Work::Job => State::Ready,
@@ -181,6 +185,7 @@ impl Play {
         let mut job = self.back(id, None);
         job.begin(Times::default(), self.driver.now);
         self.world.jobs.insert(id, job);
+        self.world.rejoin(id);
         State::Ready
     }
 
@@ -203,6 +208,9 @@ impl Play {
         flow.ended = None;
         let step = &mut flow.steps[step];
         (step.end, step.is_passed, step.has_output) = (None, is_passed, false);
+        if let Some(batch) = &mut step.batch {
+            batch.called_off = None;
+        }
     }
 
     pub(crate) fn look(&mut self, no: u8) {
@@ -236,7 +244,7 @@ impl Play {
     }
 
     /// A command about a step; whether there is one.
-    fn ask(&mut self, no: u8, command: FlowCommand, judged: Result<What, No>) -> bool {
+    pub(crate) fn ask(&mut self, no: u8, command: FlowCommand, judged: Result<What, No>) -> bool {
         let request = self.request();
         self.driver.handle(Command::Flow { request, command });
         let mark = self.world.flows.get(&no).map_or(2, super::world::Flow::mark);
@@ -271,7 +279,7 @@ impl Play {
             let (flow, kept) = (&self.world.flows[&no], self.kept());
             let runs = self.world.jobs.get(&flow.steps[step].job).is_some_and(|job| job.phase == Phase::Running);
             let is_over = flow.steps[step].end.is_some();
-            let may = flow.ended.is_none() && flow.plan[step].undoes.is_none();
+            let may = flow.ended.is_none() && flow.plan[step].undoes.is_none() && !flow.has_open_members(step);
             let is_free = if is_over { flow.is_holding(step, &kept) } else { !runs };
             if may && is_free { Ok(What::Ok) } else { Err(("StepForbidden", flow.mark())) }
         });
@@ -307,7 +315,7 @@ impl Play {
         if self.ask(no, command, judged) && is_first {
             let one = &self.world.flows[&no].steps[usize::from(step)];
             let job = one.job;
-            if self.world.jobs[&job].phase == Phase::Signal || one.is_passed {
+            if self.world.jobs[&job].phase == Phase::Idle || one.is_passed {
                 self.world.succeed(job, true, self.driver.now);
             } else {
                 self.world.flows.get_mut(&no).unwrap().steps[usize::from(step)].has_output = true;

@@ -12,6 +12,7 @@ use windlass_scheduler::job::{JobId, When};
 use windlass_scheduler::state::{EndState, State};
 use windlass_scheduler::time::Now;
 
+use super::batches::{Batch, Seat};
 use super::plan::{ATTEMPTS_MAX, LEVELS, RETRY_MS, StepSpec, Times};
 
 /// The ids of retained jobs.
@@ -21,8 +22,8 @@ pub(crate) type Kept = BTreeSet<JobId>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Waiting,
-    /// Its turn has come, and it waits for a signal.
-    Signal,
+    /// Its turn has come, and it waits for a signal, or for other jobs.
+    Idle,
     Delayed,
     Ready,
     Running,
@@ -34,6 +35,8 @@ pub(crate) struct Job {
     pub(crate) queue: usize,
     /// The step that it is.
     pub(crate) of: Option<(u8, usize)>,
+    /// Where it counts in a batch.
+    pub(crate) seat: Option<Seat>,
     pub(crate) phase: Phase,
     pub(crate) due: Option<u64>,
     pub(crate) by_wall: bool,
@@ -77,6 +80,8 @@ pub(crate) struct Step {
     pub(crate) has_output: bool,
     /// Its job was brought back to run by itself: nobody can bring back the step any more.
     pub(crate) is_alone: bool,
+    /// Of a batch.
+    pub(crate) batch: Option<Batch>,
 }
 
 #[derive(Clone, Debug)]
@@ -97,6 +102,12 @@ pub(crate) struct World {
     pub(crate) ends: BTreeMap<JobId, (usize, EndState)>,
     /// Steps that are done, as the shard says: only asked where two steps ended at once, and either may have been the first.
     pub(crate) said_done: BTreeSet<(u8, usize)>,
+    /// And how steps have ended, and for want of which other one, in flows that the first failure calls off.
+    pub(crate) said_ends: BTreeMap<(u8, usize), (StepState, Option<usize>)>,
+    /// And the times of their jobs.
+    pub(crate) said_times: BTreeMap<JobId, [Option<u64>; 3]>,
+    /// Which batch jobs say that they are of, the ended ones as well.
+    pub(crate) labels: BTreeMap<JobId, Seat>,
 }
 
 impl Flow {
@@ -144,7 +155,8 @@ impl Flow {
     pub(crate) fn is_holding(&self, no: usize, kept: &Kept) -> bool {
         (0..self.steps.len()).any(|next| {
             let needs = self.plan[next].needs.iter().copied();
-            self.steps[next].end.is_none() && needs.filter(|need| need.0 == no).any(|need| self.is_held(need, kept))
+            let waits = self.steps[next].end.is_none() && !self.is_called_off(next);
+            waits && needs.filter(|need| need.0 == no).any(|need| self.is_held(need, kept))
         })
     }
 
@@ -213,7 +225,7 @@ impl Flow {
         if self.plan[no].undoes.is_some() {
             return self.next_undo() == Some(no);
         }
-        self.steps[no].end.is_none() && self.needs_open(no) == 0
+        self.steps[no].end.is_none() && (self.needs_open(no) == 0 || self.is_called_off(no))
     }
 
     /// The end of what this step undoes, if there is something to undo.
@@ -262,6 +274,7 @@ impl Job {
         Self {
             queue,
             of,
+            seat: None,
             phase: Phase::Waiting,
             due: None,
             by_wall: false,
@@ -306,11 +319,15 @@ impl Job {
 
     pub(crate) fn state(&self) -> State {
         match self.phase {
-            Phase::Waiting | Phase::Signal => State::Waiting,
+            Phase::Waiting | Phase::Idle => State::Waiting,
             Phase::Delayed => State::Delayed,
             Phase::Ready => State::Ready,
             Phase::Running => State::Running,
         }
+    }
+
+    pub(crate) fn times(&self) -> [Option<u64>; 3] {
+        [self.due, self.expires, self.ends_by]
     }
 
     fn delay(&mut self, ms: u64, now: Now) {
@@ -334,14 +351,20 @@ impl World {
         causes: &BTreeSet<usize>,
         now: Now,
     ) {
-        let Job { queue, of, attempts_ended: attempts, .. } = self.jobs.remove(&id).unwrap();
+        let Job { queue, of, seat, attempts_ended: attempts, .. } = self.jobs.remove(&id).unwrap();
         self.ends.insert(id, (queue, job));
+        if let Some(seat) = seat {
+            self.leave(seat, job);
+        }
         let Some((flow, no)) = of else { return };
         let flow = self.flows.get_mut(&flow).unwrap();
         let step = &mut flow.steps[no];
         assert!(step.end.is_none(), "step {no} ended twice");
         step.end = Some(End { how, at: now.wall.0, attempts, causes: causes.clone() });
         (step.has_output, step.is_passed) = (false, false);
+        if let Some(batch) = step.batch.as_mut().filter(|_| how == Some(EndState::Cancelled)) {
+            batch.called_off.get_or_insert_with(|| causes.clone());
+        }
         flow.fresh.insert(no);
     }
 
@@ -364,7 +387,12 @@ impl World {
             return self.close(id, EndState::Cancelled, &root, now);
         }
         match outcome {
-            Outcome::Done { output, .. } => self.succeed(id, *output != Output::None, now),
+            Outcome::Done { output, follow_ups } => {
+                self.succeed(id, *output != Output::None, now);
+                for job in follow_ups {
+                    self.follow(job, now);
+                }
+            }
             Outcome::Failed { retry, .. } => {
                 job.failures += 1;
                 let is_last = *retry == windlass_scheduler::attempt::Retry::Never || job.failures >= ATTEMPTS_MAX;
@@ -381,8 +409,15 @@ impl World {
         }
     }
 
-    /// Calls a job off: at once where it does not run.
+    /// Calls a job off: at once where it does not run, and is no batch that jobs of have not ended.
     pub(crate) fn call_off(&mut self, id: JobId, causes: &BTreeSet<usize>, now: Now) {
+        if self.has_open_members(id) {
+            let job = self.jobs.get_mut(&id).unwrap();
+            job.phase = Phase::Idle;
+            let (flow, no) = job.of.unwrap();
+            self.batch(flow, no).unwrap().called_off.get_or_insert_with(|| causes.clone());
+            return;
+        }
         let job = self.jobs.get_mut(&id).unwrap();
         if job.phase == Phase::Running {
             job.cancel = true;

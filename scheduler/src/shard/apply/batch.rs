@@ -8,11 +8,11 @@ use super::super::slab::Slot;
 use super::super::state::State;
 use super::super::tape::Tape;
 use crate::attempt::{Failure, Output};
-use crate::batch::{BatchRecord, MemberOf, MemberRecord};
+use crate::batch::{BatchRecord, CalledOff, MemberOf, MemberRecord};
 use crate::bug;
 use crate::change::{Key, Record};
 use crate::event::BatchEvent;
-use crate::flow::StepOf;
+use crate::flow::{StepEnd, StepOf};
 use crate::settings::Level;
 use crate::state::EndState;
 
@@ -29,10 +29,7 @@ impl State {
                 self.asks(at);
                 tape.touch_batch(self, at);
             }
-            BatchEvent::AllAsked => {
-                let home = self.flows.all[at.flow].home;
-                self.queues[home.0 as usize].calling_off.remove(&at);
-            }
+            BatchEvent::AllAsked => self.asks_no_more(at),
             BatchEvent::Closed => {
                 self.batch(at).counts.is_closed = true;
                 tape.touch_batch(self, at);
@@ -54,10 +51,24 @@ impl State {
         step.batch.as_deref_mut().unwrap_or_else(|| unreachable!("what happens to batches happens to no other step"))
     }
 
+    /// A step ends that was called off. Of a batch that had no jobs then, those that come too late are called off as well.
+    pub(super) fn batch_cancelled(&mut self, at: StepAt, end: &StepEnd, tape: &mut Tape) {
+        let batch = &mut self.flows.all[at.flow].steps[at.no as usize].batch;
+        if let Some(batch) = batch.as_mut().filter(|batch| batch.called_off.is_none()) {
+            batch.called_off = Some(Box::new(CalledOff { cause: end.cause, failure: end.failure.clone() }));
+            tape.touch_batch(self, at);
+        }
+    }
+
     /// Its jobs are to be called off.
     fn asks(&mut self, at: StepAt) {
         let home = self.flows.all[at.flow].home;
         self.queues[home.0 as usize].calling_off.insert(at);
+    }
+
+    fn asks_no_more(&mut self, at: StepAt) {
+        let home = self.flows.all[at.flow].home;
+        self.queues[home.0 as usize].calling_off.remove(&at);
     }
 
     /// A job that just came in has a place in a batch.
@@ -82,11 +93,12 @@ impl State {
     pub(super) fn rejoined(&mut self, slot: Slot, member: MemberOf, was: EndState, tape: &mut Tape) {
         let Some(at) = self.may_rejoin(member) else { return };
         let (level, of) = self.step_of(at);
-        let batch = self.batch(at);
-        let ended = batch.counts.ended_mut(was);
-        *ended = ended.saturating_sub(1);
         // Whoever brings it back wants it to run, and the batch is over.
+        self.asks_no_more(at);
+        let batch = self.batch(at);
         batch.called_off = None;
+        let ended = batch.counts.ended_mut(was);
+        *ended = ended.saturating_sub(u32::from(!bug!(MemberTwice)));
         tape.delete(level, Key::Member(of, member.place));
         self.opens(slot, MemberAt { at, place: member.place });
         tape.touch_batch(self, at);
@@ -119,6 +131,7 @@ impl State {
     pub(super) fn batch_reopened(&mut self, at: StepAt, tape: &mut Tape) {
         if let Some(batch) = &mut self.flows.all[at.flow].steps[at.no as usize].batch {
             batch.called_off = None;
+            self.asks_no_more(at);
             tape.touch_batch(self, at);
         }
     }

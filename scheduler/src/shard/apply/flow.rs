@@ -19,6 +19,7 @@ use crate::command::Request;
 use crate::event::Event;
 use crate::flow::{FlowId, FlowRecord, FlowState, StepEnd, StepHow, StepOf, StepRecord, Times, Work};
 use crate::settings::Level;
+use crate::state::EndState;
 use crate::time::{Now, Timestamp};
 
 impl State {
@@ -145,6 +146,9 @@ impl State {
             tape.put(level, Record::Step(Box::new(StepRecord { of, end: (*end).clone() })));
         }
         self.flows.holding.remove(&self.flows.step(at).plan.job.clone());
+        if end.how == StepHow::Job(EndState::Cancelled) {
+            self.batch_cancelled(at, &end, tape);
+        }
         self.set_end(at, Some(end), false);
         self.set_step(at, Is::Ended);
     }

@@ -13,7 +13,7 @@ use super::super::slab::Slot;
 use super::super::state::{Live, Queue, State};
 use super::{AsStep, Decision, end_as_step, steer, steer_flow};
 use crate::attempt::{Failure, FailureKind, Output};
-use crate::batch::{BatchCounts, BatchView, CalledOff, MemberOf};
+use crate::batch::{BatchCounts, BatchPlan, BatchView, CalledOff, MemberOf};
 use crate::event::{BatchEvent, Event};
 use crate::flow::{FlowPlan, StepOf};
 use crate::job::{Body, NewJob};
@@ -46,14 +46,20 @@ pub(super) fn enter(plan: &FlowPlan, jobs: &mut [NewJob]) -> Result<(), Refusal>
     Ok(())
 }
 
+/// Whether nothing about the job itself keeps it from being of the batch that it says. Asked before it meets whoever has its key.
+pub(super) fn check_label(job: &NewJob) -> Result<(), Refusal> {
+    let Some(MemberOf { of, .. }) = job.body.labels.member() else { return Ok(()) };
+    BatchPlan::default().check(job).map_err(|what| Refusal::BadStep { flow: of.flow, step: of.no, what })
+}
+
 /// The job has this place in the batch that it says.
 pub(super) fn take_place(job: &mut NewJob, place: u32) {
     relabel(job, job.body.labels.member().map(|member| MemberOf { place, ..member }));
 }
 
-/// The job is in this batch, or in none.
+/// The job is in this batch, or in none. A step it is not.
 pub(super) fn relabel(job: &mut NewJob, member: Option<MemberOf>) {
-    let labels = job.body.labels.clone().of_batch(member);
+    let labels = job.body.labels.clone().of_step(None).of_batch(member);
     job.body = Arc::new(Body { labels, ..(*job.body).clone() });
 }
 
@@ -96,6 +102,7 @@ pub(super) fn may_join(
 
 /// A job of a batch ends: the batch counts it, in the same commit.
 pub(super) fn member_ended(
+    state: &State,
     live: &Live,
     (slot, end): (Slot, EndState),
     now: Now,
@@ -105,7 +112,10 @@ pub(super) fn member_ended(
     let Some(member) = live.more().member else { return };
     let event = BatchEvent::MemberEnded { slot, end, output: output.clone(), failure: failure.cloned() };
     decision.events.push(Event::OfBatch(member.at, event));
-    decision.steps.push((member.at, now));
+    // One that has ended did what there was to do then: it calls nothing off anew.
+    if state.flows.step(member.at).is != Is::Ended {
+        decision.steps.push((member.at, now));
+    }
 }
 
 /// A batch that nothing keeps from ending does.

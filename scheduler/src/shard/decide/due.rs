@@ -45,8 +45,9 @@ pub(crate) fn due(state: &State, no: QueueNo, class: TimerClass, now: Now) -> De
         }
         TimerClass::Retention => {
             decision.events = retain::outdated(state, no, now.wall);
-            flow::outdated(queue, state, now.wall, &mut decision);
+            // Before the flow that they are of may go.
             batch::ask(state, queue, now, &mut decision);
+            flow::outdated(queue, state, now.wall, &mut decision);
         }
         TimerClass::Schedule => recur::tick(state, queue, now, &mut decision),
         TimerClass::Window => unique::windows_over(queue, now, &mut decision),

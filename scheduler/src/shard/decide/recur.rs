@@ -7,8 +7,7 @@ use core::ops::Bound;
 
 use super::super::outbox::Mark;
 use super::super::state::{Queue, State};
-use super::Decision;
-use super::submit;
+use super::{Decision, batch, submit};
 use crate::bug;
 use crate::command::Request;
 use crate::effect::{Answer, Effect, Receipt};
@@ -61,11 +60,13 @@ pub(crate) fn tick(state: &State, queue: &Queue, now: Now, decision: &mut Decisi
 }
 
 /// They may overdraw a depth limit, like all that follows from what was accepted (I9).
-fn come_in(state: &State, jobs: Vec<NewJob>, now: Now, decision: &mut Decision) {
+fn come_in(state: &State, mut jobs: Vec<NewJob>, now: Now, decision: &mut Decision) {
     if state.settings.notices.ticks {
         let told = jobs.iter().map(|job| (Mark::Sealed, Effect::Ticked(Box::new(job.clone()))));
         decision.effects.extend(told);
     }
+    // What comes again and again is of no batch.
+    jobs.iter_mut().filter(|job| job.body.labels.member().is_some()).for_each(|job| batch::relabel(job, None));
     submit::follow_ups(state, jobs, now, decision);
 }
 

@@ -131,6 +131,9 @@ pub(crate) fn follow_ups(state: &State, jobs: Vec<NewJob>, now: Now, decision: &
             continue;
         }
         by_itself(&mut job);
+        if batch::check_label(&job).is_err() {
+            batch::relabel(&mut job, None);
+        }
         if intake.check_policy(&job).is_err() {
             job.retry = None;
         }
@@ -254,6 +257,7 @@ impl<'a> Intake<'a> {
         if bytes > bytes_max {
             return Err(Refusal::PayloadTooLarge { queue: job.queue.clone(), bytes, bytes_max });
         }
+        batch::check_label(job)?;
         self.check_policy(job)?;
         self.check_limit_key(job, no)?;
         Ok(no)
