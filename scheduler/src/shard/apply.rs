@@ -144,9 +144,7 @@ impl State {
         self.index.insert(job.id, Place::Live(slot));
         self.queues[queue.0 as usize].counters.enqueued += 1;
         self.turned(slot, turn, now, tape);
-        if let Some(member) = member {
-            self.joined(slot, member, tape);
-        }
+        self.joined(slot, member, tape);
         self.place(slot, now);
         tape.touch_job(self, slot);
         tape.touch_counters(queue);

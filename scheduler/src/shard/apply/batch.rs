@@ -72,8 +72,8 @@ impl State {
     }
 
     /// A job that just came in has a place in a batch.
-    pub(super) fn joined(&mut self, slot: Slot, member: MemberOf, tape: &mut Tape) {
-        let Some(at) = self.batch_of(member) else { return };
+    pub(super) fn joined(&mut self, slot: Slot, member: Option<MemberOf>, tape: &mut Tape) {
+        let Some((member, at)) = member.and_then(|member| Some((member, self.batch_of(member)?))) else { return };
         let batch = self.batch(at);
         batch.counts.jobs = batch.counts.jobs.max(member.place + 1);
         self.opens(slot, MemberAt { at, place: member.place });
@@ -90,8 +90,8 @@ impl State {
     }
 
     /// A job of a batch that had ended so came back.
-    pub(super) fn rejoined(&mut self, slot: Slot, member: MemberOf, was: EndState, tape: &mut Tape) {
-        let Some(at) = self.may_rejoin(member) else { return };
+    pub(super) fn rejoined(&mut self, slot: Slot, member: Option<MemberOf>, was: EndState, tape: &mut Tape) {
+        let Some((member, at)) = member.and_then(|member| Some((member, self.may_rejoin(member)?))) else { return };
         let (level, of) = self.step_of(at);
         // Whoever brings it back wants it to run, and the batch is over.
         self.asks_no_more(at);

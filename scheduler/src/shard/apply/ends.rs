@@ -246,9 +246,7 @@ impl State {
             tape.put(self.queue(stub.queue).level(), record);
         }
         self.turned(slot, turn, now, tape);
-        if let Some(member) = member {
-            self.rejoined(slot, member, stub.state, tape);
-        }
+        self.rejoined(slot, member, stub.state, tape);
         self.unlink_key(slot);
         self.place(slot, now);
         tape.touch_job(self, slot);
