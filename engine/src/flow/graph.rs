@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use windlass_scheduler::batch::BatchPlan;
 use windlass_scheduler::flow::{IfFailed, Need};
 
 use super::{Doing, Flow, StepRef};
@@ -31,7 +32,7 @@ use crate::job::Draft;
 #[derive(Debug)]
 pub struct FlowGraph {
     name: String,
-    steps: Vec<(String, Draft)>,
+    steps: Vec<(String, Doing)>,
     needs: Vec<(String, String, IfFailed)>,
 }
 
@@ -43,7 +44,13 @@ impl FlowGraph {
 
     /// Adds a step.
     pub fn step(&mut self, name: impl Into<String>, job: Draft) -> &mut Self {
-        self.steps.push((name.into(), job));
+        self.steps.push((name.into(), Doing::Job(Box::new(job))));
+        self
+    }
+
+    /// Adds a step that is a [`batch`](Flow::batch): its jobs come while the flow runs.
+    pub fn batch(&mut self, name: impl Into<String>) -> &mut Self {
+        self.steps.push((name.into(), Doing::Batch(BatchPlan::default())));
         self
     }
 
@@ -81,11 +88,11 @@ impl FlowGraph {
         let need = |(needs, if_failed): (&&str, &IfFailed)| Need { step: numbers[*needs], if_failed: *if_failed };
         let needs = |name: &str| open[name].iter().map(need).collect::<Vec<_>>();
         let planned: Vec<_> = order.iter().map(|name| ((*name).to_owned(), needs(name))).collect();
-        let mut drafts: HashMap<String, Draft> = self.steps.into_iter().collect();
+        let mut steps: HashMap<String, Doing> = self.steps.into_iter().collect();
         let mut flow = Flow::new(self.name);
         for (name, needs) in planned {
-            if let Some(draft) = drafts.remove(&name) {
-                let _: StepRef<()> = flow.plan_with(&name, Doing::Job(Box::new(draft)), needs, Vec::new(), false);
+            if let Some(doing) = steps.remove(&name) {
+                let _: StepRef<()> = flow.plan_with(&name, doing, needs, Vec::new(), false);
             }
         }
         Ok(flow)

@@ -5,9 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 use windlass::{
-    BatchReport, ControlError, Draft, Durability, EnqueueError, Filter, Flow, FlowError, FlowHandle, FlowId, FlowState,
-    FlowStep, FlowWaitError, Job, JobState, MemoryJournal, QueueConfig, Refusal, RetryPolicy, SEC, StepDraft,
-    StepState, Unique, Verb, new_job_id,
+    BatchReport, ControlError, Draft, Durability, EnqueueError, Filter, Flow, FlowError, FlowGraph, FlowHandle, FlowId,
+    FlowState, FlowStep, FlowWaitError, Job, JobState, MemoryJournal, QueueConfig, Refusal, RetryPolicy, SEC,
+    StepDraft, StepState, Unique, Verb, new_job_id,
 };
 use windlass_tests::fault::{AppendFault, FaultJournal};
 use windlass_tests::script::{Play, Script, Step, step};
@@ -205,6 +205,20 @@ async fn an_open_batch_is_filled_bit_by_bit_and_ends_when_it_is_closed() {
     assert_eq!(why.to_string(), "its 1000 jobs have ended, and somebody has to close it");
     rows.close().await.unwrap();
     assert_eq!(handle.wait().await.unwrap().done, 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_graph_by_names_may_have_a_batch() {
+    let script = Script::new();
+    let engine = start(&script, once()).await;
+    script.plan("list", [adds("mails", &["a", "b"])]);
+    let mut graph = FlowGraph::new("graph");
+    for name in ["list", "end"] {
+        graph.step(name, Draft::new(&step(name)));
+    }
+    graph.batch("mails").needs("mails", "list").needs("end", "mails");
+    engine.submit(graph.build().unwrap()).await.unwrap().wait().await.unwrap();
+    assert_eq!(script.order(), ["list", "a", "b", "end"]);
 }
 
 fn refused<T: std::fmt::Debug>(result: Result<T, EnqueueError>) -> Refusal {
