@@ -79,7 +79,7 @@ fn assert_nothing_is_missing(driver: &mut Driver) {
         _ => None,
     };
     let stats = driver.effects.iter().find_map(is_it).unwrap();
-    for queue in stats.iter() {
+    for queue in &stats {
         assert_eq!(queue.totals.quarantined, 0, "{queue:?}");
     }
     driver.effects.clear();

@@ -304,7 +304,14 @@ impl Play<'_> {
     fn steer(&mut self) {
         let (request, id, verb) = (self.request(), self.id(), self.verb());
         let read = if verb == Verb::Requeue { self.read(id) } else { None };
+        let comes_again = verb == Verb::Discard && self.input.one_in(2);
         self.driver.handle(Command::Steer { request, id, verb, read });
+        if comes_again {
+            // At once, and anywhere.
+            let (request, job) = (self.request(), NewJob { id, ..self.job() });
+            self.driver.handle(Command::Submit(Submit { request, watch: None, jobs: vec![job], flow: None }));
+            self.driver.seal();
+        }
     }
 
     fn edit(&mut self) {

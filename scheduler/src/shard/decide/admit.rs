@@ -8,6 +8,7 @@ use super::super::keys::Keys;
 use super::super::slab::NONE;
 use super::super::state::{Place, State};
 use super::page;
+use crate::bug;
 use crate::change::{JobRecord, Record};
 use crate::event::{Event, LoadedRecord};
 use crate::flow::{FlowId, FlowRecord, StepOf};
@@ -51,6 +52,9 @@ impl fmt::Display for Misfit {
 /// What has to go for a record of a `Memory` queue: the journal has a job or a flow with its id. What is in memory is never behind the
 /// journal, so that one had ended, and was forgotten; the write of that was lost with the core, and is made up for.
 pub(crate) fn superseded(state: &State, record: &Record) -> Option<Event> {
+    if bug!(StaleIdKept) {
+        return None;
+    }
     let (queue, id) = match record {
         Record::Ended(ended) => (&ended.key.queue, ended.id),
         Record::Job(job) => (&job.head.queue, job.id),

@@ -168,7 +168,7 @@ pub(crate) fn claims_no(state: &State, step: u64, level: Level) -> ClaimsNo {
 
 /// The store whose jobs a record of claims is about: a job of the other one may have the id of one of them by now.
 pub(crate) fn store_of(no: ClaimsNo) -> usize {
-    if no.n % 2 == 0 { Keys::store(Level::Durable) } else { Keys::VOLATILE }
+    if no.n.is_multiple_of(2) { Keys::store(Level::Durable) } else { Keys::VOLATILE }
 }
 
 /// The step of this core that handed out what the record holds; 0 where an earlier core did.
