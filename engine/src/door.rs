@@ -328,7 +328,7 @@ impl Door {
         ending: Option<(Request, ReplyTo)>,
     ) -> Result<Answer, EnqueueError> {
         let Some(witness) = &self.witness else { return self.submit_unseen(call, jobs, flow, ending).await };
-        let no = witness.enqueues(&jobs);
+        let no = witness.enqueues(&jobs, flow.as_deref());
         let outcome = self.submit_unseen(call, jobs, flow, ending).await;
         witness.enqueued(no, outcome.as_ref());
         outcome

@@ -11,6 +11,7 @@ mod nobody {
     use std::time::Duration;
 
     use windlass_scheduler::effect::Answer;
+    use windlass_scheduler::flow::FlowPlan;
     use windlass_scheduler::job::{JobId, NewJob};
     use windlass_scheduler::lease::Lease;
 
@@ -21,7 +22,7 @@ mod nobody {
     pub(crate) enum Recorder {}
 
     impl Recorder {
-        pub(crate) fn enqueues(&self, _: &[NewJob]) -> u64 {
+        pub(crate) fn enqueues(&self, _: &[NewJob], _: Option<&FlowPlan>) -> u64 {
             match *self {}
         }
 

@@ -101,6 +101,7 @@ bank! {
     RequeuedIsPurged: "a job that is brought back loses its record as if it were purged", "nothing disappears";
     PurgeUncounted: "a purged job is not counted", "I11";
     CountersUnwritten: "counters move in memory alone", "I11";
+    StaleIdKept: "what the journal forgot too late outlives the job in memory that has its id", "I1, levels";
     LevelsMixedUp: "what is volatile goes to the journal", "levels";
     CursorApart: "a schedule fires, and how far it came is not written with the job", "one job an instant";
     InstantTwice: "an instant that had its job has it again when the clock goes back", "one job an instant";

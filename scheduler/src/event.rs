@@ -132,6 +132,9 @@ pub(crate) enum Event {
     Asked { no: u64, slots: Vec<Slot> },
     /// The disk's answer to a question about these jobs came; these bodies of it are back in memory.
     Answered { ids: Vec<JobId>, bodies: Vec<(Slot, Arc<Body>)> },
+    /// A live job of the journal's had ended and been forgotten before the core fell, and the write of that was lost: another job of a
+    /// `Memory` queue has its id.
+    Superseded { slot: Slot },
     /// A record was loaded.
     Loaded(Box<LoadedRecord>),
     /// All records are there: every job takes its place.

@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 
 use crate::attempt::{Outcome, Retry};
 use crate::change::Counters;
+use crate::flow::{FlowId, FlowState, Need, StepState, Work};
 use crate::job::{JobId, Name, Priority};
 use crate::limit::LimitOf;
 use crate::rate::Rate;
@@ -23,6 +24,7 @@ mod bounds;
 mod calls;
 mod checker;
 mod dump;
+mod flows;
 mod law;
 mod line;
 mod records;
@@ -47,6 +49,8 @@ pub enum What {
     Queue(Rules),
     /// A limit, as the configuration has it from now on.
     Limit(Bound),
+    /// The jobs that the next call hands in are the steps of a flow.
+    Flow(Graph),
     /// A call was made. Its number is used once.
     Called {
         /// Which call.
@@ -109,6 +113,8 @@ pub enum What {
     PowerLost,
     /// What the engine's memory counts, with nothing under way.
     Counted(Vec<Count>),
+    /// How the flows stand that are remembered, while nothing goes on: no job is about to run, or to be due.
+    FlowsAtRest(Vec<FlowSeen>),
     /// What the store holds, with no process at it.
     Dump(Dump),
     /// Memory that the engine says it holds, and what it was allowed.
@@ -135,6 +141,43 @@ pub struct Bound {
     pub slots: Option<u32>,
     /// Starts in a time.
     pub rate: Option<Rate>,
+}
+
+/// A flow that somebody wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Graph {
+    /// Its id.
+    pub id: FlowId,
+    /// The first failure calls everything off.
+    pub fail_fast: bool,
+    /// Its steps; each needs only earlier ones.
+    pub steps: Vec<GraphStep>,
+}
+
+/// A step of a [`Graph`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GraphStep {
+    /// Its job.
+    pub job: JobId,
+    /// Who does it.
+    pub work: Work,
+    /// What it needs.
+    pub needs: Vec<Need>,
+    /// The step that it undoes, if that succeeded and the flow did not.
+    pub undoes: Option<u32>,
+    /// The flow does not fail with it.
+    pub is_optional: bool,
+}
+
+/// How a flow says that it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowSeen {
+    /// Which.
+    pub id: FlowId,
+    /// As a whole.
+    pub state: FlowState,
+    /// Each of its steps, with its job.
+    pub steps: Vec<(JobId, StepState)>,
 }
 
 /// How a queue is to be judged.
@@ -196,6 +239,10 @@ pub enum Call {
     Steer(JobId),
     /// A verb on all jobs that a filter means: any of them may be steered, called off or forgotten from now on.
     Order,
+    /// Calls a flow off, skips a step of it, or has one run once more: any of its steps may be steered from now on.
+    SteerFlow(FlowId),
+    /// Brings a flow the signal that this step waits for.
+    Signal(FlowId, u32),
     /// This queue hands out nothing.
     Pause(Name),
     /// It does again.

@@ -102,12 +102,19 @@ impl Shard {
         }
     }
 
-    /// Takes in a record that the journal had, in the journal's order.
+    /// Takes in a record that the journal had, in the journal's order; and then those of the twin. Where both have a job or a flow of
+    /// one id, the twin's is the newer one: the journal had lost that its own was forgotten, which is written again.
     ///
     /// # Errors
     /// [`Misfit`], where it makes no sense beside those that came before. Nothing has changed then.
     pub fn admit(&mut self, record: Record) -> Result<(), Misfit> {
+        let superseded = admit::superseded(&self.state, &record);
         if let Some(event) = admit::admit(&self.state, record)? {
+            if let Some(event) = superseded {
+                self.tape.is_on = true;
+                self.state.apply(event, &mut self.tape);
+                self.tape.is_on = false;
+            }
             self.state.apply(event, &mut self.tape);
             let out = page::sweep(&self.state, &mut self.pager, 0);
             self.take(out);
@@ -119,6 +126,13 @@ impl Shard {
     #[must_use]
     pub fn has_claim(&self, claim: &Claim) -> bool {
         load::is_recorded(&self.state, claim)
+    }
+
+    /// Whether an attempt ended, and the journal has lost how, and that its job was forgotten, while another job of the twin has that
+    /// job's id. All that followed its success has to come in again.
+    #[must_use]
+    pub fn has_lost_end(&self, claim: &Claim) -> bool {
+        self.state.ends_lost.contains(claim)
     }
 
     /// Takes one step. What comes of it leaves with [`seal`](Self::seal) and [`poll_effect`](Self::poll_effect).

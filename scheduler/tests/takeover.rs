@@ -52,8 +52,10 @@ fn claim(term: u64) -> Claim {
     Claim { id: id(1), attempt: 1, token: LeaseToken { term, n: 1 } }
 }
 
-fn claims(entries: Vec<Claim>) -> Record {
-    Record::Claims(Claims { no: ClaimsNo { term: 2, n: 2 }, at: NOW.wall, entries })
+/// What is volatile has numbers of its own.
+fn claims(level: Level, entries: Vec<Claim>) -> Record {
+    let n = 2 + u64::from(level == Level::Memory);
+    Record::Claims(Claims { no: ClaimsNo { term: 2, n }, at: NOW.wall, entries })
 }
 
 /// The end of loading, sealed: the wave, and the attempts that are told to stop because their job is gone.
@@ -76,7 +78,7 @@ fn runs_with(shard: &Shard) -> Option<LeaseToken> {
 fn of_two_entries_for_one_job_the_recorded_one_is_taken_over() {
     for level in [Level::Memory, Level::Process, Level::Durable] {
         let mut shard = shard(level);
-        shard.admit(claims(vec![claim(2)])).unwrap();
+        shard.admit(claims(level, vec![claim(2)])).unwrap();
         assert!(shard.has_claim(&claim(2)) && !shard.has_claim(&claim(1)));
         let (_, gone) = load_end(&mut shard, vec![claim(1), claim(2)]);
         assert_eq!((runs_with(&shard), gone), (Some(claim(2).token), vec![claim(1).token]));
@@ -107,7 +109,7 @@ fn the_twin_loses_no_claim_so_an_entry_without_one_is_about_an_earlier_job() {
 #[test]
 fn an_attempt_that_was_handed_out_and_never_started_changes_nothing() {
     let mut shard = shard(Level::Durable);
-    shard.admit(claims(vec![claim(2)])).unwrap();
+    shard.admit(claims(Level::Durable, vec![claim(2)])).unwrap();
     let (wave, _) = load_end(&mut shard, Vec::new());
     let (_, _, head, token) = shard.portrait().jobs[&id(1)].clone();
     assert_eq!((head.attempts_ended, head.lost, token), (0, 0, None));
@@ -120,7 +122,7 @@ fn an_attempt_that_was_handed_out_and_never_started_changes_nothing() {
 fn an_attempt_of_an_earlier_process_is_lost_and_counted() {
     let mut shard = shard(Level::Durable);
     let before = Claim { token: LeaseToken { term: 0, n: 1 }, ..claim(1) };
-    shard.admit(claims(vec![before])).unwrap();
+    shard.admit(claims(Level::Durable, vec![before])).unwrap();
     load_end(&mut shard, Vec::new());
     let head = &shard.portrait().jobs[&id(1)].2;
     assert_eq!((head.attempts_ended, head.lost), (1, 1));

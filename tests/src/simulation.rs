@@ -3,6 +3,7 @@
 //! Owns what is drawn. The lives, the disk and the judge are those of [`windlass::testing`], which users have, too. A seed that
 //! fails is printed first, with the history of the jobs that broke a law; it belongs into the list of the test target.
 
+mod flows;
 mod handler;
 mod settings;
 mod traffic;

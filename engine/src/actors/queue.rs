@@ -295,8 +295,10 @@ impl QueueState {
             }
             let follow_ups = if let Some(Outcome::Done { follow_ups, .. }) = outcome { follow_ups } else { Vec::new() };
             let is_volatile = self.is_volatile(claim.id, claim.token);
-            let is_elsewhere = |job: &NewJob| self.is_journaled(job) == is_volatile;
-            let follow_ups: Vec<_> = follow_ups.into_iter().filter(is_elsewhere).collect();
+            // Of an end that the journal has lost, and never will have, nothing stands.
+            let has_lost_end = self.parts.shard.has_lost_end(claim);
+            let is_missing = |job: &NewJob| has_lost_end || self.is_journaled(job) == is_volatile;
+            let follow_ups: Vec<_> = follow_ups.into_iter().filter(is_missing).collect();
             if follow_ups.is_empty() {
                 self.parts.live.remove(claim.id, claim.token);
             } else {

@@ -58,7 +58,7 @@ const WALL_MS: u64 = 1_700_000_000_000;
 ///         life.sleep(HOUR).await;
 ///     },
 /// );
-/// history.check().unwrap(); // nothing lost, nothing run twice at once, and 31 laws more
+/// history.check().unwrap(); // nothing lost, nothing run twice at once, and 37 laws more
 /// history.each::<Mail>("a mail is sent at least once", |_, job| job.succeeded()).unwrap();
 /// ```
 #[derive(Clone, Debug)]
@@ -103,7 +103,8 @@ impl Simulation {
     /// `live` is what goes on in the service beside its jobs: what enqueues. It begins anew in each life, and is dropped where
     /// the life ends. When it returns, the life goes on without it. It should wait by [`Life::sleep`].
     ///
-    /// When the faults are over, queues that are paused are resumed, and schedules are paused, so that everything can end.
+    /// When the faults are over, queues that are paused are resumed, schedules are paused, and flows that are held or wait for a signal
+    /// are called off once nothing else goes on, so that everything can end.
     ///
     /// # Panics
     /// Where the service's configuration is refused, or `live` or `service` panics.

@@ -31,6 +31,7 @@ impl Checker {
             self.judge_number(&story, attempt);
             self.judge_time(&story, attempt);
         }
+        self.judge_turn(&story);
         self.judge_alone(&story);
         self.judge_queue(&story);
         self.note_start(&story, attempt);
@@ -78,7 +79,7 @@ impl Checker {
             self.broken(Law::NotEarly, Some(id), found);
         }
         // A retry of a job that once started in time is not a start.
-        let is_first = story.known == 0 && !story.is_steered;
+        let is_first = story.known == 0 && !story.is_steered && !story.begins_later;
         let is_judged = is_first && story.accepted_no.is_some() && has_times;
         let start_ms_max = self.rules(&story.queue).and_then(|rules| rules.start_ms_max).filter(|_| is_judged);
         // A time is counted from the acceptance, and who waits for room is accepted later.
@@ -244,7 +245,7 @@ impl Checker {
     pub(super) fn explain(&self, story: &Story, end: EndState, is_condemned: bool) -> Option<String> {
         let last = story.last_end.map(|last| last.how);
         let is_explained = match end {
-            EndState::Done => last == Some(Finish::Ok),
+            EndState::Done => story.is_idle || last == Some(Finish::Ok),
             EndState::Cancelled => story.cancel_asked || last == Some(Finish::CalledOff),
             EndState::Expired => {
                 story.intent.alone.is_some() || story.intent.expires_ms.is_some_and(|at_ms| self.now_ms >= at_ms)

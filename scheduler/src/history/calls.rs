@@ -22,6 +22,8 @@ impl Call {
             Self::Edit { .. } => "edit",
             Self::Steer(_) => "steer",
             Self::Order => "order",
+            Self::SteerFlow(_) => "steer its flow",
+            Self::Signal(..) => "signal",
             Self::Pause(_) => "pause",
             Self::Resume(_) => "resume",
             Self::Wait(_) => "wait",
@@ -44,7 +46,13 @@ impl Call {
             | Self::Look(id)
             | Self::Edit { id, .. }
             | Self::UseLease { id, .. } => Vec::from([*id]),
-            Self::Order | Self::Pause(_) | Self::Resume(_) | Self::Open { .. } | Self::Shutdown { .. } => Vec::new(),
+            Self::Order
+            | Self::SteerFlow(_)
+            | Self::Signal(..)
+            | Self::Pause(_)
+            | Self::Resume(_)
+            | Self::Open { .. }
+            | Self::Shutdown { .. } => Vec::new(),
         }
     }
 }
@@ -69,12 +77,9 @@ impl Checker {
                 story.due_ms = 0;
             }),
             Call::Edit { id, payload } => self.with(*id, |story| story.edits.push(*payload)),
-            Call::Order => {
-                for story in self.stories.values_mut() {
-                    (story.is_steered, story.cancel_asked, story.discard_asked) = (true, true, true);
-                    (story.end, story.cancelled, story.due_ms) = (None, None, 0);
-                }
-            }
+            Call::Order => self.stories.values_mut().for_each(Story::is_anybodys),
+            Call::SteerFlow(flow) => self.steered_flow(*flow),
+            Call::Signal(flow, no) => self.signalled(*flow, *no),
             Call::Resume(queue) => {
                 let no = self.event_no;
                 let queue = self.queues.entry(queue.clone()).or_default();
@@ -100,7 +105,7 @@ impl Checker {
         for job in jobs {
             self.note_key(job);
             let no = self.event_no;
-            let story = Story::new(job.clone(), parent, call, (no, self.now_ms));
+            let story = self.as_step(Story::new(job.clone(), parent, call, (no, self.now_ms)));
             let is_known = self.stories.contains_key(&job.id);
             let story = match self.stories.entry(job.id).or_insert_with(|| story.clone()) {
                 // That one is not there and never will be.
@@ -253,7 +258,8 @@ impl Checker {
         }
         let Some(end) = EndState::ALL.into_iter().find(|end| State::from(*end) == state) else { return };
         let last = story.last_end.map(|last| last.how);
-        if end == EndState::Done && last != Some(super::Finish::Ok) && !story.is_steered && !story.is_shared() {
+        let is_judged = !story.is_idle && !story.is_steered && !story.is_shared();
+        if end == EndState::Done && last != Some(super::Finish::Ok) && is_judged {
             let found = format!("{id} is shown as done, and its last attempt ended so: {last:?}");
             return self.broken(Law::EndsAreTold, Some(id), found);
         }

@@ -6,8 +6,9 @@ use alloc::vec::Vec;
 
 use super::alone::KeySeen;
 use super::bounds::BoundSeen;
+use super::flows::StepOfGraph;
 use super::story::{Story, survives};
-use super::{Call, Commit, Count, Event, Law, Rules, Violation, What};
+use super::{Call, Commit, Count, Event, Graph, Law, Rules, Violation, What};
 use crate::job::{JobId, Name, Priority};
 use crate::settings::Level;
 
@@ -63,6 +64,11 @@ pub struct Checker {
     pub(super) groups: BTreeMap<u64, Vec<JobId>>,
     pub(super) running: BTreeMap<JobId, u32>,
     pub(super) keys: BTreeMap<u64, KeySeen>,
+    pub(super) graphs: Vec<Graph>,
+    /// The jobs of their steps.
+    pub(super) steps: BTreeMap<JobId, StepOfGraph>,
+    /// Of these, the ones for which a signal was sent.
+    pub(super) signalled: BTreeSet<JobId>,
     /// How often a job may have come in of a name that there was before.
     pub(super) times_more: u64,
     pub(super) now_ms: u64,
@@ -134,7 +140,13 @@ impl Checker {
         self.now_ms = self.now_ms.max(event.at_ms);
         let changes_nothing = matches!(
             event.what,
-            What::Killed | What::Stopped | What::Dump(_) | What::Memory { .. } | What::Drained | What::Counted(_)
+            What::Killed
+                | What::Stopped
+                | What::Dump(_)
+                | What::Memory { .. }
+                | What::Drained
+                | What::Counted(_)
+                | What::FlowsAtRest(_)
         );
         if !changes_nothing {
             self.last_dump = None;
@@ -145,6 +157,8 @@ impl Checker {
         match &event.what {
             What::Limit(bound) => self.bound(bound),
             What::Queue(rules) => self.queues.entry(rules.queue.clone()).or_default().rules = Some(rules.clone()),
+            What::Flow(graph) => self.graph(graph),
+            What::FlowsAtRest(flows) => self.flows_at_rest(flows),
             What::Called { call, what } => self.called(*call, what),
             What::Answered { call, answer } => self.answered(*call, *answer),
             What::StandsFor { id, other } => self.stands_for(*id, *other),

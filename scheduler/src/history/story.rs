@@ -82,6 +82,10 @@ pub(super) struct Story {
     /// When a cancel was answered with Ok, and whether an attempt ran then.
     pub(super) cancelled: Option<(u64, bool)>,
     pub(super) discard_asked: bool,
+    /// It is a step that no handler runs.
+    pub(super) is_idle: bool,
+    /// It is a step, and its times begin with its turn.
+    pub(super) begins_later: bool,
     /// Another job stands for it.
     pub(super) is_merged: bool,
     /// The store broke while an attempt of it ran.
@@ -134,6 +138,8 @@ impl Story {
             cancel_asked: false,
             cancelled: None,
             discard_asked: false,
+            is_idle: false,
+            begins_later: false,
             is_merged: false,
             ran_through_a_break: false,
             edits: Vec::new(),
@@ -146,6 +152,12 @@ impl Story {
             ends: 0,
             life: Life::default(),
         }
+    }
+
+    /// Whatever an operator may do to a job may be done to it from here on.
+    pub(super) fn is_anybodys(&mut self) {
+        (self.is_steered, self.cancel_asked, self.discard_asked) = (true, true, true);
+        (self.end, self.cancelled, self.due_ms) = (None, None, 0);
     }
 
     /// Whether it certainly exists, or existed.
@@ -171,7 +183,7 @@ impl Story {
     pub(super) fn may_have_ended(&self, end: EndState, rules: Option<&Rules>) -> bool {
         let last = self.last_end.map(|last| last.how);
         match end {
-            EndState::Done => last == Some(Finish::Ok),
+            EndState::Done => self.is_idle || last == Some(Finish::Ok),
             EndState::Dead => {
                 last == Some(Finish::Permanent)
                     || self.losses >= LOSSES_MAX

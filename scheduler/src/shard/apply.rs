@@ -86,6 +86,7 @@ impl State {
             Event::PagedOut { slots } => self.paged_out(&slots),
             Event::Asked { no, slots } => self.asked(no, &slots),
             Event::Answered { ids, bodies } => self.answered(&ids, bodies),
+            Event::Superseded { slot } => self.superseded(slot, tape),
             Event::Loaded(record) => self.loaded(*record, tape),
             Event::AllLoaded { now } => self.all_loaded(now, tape),
             Event::Adopted { slot, token, no, now } => self.adopted(slot, token, no, now),

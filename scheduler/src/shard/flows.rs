@@ -162,6 +162,10 @@ impl Step {
 }
 
 impl Flow {
+    pub(crate) const fn is_volatile(&self) -> bool {
+        self.store == Keys::VOLATILE
+    }
+
     pub(crate) fn step(&self, no: u32) -> &Step {
         &self.steps[no as usize]
     }

@@ -55,15 +55,21 @@ impl Keys {
 }
 
 impl State {
-    /// The live job of this id, if it came with this key: another one may have its id by now.
-    pub(crate) fn live_with(&self, id: JobId, key: &Arc<UniqueKey>) -> Option<(Slot, &Live)> {
-        self.live(id).filter(|(_, live)| live.more().key.as_ref() == Some(key))
+    /// The live job of this id, if it came with this key of this store: another one may have its id by now.
+    pub(crate) fn live_with(&self, store: usize, id: JobId, key: &Arc<UniqueKey>) -> Option<(Slot, &Live)> {
+        let is_it = |live: &Live| live.more().key.as_ref() == Some(key) && self.store_of(live) == store;
+        self.live(id).filter(|(_, live)| is_it(live))
+    }
+
+    /// The store that a live job's records are in.
+    pub(crate) fn store_of(&self, live: &Live) -> usize {
+        Keys::store(self.queue(live.queue).level())
     }
 
     /// The key that a live job has, or waits for.
     pub(crate) fn held_of(&self, live: &Live) -> Option<&Held> {
         let key = live.more().key.as_ref()?;
-        self.keys[Keys::store(self.queue(live.queue).level())].by_key.get(key)
+        self.keys[self.store_of(live)].by_key.get(key)
     }
 
     /// Whether a live job waits for its key.
@@ -80,10 +86,10 @@ pub(crate) fn audit(state: &State) -> Result<(), String> {
         for (key, held) in &keys.by_key {
             let queue = state.queue_no(&held.queue).ok_or_else(|| format!("the key {key} has no queue"))?;
             let has_window = held.ends().is_some();
-            if !has_window && state.live_with(held.holder, key).is_none() {
+            if !has_window && state.live_with(store, held.holder, key).is_none() {
                 return Err(format!("the key {key} is held by job {}, which does not know it", held.holder));
             }
-            if held.next.is_some_and(|(id, _)| state.live_with(id, key).is_none()) {
+            if held.next.is_some_and(|(id, _)| state.live_with(store, id, key).is_none()) {
                 return Err(format!("the key {key} is waited for by {:?}, which does not know it", held.next));
             }
             windows.extend(held.ends().map(|ends| (queue, ends, key.clone())));

@@ -292,6 +292,10 @@ impl Limits {
     /// A process begins: with nothing in hand.
     pub(crate) fn begin(&mut self, now: Mono) {
         self.started = now;
+        // Of jobs that were loaded and are not there any more.
+        for (_, slot) in core::mem::take(&mut self.keys.idle) {
+            self.keys.forget(slot);
+        }
         let keys = &mut self.keys.all;
         let places = keys.places() as Slot;
         let of_keys = (0..places).filter_map(|slot| keys.get(slot).map(|_| slot)).collect::<Vec<_>>();

@@ -22,7 +22,7 @@ use super::pages::Pages;
 use super::slab::{Slab, Slot};
 use super::tape::WaveNames;
 use crate::breaker::Guard;
-use crate::change::{Claims, ClaimsNo, Counters, Head, PolicyNo};
+use crate::change::{Claim, Claims, ClaimsNo, Counters, Head, PolicyNo};
 use crate::command::{QueueNo, Request};
 use crate::job::{JobId, Name};
 use crate::lease::LeaseToken;
@@ -215,6 +215,8 @@ pub(crate) struct State {
     pub(crate) flows: Flows,
     /// Records of claims that were loaded and not yet judged.
     pub(crate) loaded_claims: Vec<Claims>,
+    /// Attempts whose ends the journal has lost, of jobs whose ids others have by now.
+    pub(crate) ends_lost: Vec<Claim>,
     /// Acknowledgements refused since the start for a token that was not current.
     pub(crate) stale_acks: u64,
 }
@@ -253,6 +255,7 @@ impl State {
             schedules: Schedules::default(),
             keys: [Keys::default(), Keys::default()],
             loaded_claims: Vec::new(),
+            ends_lost: Vec::new(),
             stale_acks: 0,
             settings,
         };

@@ -332,13 +332,17 @@ impl Driver {
     }
 
     /// A success stands, in the journal or the twin; what follows it in the other one may not. That is all in the twin when
-    /// this wave is sealed, and in the journal when it is written.
+    /// this wave is sealed, and in the journal when it is written. Or neither stands, and nothing that follows it.
     fn follow_again(&mut self, attempt: Attempt) {
         let Some((outcome @ Outcome::Done { .. }, _)) = attempt.end else { return };
-        let jobs = self.elsewhere(attempt.queue, &outcome);
+        let has_lost_end = self.shard.has_lost_end(&attempt.claim);
+        let jobs = match &outcome {
+            Outcome::Done { follow_ups, .. } if has_lost_end => follow_ups.clone(),
+            outcome => self.elsewhere(attempt.queue, outcome),
+        };
         if !jobs.is_empty() {
             self.handle(Command::FollowUps(jobs));
-            if self.level(attempt.queue) == Level::Memory {
+            if has_lost_end || self.level(attempt.queue) == Level::Memory {
                 let end = Some((outcome, self.shard.step()));
                 self.live.insert(attempt.claim.token, Attempt { end, ..attempt });
             }

@@ -1,11 +1,15 @@
 //! Records that could not be read: a flow that lost one ends, and says why; nothing of it runs that should have waited.
 
+use std::sync::Arc;
+
 use windlass_scheduler::change::Key;
-use windlass_scheduler::flow::{FlowState, StepHow};
+use windlass_scheduler::command::{Command, Request, Submit};
+use windlass_scheduler::flow::{FlowPlan, FlowState, StepHow};
+use windlass_scheduler::job::{Body, Labels};
 use windlass_scheduler::shard::Misfit;
 use windlass_scheduler::state::{EndState, State};
 
-use super::bed::{Bed, Planned, flow_id, job};
+use super::bed::{Bed, FLOW_KEEP_MS, Planned, flow_id, job};
 use super::common::id;
 use super::{CANCEL, GO_ON, HOLD, of};
 
@@ -107,4 +111,38 @@ fn the_last_end_and_a_lost_job_that_would_undo_may_come_together() {
     }
     assert_eq!(again.lose(&[Key::Job(id(101)), Key::Head(id(101))]), []);
     assert_eq!((again.state(1), again.states(1)), (FlowState::Failed, vec![State::Done, State::Dead, State::Dead]));
+}
+
+#[test]
+fn a_flow_that_the_journal_forgot_too_late_gives_way_to_the_one_in_memory() {
+    let mut bed = Bed::new();
+    bed.submit(1, vec![job(&[]), job(&[(0, CANCEL)])]).unwrap();
+    bed.done(100);
+    bed.done(101);
+    bed.driver.advance(FLOW_KEEP_MS);
+    for (queue, class) in bed.driver.fired() {
+        bed.driver.due(queue, class);
+    }
+    bed.driver.seal();
+    assert!(!bed.driver.shard.portrait().flows.contains_key(&flow_id(1)));
+    let in_memory = |planned| Planned { queue: "ram", ..planned };
+    let (plan, mut jobs) = bed.plan(2, vec![in_memory(job(&[])), in_memory(job(&[(0, CANCEL)]))]);
+    for (no, job) in (0..).zip(&mut jobs) {
+        job.body = Arc::new(Body { labels: Labels::default().of_step(Some(of(1, no))), ..Body::default() });
+    }
+    let flow = Some(Box::new(FlowPlan { id: flow_id(1), ..plan }));
+    bed.driver.handle(Command::Submit(Submit { request: Request(1_000), watch: None, jobs, flow }));
+    bed.driver.seal();
+    assert!(bed.driver.journal.0.contains_key(&Key::Flow(flow_id(1))));
+
+    for _ in 0..2 {
+        assert_eq!(bed.driver.load(), []);
+        assert_eq!(bed.states(1), [State::Running, State::Waiting]);
+    }
+    bed.driver.settle();
+    let is_of_flow = |key: &&Key| matches!(key, Key::Flow(_) | Key::Step(_) | Key::StepOutput(_));
+    assert_eq!(bed.driver.journal.0.keys().filter(is_of_flow).count(), 0);
+    bed.done(200);
+    bed.done(201);
+    assert_eq!(bed.state(1), FlowState::Done);
 }

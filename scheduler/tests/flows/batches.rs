@@ -9,7 +9,7 @@ use windlass_scheduler::attempt::{Outcome, Output};
 use windlass_scheduler::batch::{BatchCounts, BatchView, MemberOf};
 use windlass_scheduler::change::{Key, Record};
 use windlass_scheduler::command::{Command, Submit};
-use windlass_scheduler::flow::{FlowCommand, StepOf, StepState};
+use windlass_scheduler::flow::{FlowCommand, IfFailed, StepOf, StepState};
 use windlass_scheduler::job::{JobId, NewJob};
 use windlass_scheduler::state::{EndState, State};
 use windlass_scheduler::time::Now;
@@ -92,6 +92,17 @@ impl Flow {
             None if self.collects(no) && batch.has_failed() => Some((EndState::Dead, BTreeSet::new())),
             None => Some((EndState::Done, BTreeSet::new())),
         }
+    }
+
+    /// What has to be named as the cause, where a batch fails this step by the move that is looked at.
+    pub(crate) fn about_to_fail(&self, no: usize) -> BTreeSet<usize> {
+        let needs = self.plan[no].needs.iter().filter(|(_, if_failed)| *if_failed == IfFailed::Cancel);
+        let causes = |other: usize| match self.ends_as(other)? {
+            (EndState::Done, _) => None,
+            (_, causes) if causes.is_empty() => Some(BTreeSet::from([other])),
+            (_, causes) => Some(causes),
+        };
+        needs.filter_map(|(other, _)| causes(*other)).flatten().collect()
     }
 
     /// What a batch is, once it has come back with its needs met.

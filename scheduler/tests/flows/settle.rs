@@ -86,7 +86,9 @@ impl World {
                 self.begin(no, step, now);
                 has_changed = true;
             } else if !lost.is_empty() {
-                let causes = lost.into_iter().flat_map(|other| roots_of(flow, other)).collect();
+                // A batch that fails by the same move may have been first.
+                let lost = lost.into_iter().flat_map(|other| roots_of(flow, other));
+                let causes = lost.chain(flow.about_to_fail(step)).collect();
                 self.call_off(id, &causes, now);
                 has_changed = true;
             }

@@ -3,6 +3,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod flows;
 mod tale;
 
 use std::collections::BTreeSet;
@@ -54,6 +55,7 @@ fn breach(law: Law) -> Tale {
     breach_of_the_store(law)
         .or_else(|| breach_by_an_attempt(law))
         .or_else(|| breach_by_the_engine(law))
+        .or_else(|| flows::breach(law))
         .expect("a history")
 }
 

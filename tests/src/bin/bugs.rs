@@ -29,7 +29,17 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "core",
         folder: "scheduler",
-        suites: &["windlass_scheduler", "matrix", "scripts", "flow_scripts", "takeover", "orders", "pages", "stops"],
+        suites: &[
+            "windlass_scheduler",
+            "matrix",
+            "scripts",
+            "flow_scripts",
+            "takeover",
+            "two_stores",
+            "orders",
+            "pages",
+            "stops",
+        ],
     },
     Layer { name: "model", folder: "scheduler", suites: &["model", "flows"] },
     Layer { name: "corpus", folder: "tests", suites: &["corpus"] },

@@ -140,13 +140,11 @@ impl Play<'_> {
         if self.input.one_in(3) {
             return self.step_id();
         }
-        let volatile = self.input.one_in(3);
-        self.plain_id(volatile)
+        self.plain_id()
     }
 
-    /// Each store has ids of its own: what only the twin knows may outlive what the journal has not yet forgotten.
-    fn plain_id(&mut self, is_volatile: bool) -> JobId {
-        JobId(Uuid::from_u128(u128::from(self.input.below(IDS) + if is_volatile { IDS } else { 0 })))
+    fn plain_id(&mut self) -> JobId {
+        JobId(Uuid::from_u128(self.input.below(IDS).into()))
     }
 
     fn queue(&mut self) -> (QueueNo, Name) {
@@ -178,9 +176,8 @@ impl Play<'_> {
         let unique = self.maybe(4, |play| play.unique(&kind, &queue));
         let key = self.maybe(2, |play| play.input.pick(&["x", "y", "z"]).unwrap_or("x").into());
         let share = Share { key, weight: 1 + u32::from(self.input.below(4)) };
-        let is_volatile = queue.as_str() == QUEUES[0];
         NewJob {
-            id: self.plain_id(is_volatile),
+            id: self.plain_id(),
             queue,
             kind,
             priority: self.maybe(2, |play| Priority(play.input.byte())),
@@ -307,7 +304,14 @@ impl Play<'_> {
     fn steer(&mut self) {
         let (request, id, verb) = (self.request(), self.id(), self.verb());
         let read = if verb == Verb::Requeue { self.read(id) } else { None };
+        let comes_again = verb == Verb::Discard && self.input.one_in(2);
         self.driver.handle(Command::Steer { request, id, verb, read });
+        if comes_again {
+            // At once, and anywhere.
+            let (request, job) = (self.request(), NewJob { id, ..self.job() });
+            self.driver.handle(Command::Submit(Submit { request, watch: None, jobs: vec![job], flow: None }));
+            self.driver.seal();
+        }
     }
 
     fn edit(&mut self) {

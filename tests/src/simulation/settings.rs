@@ -36,6 +36,8 @@ pub(super) struct Settings {
     pub(super) limit_keys: u64,
     /// One job in so many blocks a thread of its own. Such threads race, so that seeds with them need not repeat exactly.
     pub(super) press_every: Option<u64>,
+    /// One call in so many hands in a flow.
+    pub(super) flows_every: Option<u64>,
     memory_bytes_max: u64,
     kind_slots: Option<u32>,
     schedules: Vec<Tick>,
@@ -211,6 +213,7 @@ impl Settings {
             keys: if chance.below(2) == 0 { 1 + chance.below(4) } else { 0 },
             limit_keys: if chance.below(2) == 0 { 1 + chance.below(4) } else { 0 },
             shared: (chance.below(3) == 0).then(|| shared(chance)),
+            flows_every: (chance.below(3) == 0).then(|| 1 + chance.below(6)),
             names,
         }
     }

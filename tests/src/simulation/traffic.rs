@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use windlass::testing::Life;
 use windlass::{Draft, Filter, JobId, JobState, Priority, Unique, UniqueScope, Verb};
 
+use super::flows::Flows;
 use super::handler::{Act, Press};
 use super::settings::Settings;
 
@@ -14,11 +15,12 @@ use super::settings::Settings;
 pub(super) struct Town<'a> {
     settings: &'a Settings,
     known: Mutex<Vec<JobId>>,
+    flows: Flows,
 }
 
 impl<'a> Town<'a> {
     pub(super) fn new(settings: &'a Settings) -> Self {
-        Self { settings, known: Mutex::default() }
+        Self { settings, known: Mutex::default(), flows: Flows::default() }
     }
 
     pub(super) async fn live(&self, life: &Life) {
@@ -28,7 +30,10 @@ impl<'a> Town<'a> {
     async fn call_on(&self, life: &Life) {
         loop {
             life.sleep(self.time(life, self.settings.pause)).await;
-            if life.below(self.settings.operator_every) == 0 {
+            let queue = self.queue(life);
+            if self.settings.flows_every.is_some_and(|every| life.below(every) == 0) {
+                self.flows.call(life, queue).await;
+            } else if life.below(self.settings.operator_every) == 0 {
                 self.steer(life).await;
             } else {
                 self.hand_in(life).await;
@@ -175,6 +180,6 @@ impl<'a> Town<'a> {
     }
 }
 
-fn pick(life: &Life, of: usize) -> usize {
+pub(super) fn pick(life: &Life, of: usize) -> usize {
     usize::try_from(life.below(of as u64)).unwrap_or(0)
 }

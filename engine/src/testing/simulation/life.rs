@@ -4,7 +4,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
-use windlass_scheduler::history::{Answer, Call, Count, What};
+use windlass_scheduler::history::{Answer, Call, Count, FlowSeen, What};
 use windlass_scheduler::job::Name;
 
 use super::around::Around;
@@ -16,6 +16,9 @@ use crate::builder::EngineBuilder;
 use crate::clock::Clock;
 use crate::config::{HOUR, MIN, SEC, ms};
 use crate::engine::Engine;
+
+/// Flows that are asked for at a time.
+const FLOWS_PAGE: usize = 1_000;
 
 /// What a life of a simulated service has, for what goes on beside its jobs.
 #[derive(Clone)]
@@ -190,8 +193,13 @@ pub(super) fn settle<A: Send + Sync + 'static>(
             }
             // An order that is carried out may bring jobs back.
             let orders = engine.orders().await.unwrap_or_default();
-            let is_over =
-                orders.iter().all(|order| order.ended.is_some()) && stats.iter().all(|queue| queue.live() == 0);
+            let is_at_rest = orders.iter().all(|order| order.ended.is_some())
+                && stats.iter().all(|queue| queue.live() == queue.waiting);
+            // What waits for somebody would do so for ever.
+            if is_at_rest && call_off_flows(&engine, &recorder).await {
+                continue;
+            }
+            let is_over = is_at_rest && stats.iter().all(|queue| queue.live() == 0);
             if is_over || Instant::now() >= end {
                 break;
             }
@@ -204,6 +212,29 @@ pub(super) fn settle<A: Send + Sync + 'static>(
         recorder.say(What::Stopped);
         world.lock().stop();
     });
+}
+
+/// How the flows stand, and whether one had to be called off that has not ended.
+async fn call_off_flows(engine: &Engine, recorder: &Recorder) -> bool {
+    let (mut all, mut open, mut after) = (Vec::new(), Vec::new(), None);
+    while let Ok(page) = engine.flows(after, None, FLOWS_PAGE).await {
+        let Some(last) = page.last() else { break };
+        after = Some(last.id);
+        for flow in page {
+            let handle = engine.flow::<()>(flow.id);
+            let Ok(status) = handle.status().await else { continue };
+            let steps = status.steps.iter().map(|step| (step.job, step.state)).collect();
+            all.push(FlowSeen { id: flow.id, state: status.summary.state, steps });
+            open.extend(status.summary.ended.is_none().then_some(handle));
+        }
+    }
+    if !all.is_empty() {
+        recorder.say(What::FlowsAtRest(all));
+    }
+    for flow in &open {
+        let _ = flow.cancel().await;
+    }
+    !open.is_empty()
 }
 
 /// What the engine's memory says of itself at the end.

@@ -11,7 +11,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use uuid::Uuid;
 use windlass_scheduler::effect::{Answer as CoreAnswer, Found};
-use windlass_scheduler::history::{Alone, Answer, Bound, Call, Event, Intent, Rules, What, fingerprint};
+use windlass_scheduler::flow::{FlowCommand, FlowId, FlowPlan, StepPlan};
+use windlass_scheduler::history::{
+    Alone, Answer, Bound, Call, Event, Graph, GraphStep, Intent, Rules, What, fingerprint,
+};
 use windlass_scheduler::job::{JobId, Name, NewJob, Priority, When};
 use windlass_scheduler::lease::{Lease, LeaseToken};
 use windlass_scheduler::limit::LimitOf;
@@ -47,6 +50,8 @@ pub(crate) struct Tale {
     pub(crate) priorities: BTreeMap<Name, Priority>,
     /// The queues at level `Memory`.
     pub(crate) volatile: BTreeSet<Name>,
+    /// The names of the steps of each flow.
+    flows: BTreeMap<FlowId, Vec<Arc<str>>>,
     /// Some limit is not as the code says: none is judged any more.
     pub(crate) has_overrides: bool,
     /// Which life may be heard; none after its death.
@@ -78,6 +83,7 @@ impl Tale {
             faults,
             priorities: BTreeMap::new(),
             volatile: BTreeSet::new(),
+            flows: BTreeMap::new(),
             has_overrides: false,
             life: None,
             calls: 0,
@@ -166,6 +172,39 @@ impl Tale {
         }
     }
 
+    fn submits(&mut self, plan: &FlowPlan) {
+        let names = plan.steps.iter().map(|step| step.name.clone()).collect();
+        self.flows.insert(plan.id, names);
+        let step = |step: &StepPlan| GraphStep {
+            job: step.job,
+            work: step.work,
+            needs: step.needs.clone(),
+            undoes: step.undoes,
+            is_optional: step.is_optional,
+        };
+        let steps = plan.steps.iter().map(step).collect();
+        self.say(What::Flow(Graph { id: plan.id, fail_fast: plan.fail_fast, steps }));
+    }
+
+    /// What changes something.
+    fn asks_flow(&self, command: &FlowCommand) -> Option<Call> {
+        match command {
+            FlowCommand::Cancel { id } | FlowCommand::Skip { id, .. } | FlowCommand::Retry { id, .. } => {
+                Some(Call::SteerFlow(*id))
+            }
+            FlowCommand::Signal { id, step, .. } => {
+                let no = self.flows.get(id)?.iter().position(|name| name == step)?;
+                Some(Call::Signal(*id, u32::try_from(no).ok()?))
+            }
+            FlowCommand::Look { .. }
+            | FlowCommand::List { .. }
+            | FlowCommand::Inputs { .. }
+            | FlowCommand::Watch { .. }
+            | FlowCommand::Batch { .. }
+            | FlowCommand::Close { .. } => None,
+        }
+    }
+
     fn intent(&mut self, job: &NewJob) -> Intent {
         let (kind, queue, payload) = (job.kind.clone(), job.queue.clone(), job.body.payload.clone());
         let facts = Facts { kind, queue, payload, version: job.body.version, end: None };
@@ -237,16 +276,20 @@ impl Recorder {
         fuse.is_some()
     }
 
-    pub(crate) fn enqueues(&self, jobs: &[NewJob]) -> u64 {
+    pub(crate) fn enqueues(&self, jobs: &[NewJob], flow: Option<&FlowPlan>) -> u64 {
         self.tale().map_or(0, |mut tale| {
+            if let Some(plan) = flow {
+                tale.submits(plan);
+            }
             let intents = jobs.iter().map(|job| tale.intent(job)).collect();
             tale.call(Call::Enqueue(intents))
         })
     }
 
     pub(crate) fn enqueued(&self, call: u64, outcome: Result<&CoreAnswer, &EnqueueError>) {
-        self.others(call, outcome);
+        let is_another = self.others(call, outcome);
         let answer = match outcome {
+            Ok(_) if is_another => Answer::Refused,
             Ok(_) => Answer::Ok,
             Err(EnqueueError::Interrupted { .. }) => Answer::Unknown,
             Err(_) => Answer::Refused,
@@ -254,19 +297,25 @@ impl Recorder {
         self.say(What::Answered { call, answer });
     }
 
-    /// Of which jobs the caller is told that others stand for them.
-    fn others(&self, call: u64, outcome: Result<&CoreAnswer, &EnqueueError>) {
-        let (Ok(CoreAnswer::Enqueued(receipts)), Some(mut tale)) = (outcome, self.tale()) else { return };
-        let is_mine = |event: &&Event| matches!(&event.what, What::Called { call: no, .. } if *no == call);
-        let Some(Event { what: What::Called { what: Call::Enqueue(jobs), .. }, .. }) =
-            tale.events.iter().rev().find(is_mine)
+    /// Of which jobs the caller is told that others stand for them; whether there was a flow with this one's id, which then is none.
+    fn others(&self, call: u64, outcome: Result<&CoreAnswer, &EnqueueError>) -> bool {
+        let (Ok(CoreAnswer::Enqueued(receipts)), Some(mut tale)) = (outcome, self.tale()) else { return false };
+        let is_mine = |event: &Event| matches!(&event.what, What::Called { call: no, .. } if *no == call);
+        let at = tale.events.iter().rposition(is_mine);
+        let Some((at, What::Called { what: Call::Enqueue(jobs), .. })) = at.map(|at| (at, &tale.events[at].what))
         else {
-            return;
+            return false;
         };
-        let pairs: Vec<_> = jobs.iter().map(|job| job.id).zip(receipts.iter().map(|one| one.id)).collect();
-        for (id, other) in pairs.into_iter().filter(|(id, other)| id != other) {
+        let pairs = jobs.iter().map(|job| job.id).zip(receipts.iter().map(|one| one.id));
+        let pairs: Vec<_> = pairs.filter(|(id, other)| id != other).collect();
+        let is_flow = at.checked_sub(1).is_some_and(|before| matches!(tale.events[before].what, What::Flow(_)));
+        if is_flow {
+            return !pairs.is_empty();
+        }
+        for (id, other) in pairs {
             tale.say(What::StandsFor { id, other });
         }
+        false
     }
 
     pub(crate) fn asks(&self, question: &Question) -> u64 {
@@ -293,7 +342,11 @@ impl Recorder {
                 return 0;
             }
             // What comes of it is told as it comes.
-            Question::Schedule(_) | Question::Flow(_) | Question::Limits => return 0,
+            Question::Schedule(_) | Question::Limits => return 0,
+            Question::Flow(command) => match tale.asks_flow(command) {
+                Some(what) => what,
+                None => return 0,
+            },
             Question::Order(_) => Call::Order,
         };
         tale.call(what)

@@ -151,6 +151,22 @@ impl State {
         self.index.remove(live.id, Place::Live(slot));
     }
 
+    /// As if it had been forgotten in time. Of how it ended only this process knows, if anybody does: what followed its success has
+    /// to come in again.
+    pub(super) fn superseded(&mut self, slot: Slot, tape: &mut Tape) {
+        let live = &mut self.jobs[slot];
+        // A lease that still ran may have left one.
+        live.has_checkpoint = true;
+        let (id, queue, ended) = (live.id, live.queue, live.more().attempts_ended);
+        let claims = self.loaded_claims.iter().flat_map(|claims| &claims.entries);
+        self.ends_lost.extend(claims.filter(|claim| claim.id == id && claim.attempt > ended));
+        self.flows.loaded.retain(|(loaded, _)| *loaded != slot);
+        self.flows.loaded_members.retain(|(loaded, _)| *loaded != slot);
+        tape.touch_counters(queue);
+        self.forget(slot, self.queue(queue).level(), tape);
+        self.drop_job(slot);
+    }
+
     pub(super) fn purged(&mut self, slot: Slot, tape: &mut Tape) {
         let stub = self.unhold(slot, tape);
         self.index.remove(stub.id, Place::Ended(slot));

@@ -275,8 +275,10 @@ impl State {
     /// All records are there: live jobs know their steps, and steps whether their turn had come. What the journal has of flows in
     /// memory is of an earlier process: their jobs are gone.
     pub(super) fn link_flows(&mut self, tape: &mut Tape) {
+        // Into rising places, but for those that others left.
+        self.flows.loaded.sort_unstable_by_key(|(slot, _)| *slot);
         if self.settings.term == self.settings.first_term {
-            let flows = self.flows.all.iter().filter(|(_, flow)| flow.store == Keys::VOLATILE);
+            let flows = self.flows.all.iter().filter(|(_, flow)| flow.is_volatile());
             for slot in flows.map(|(slot, _)| slot).collect::<Vec<_>>() {
                 self.flows.all[slot].store = Keys::store(Level::Durable);
                 self.flow_forgotten(slot, tape);
@@ -304,7 +306,7 @@ impl State {
         let is_called_off = step.batch.as_ref().is_some_and(|batch| batch.called_off.is_some());
         let has_begun = (step.needs_open == 0 && step.plan.undoes.is_none()) || is_called_off;
         let is_ended = step.is == Is::Ended;
-        // They were loaded one after the other, into rising places. One with another label runs by itself.
+        // One with another label runs by itself.
         let live = self.live(step.plan.job).map(|(slot, _)| slot);
         let of = StepOf { flow: self.flows.all[at.flow].id, no: at.no };
         let live = live.filter(|slot| self.flows.loaded.binary_search(&(*slot, of)).is_ok());

@@ -58,7 +58,7 @@ impl State {
     ) {
         let Some(held) = self.unset_key(store, key) else { return };
         // Whoever waits may have the id of one that had it, and is forgotten.
-        let had = self.live_with(held.holder, key).map(|(slot, _)| slot).filter(|slot| Some(*slot) != to);
+        let had = self.live_with(store, held.holder, key).map(|(slot, _)| slot).filter(|slot| Some(*slot) != to);
         if let Some(more) = had.and_then(|slot| self.jobs[slot].more.as_mut()) {
             more.key = None;
         }

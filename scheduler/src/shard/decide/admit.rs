@@ -4,19 +4,22 @@
 use alloc::boxed::Box;
 use core::fmt;
 
+use super::super::keys::Keys;
 use super::super::slab::NONE;
 use super::super::state::{Place, State};
 use super::page;
+use crate::bug;
 use crate::change::{JobRecord, Record};
 use crate::event::{Event, LoadedRecord};
 use crate::flow::{FlowId, FlowRecord, StepOf};
-use crate::job::JobId;
+use crate::job::{JobId, Name};
 use crate::refusal::Refusal;
+use crate::settings::Level;
 
 /// Why a readable record makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Misfit {
-    /// Another job has this id.
+    /// Another job has this id, in the same store.
     IdTwice(JobId),
     /// The policy's number is over the limit.
     PolicyNumber(u16),
@@ -46,15 +49,49 @@ impl fmt::Display for Misfit {
     }
 }
 
-/// The event of a record that makes sense, if it has to be one.
+/// What has to go for a record of a `Memory` queue: the journal has a job or a flow with its id. What is in memory is never behind the
+/// journal, so that one had ended, and was forgotten; the write of that was lost with the core, and is made up for.
+pub(crate) fn superseded(state: &State, record: &Record) -> Option<Event> {
+    if bug!(StaleIdKept) {
+        return None;
+    }
+    let (queue, id) = match record {
+        Record::Ended(ended) => (&ended.key.queue, ended.id),
+        Record::Job(job) => (&job.head.queue, job.id),
+        Record::Flow(flow) => {
+            let slot = *state.flows.by_id.get(&flow.plan.id)?;
+            let is_stale = is_volatile(state, &flow.plan.steps.first()?.queue) && !state.flows.all[slot].is_volatile();
+            return is_stale.then_some(Event::FlowForgotten { flow: slot });
+        }
+        _ => return None,
+    };
+    if !is_volatile(state, queue) {
+        return None;
+    }
+    match state.place_of(id)? {
+        Place::Ended(stub) if state.queue(state.stubs[stub].queue).level() != Level::Memory => {
+            Some(Event::Purged { stub })
+        }
+        Place::Live(slot) if state.store_of(&state.jobs[slot]) != Keys::VOLATILE => Some(Event::Superseded { slot }),
+        _ => None,
+    }
+}
+
+fn is_volatile(state: &State, queue: &Name) -> bool {
+    state.queue_no(queue).is_some_and(|no| state.queue(no).level() == Level::Memory)
+}
+
+/// The event of a record that makes sense, if it has to be one. What it supersedes counts as gone.
 pub(crate) fn admit(state: &State, record: Record) -> Result<Option<Event>, Misfit> {
+    let is_gone = superseded(state, &record).is_some();
+    let place_of = |id| state.place_of(id).filter(|_| !is_gone);
     let loaded = match record {
         Record::Setting(setting) => LoadedRecord::Setting(setting),
         Record::Policy(no, _) if usize::from(no.0) >= Refusal::POLICIES_MAX => return Err(Misfit::PolicyNumber(no.0)),
         Record::Policy(no, policy) => LoadedRecord::Policy(no, policy),
         Record::Counters(counters) => LoadedRecord::Counters(counters),
         Record::Ended(ended) => {
-            if state.place_of(ended.id).is_some() {
+            if place_of(ended.id).is_some() {
                 return Err(Misfit::IdTwice(ended.id));
             }
             let list = state.queue_no(&ended.key.queue).map(|no| &state.queue(no).ended[ended.key.state.index()]);
@@ -64,7 +101,7 @@ pub(crate) fn admit(state: &State, record: Record) -> Result<Option<Event>, Misf
             }
             LoadedRecord::Ended(ended)
         }
-        Record::Job(job) => match state.place_of(job.id) {
+        Record::Job(job) => match place_of(job.id) {
             // The body of a retained job.
             Some(Place::Ended(_)) => return Ok(None),
             Some(Place::Live(_)) => return Err(Misfit::IdTwice(job.id)),
@@ -78,7 +115,7 @@ pub(crate) fn admit(state: &State, record: Record) -> Result<Option<Event>, Misf
         Record::Schedule(schedule) => LoadedRecord::Schedule(schedule),
         Record::Unique(held) => LoadedRecord::Unique(held),
         Record::Flow(flow) => {
-            check_flow(state, &flow)?;
+            check_flow(state, &flow, is_gone)?;
             LoadedRecord::Flow(flow)
         }
         Record::Step(step) => {
@@ -113,14 +150,14 @@ pub(crate) fn admit(state: &State, record: Record) -> Result<Option<Event>, Misf
 }
 
 /// A flow whose steps need only earlier ones.
-fn check_flow(state: &State, flow: &FlowRecord) -> Result<(), Misfit> {
+fn check_flow(state: &State, flow: &FlowRecord, is_gone: bool) -> Result<(), Misfit> {
     let plan = &flow.plan;
     let is_ordered = (0..).zip(&plan.steps).all(|(no, step)| {
         let comes_before = |other: u32| other < no;
         step.needs.iter().all(|need| comes_before(need.step)) && step.undoes.is_none_or(comes_before)
     });
     let has_output = plan.output.is_none_or(|no| (no as usize) < plan.steps.len());
-    let is_new = !state.flows.by_id.contains_key(&plan.id);
+    let is_new = is_gone || !state.flows.by_id.contains_key(&plan.id);
     if is_new && is_ordered && has_output && !plan.steps.is_empty() { Ok(()) } else { Err(Misfit::Flow(plan.id)) }
 }
 

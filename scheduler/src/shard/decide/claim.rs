@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::super::keys::Keys;
 use super::super::limits::{Closed, Limiter, tripped};
 use super::super::lines::Aside;
 use super::super::slab::Slot;
@@ -161,9 +162,14 @@ pub(crate) fn lease(
     (state.timeout_ms_of(live, now).map(|ms| clock.plus_ms(ms)), lease)
 }
 
-/// The key of a step's record of claims: what is volatile has one of its own.
+/// The key of a step's record of claims: what is volatile has one of its own, by whose number its store is known.
 pub(crate) fn claims_no(state: &State, step: u64, level: Level) -> ClaimsNo {
     ClaimsNo { term: state.settings.term, n: 2 * step + u64::from(level == Level::Memory) }
+}
+
+/// The store whose jobs a record of claims is about: a job of the other one may have the id of one of them by now.
+pub(crate) fn store_of(no: ClaimsNo) -> usize {
+    if no.n.is_multiple_of(2) { Keys::store(Level::Durable) } else { Keys::VOLATILE }
 }
 
 /// The step of this core that handed out what the record holds; 0 where an earlier core did.

@@ -7,12 +7,12 @@ use alloc::vec::Vec;
 use super::super::outbox::Mark;
 use super::super::slab::Slot;
 use super::super::state::State;
-use super::claim::claims_no;
+use super::claim::{claims_no, store_of};
 use super::notice::tell;
 use super::{Decision, end_job};
 use crate::attempt::{Failure, FailureKind, Output};
 use crate::bug;
-use crate::change::{Claim, Claims};
+use crate::change::{Claim, Claims, ClaimsNo};
 use crate::command::QueueNo;
 use crate::effect::{Effect, NoticeOf};
 use crate::event::Event;
@@ -30,9 +30,15 @@ fn open_slot(state: &State, claim: &Claim) -> Option<Slot> {
     (claim.attempt > live.more().attempts_ended || bug!(StaleClaimOpen)).then_some(slot)
 }
 
+/// The same, of an entry of this record: one of the other store is about another job, though it has the id.
+fn recorded_slot(state: &State, no: ClaimsNo, claim: &Claim) -> Option<Slot> {
+    open_slot(state, claim).filter(|slot| state.store_of(&state.jobs[*slot]) == store_of(no))
+}
+
 /// Whether the loaded records have this attempt open.
 pub(crate) fn is_recorded(state: &State, claim: &Claim) -> bool {
-    state.loaded_claims.iter().any(|claims| claims.entries.contains(claim)) && open_slot(state, claim).is_some()
+    let mut with_it = state.loaded_claims.iter().filter(|claims| claims.entries.contains(claim));
+    with_it.any(|claims| recorded_slot(state, claims.no, claim).is_some())
 }
 
 /// The token of each open attempt. What is recorded counts: an entry of the driver's may be about an earlier job with
@@ -46,8 +52,10 @@ fn current_tokens(state: &State, live: &[Claim]) -> BTreeMap<JobId, LeaseToken> 
             *token = claim.token.max(*token);
         }
     }
-    let recorded = state.loaded_claims.iter().flat_map(|claims| &claims.entries);
-    current.extend(recorded.filter(|claim| open_slot(state, claim).is_some()).map(|claim| (claim.id, claim.token)));
+    for claims in &state.loaded_claims {
+        let open = claims.entries.iter().filter(|claim| recorded_slot(state, claims.no, claim).is_some());
+        current.extend(open.map(|claim| (claim.id, claim.token)));
+    }
     current
 }
 
@@ -94,9 +102,9 @@ fn lost(state: &State, adopted: &[Vec<Claim>; 2], now: Now, decision: &mut Decis
     let (unstarted, lost): (Vec<Open>, Vec<Open>) = state
         .loaded_claims
         .iter()
-        .flat_map(|claims| claims.entries.iter().map(move |claim| (claim, claims.at)))
+        .flat_map(|claims| claims.entries.iter().map(move |claim| (claim, claims)))
         .filter(|(claim, _)| !adopted.contains(&claim.id))
-        .filter_map(|(claim, at)| Some((open_slot(state, claim)?, claim.token, at)))
+        .filter_map(|(claim, claims)| Some((recorded_slot(state, claims.no, claim)?, claim.token, claims.at)))
         .partition(|(_, token, _)| token.term >= state.settings.first_term);
     for (slot, ..) in unstarted.into_iter().filter(|(slot, ..)| state.jobs[*slot].cancel_requested) {
         end_job(state, slot, EndState::Cancelled, now, Output::None, None, decision);

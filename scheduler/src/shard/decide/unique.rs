@@ -85,7 +85,7 @@ impl<'a> Meeting<'a> {
         }
         let same = match unique.on_conflict {
             OnConflict::Existing => standing.holder,
-            OnConflict::Replace { within_ms } if self.has_not_begun(standing.holder, &key) => {
+            OnConflict::Replace { within_ms } if self.has_not_begun(store, standing.holder, &key) => {
                 self.replace(standing.holder, (job, within_ms), now, arrival, events)?;
                 standing.holder
             }
@@ -100,7 +100,7 @@ impl<'a> Meeting<'a> {
             }
         };
         let queue = match same {
-            Who::Known(id) => self.state.live(id).map_or(standing.queue, |(_, live)| live.queue),
+            Who::Known(id) => self.state.live_with(store, id, &key).map_or(standing.queue, |(_, live)| live.queue),
             Who::New { queue, .. } => queue,
         };
         Ok(Met::Same(same.id(), queue))
@@ -128,10 +128,10 @@ impl<'a> Meeting<'a> {
         Ok(Met::Accepted(queue, Turn::Holds(unique.key.clone(), unique.until)))
     }
 
-    fn has_not_begun(&self, who: Who, key: &Arc<UniqueKey>) -> bool {
+    fn has_not_begun(&self, store: usize, who: Who, key: &Arc<UniqueKey>) -> bool {
         match who {
             Who::New { .. } => true,
-            Who::Known(id) => self.state.live_with(id, key).is_some_and(|(_, live)| live.spot != Spot::Running),
+            Who::Known(id) => self.state.live_with(store, id, key).is_some_and(|(_, live)| live.spot != Spot::Running),
         }
     }
 
@@ -201,8 +201,8 @@ fn not_after(due: When, last: Timestamp, now: Timestamp) -> When {
 }
 
 /// Whether the key is still its holder's.
-fn holds(state: &State, held: &Held, now: Timestamp) -> bool {
-    let holder = state.live_with(held.holder, &held.key);
+fn holds(state: &State, store: usize, held: &Held, now: Timestamp) -> bool {
+    let holder = state.live_with(store, held.holder, &held.key);
     match held.until {
         Until::Window { .. } => held.is_within(now),
         Until::Done => holder.is_some(),
@@ -213,7 +213,7 @@ fn holds(state: &State, held: &Held, now: Timestamp) -> bool {
 /// A job begins, ends or is called off: its key may be free then.
 pub(crate) fn let_go(state: &State, live: &Live, now: Now, decision: &mut Decision) {
     if let Some(key) = live.more().key.as_ref().filter(|_| !bug!(KeyLeaked)) {
-        decision.keys.push((Keys::store(state.queue(live.queue).level()), key.clone(), now));
+        decision.keys.push((state.store_of(live), key.clone(), now));
     }
 }
 
@@ -221,8 +221,8 @@ pub(crate) fn let_go(state: &State, live: &Live, now: Now, decision: &mut Decisi
 pub(crate) fn settle(state: &State, store: usize, key: &Arc<UniqueKey>, now: Now) -> Decision {
     let decision = Decision::default();
     let Some(held) = state.keys[store].by_key.get(key) else { return decision };
-    let next = held.next.and_then(|(id, _)| state.live_with(id, key)).map(|(slot, _)| slot);
-    if !holds(state, held, now.wall) {
+    let next = held.next.and_then(|(id, _)| state.live_with(store, id, key)).map(|(slot, _)| slot);
+    if !holds(state, store, held, now.wall) {
         let (key, arrival) = (key.clone(), state.next_arrival);
         return decision.event(Event::KeyMoved { store, key, to: next, arrival, now });
     }
@@ -248,7 +248,7 @@ pub(crate) fn windows_over(queue: &Queue, now: Now, decision: &mut Decision) {
 pub(crate) fn all(state: &State, now: Now) -> Decision {
     let mut decision = Decision::default();
     for (store, keys) in state.keys.iter().enumerate() {
-        let free = keys.by_key.values().filter(|held| !holds(state, held, now.wall) || held.next.is_some());
+        let free = keys.by_key.values().filter(|held| !holds(state, store, held, now.wall) || held.next.is_some());
         decision.keys.extend(free.map(|held| (store, held.key.clone(), now)));
     }
     decision

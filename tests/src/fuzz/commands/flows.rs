@@ -12,17 +12,18 @@ use windlass_scheduler::verb::Retained;
 
 use super::Play;
 
-/// Flows that there are at a time: few, so that ids meet again.
+/// Flows that there are at a time: few, so that ids meet again. The last one is in memory.
 const FLOWS: u8 = 4;
 const STEPS: u8 = 5;
 
-/// The job of a step.
+/// The job of a step: no two flows say the same, for it is the engine that names them.
 fn job_of(flow: u8, no: u32) -> JobId {
     JobId(Uuid::from_u128(100 + u128::from(flow) * 10 + u128::from(no)))
 }
 
+/// The one in memory has the id of one that is not: whichever comes first, and the other one when that is forgotten.
 fn flow_id(flow: u8) -> FlowId {
-    FlowId(Uuid::from_u128(1_000 + u128::from(flow)))
+    FlowId(Uuid::from_u128(1_000 + u128::from(flow % (FLOWS - 1))))
 }
 
 impl Play<'_> {
@@ -33,7 +34,6 @@ impl Play<'_> {
     }
 
     pub(super) fn submit_flow(&mut self) {
-        // Each store has flows of its own: what only the twin knows may outlive what the journal has not yet forgotten.
         let (request, flow) = (self.request(), self.input.below(FLOWS));
         let volatile = flow == FLOWS - 1;
         let (mut jobs, mut steps) = (Vec::new(), Vec::new());
