@@ -295,6 +295,8 @@ pub struct Intent {
     pub limit_key: Option<u64>,
     /// How many starts each of its starts counts for in a rate.
     pub weight: u32,
+    /// The own job of the batch that it is of.
+    pub batch: Option<JobId>,
 }
 
 /// A key of uniqueness: jobs that have the same one may stand for one another, and get one another's bytes and times.

@@ -250,6 +250,7 @@ impl Checker {
             EndState::Expired => {
                 story.intent.alone.is_some() || story.intent.expires_ms.is_some_and(|at_ms| self.now_ms >= at_ms)
             }
+            EndState::Dead if self.has_failed_member(story.intent.id) => true,
             EndState::Dead => {
                 let has_failed = !story.failed.is_empty() || !story.perhaps_failed.is_empty();
                 is_condemned || has_failed && !matches!(last, Some(Finish::Ok | Finish::Snoozed { .. }))

@@ -105,6 +105,9 @@ impl Checker {
         for job in jobs {
             self.note_key(job);
             let no = self.event_no;
+            if let Some(batch) = job.batch {
+                self.members.entry(batch).or_default().push(job.id);
+            }
             let story = self.as_step(Story::new(job.clone(), parent, call, (no, self.now_ms)));
             let is_known = self.stories.contains_key(&job.id);
             let story = match self.stories.entry(job.id).or_insert_with(|| story.clone()) {

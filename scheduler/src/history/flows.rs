@@ -3,7 +3,7 @@
 use alloc::format;
 
 use super::story::Story;
-use super::{Checker, Finish, FlowSeen, Graph, Law};
+use super::{Checker, Finish, FlowSeen, Graph, GraphStep, Law};
 use crate::flow::{FlowId, FlowState, IfFailed, Need, StepState, Work};
 use crate::job::JobId;
 use crate::state::{EndState, State};
@@ -51,8 +51,12 @@ impl Checker {
         self.graphs.push(graph.clone());
     }
 
-    /// A job that is a step may be called off for want of another one, at any time; and one that nobody's code runs is done by itself.
+    /// A job that is a step may be called off for want of another one, at any time, and one of a batch with its batch; and one that
+    /// nobody's code runs is done by itself.
     pub(super) fn as_step(&self, story: Story) -> Story {
+        if story.intent.batch.is_some() {
+            return Story { cancel_asked: true, ..story };
+        }
         let Some((at, no)) = self.steps.get(&story.intent.id).copied() else { return story };
         let graph = &self.graphs[at];
         let is_idle = graph.steps[no as usize].work != Work::Job;
@@ -107,15 +111,29 @@ impl Checker {
                 let rules = self.rules(&other.queue);
                 last == Some(Finish::CalledOff) || ends.into_iter().any(|end| other.may_have_ended(end, rules))
             }
+            Work::Batch if self.runs_of(other.intent.id) => false,
             _ if goes_on => true,
             work => {
                 let has_come = match work {
                     Work::Signal => self.signalled.contains(&other.intent.id),
+                    Work::Batch => true,
                     _ => self.now_ms >= other.intent.due_ms,
                 };
                 has_come && needs.all(|need| self.may_be_met((at, need)))
             }
         }
+    }
+
+    /// Whether this is a batch that may have failed with one of its jobs.
+    pub(super) fn has_failed_member(&self, batch: JobId) -> bool {
+        let members = self.members.get(&batch).into_iter().flatten().filter_map(|id| self.stories.get(id));
+        members.into_iter().any(|story| story.is_steered || story.last_end.is_none_or(|last| last.how != Finish::Ok))
+    }
+
+    /// Whether a job of this batch runs that nobody brought back.
+    fn runs_of(&self, batch: JobId) -> bool {
+        let members = self.members.get(&batch).into_iter().flatten().filter_map(|id| self.stories.get(id));
+        members.into_iter().any(|story| story.running.is_some() && !story.is_steered && !story.is_shared())
     }
 
     /// How flows stand, while nothing goes on in any queue.
@@ -159,8 +177,9 @@ impl Checker {
         let state = |no: u32| flow.steps.get(no as usize).map(|(_, state)| *state);
         let is_over = |need: &Need| state(need.step).and_then(end_of).is_some();
         let waits_for_somebody = |no: u32| {
-            let is_signal = graph.steps.get(no as usize).is_some_and(|step| step.work == Work::Signal);
-            is_signal && graph.needs(no).all(|need| is_over(&need))
+            // Somebody has to send it, or to close it.
+            let waits = |step: &GraphStep| matches!(step.work, Work::Signal | Work::Batch);
+            graph.steps.get(no as usize).is_some_and(waits) && graph.needs(no).all(|need| is_over(&need))
         };
         let is_held = |no: u32| {
             let failed = |need: &Need| state(need.step).and_then(end_of).is_some_and(|end| end != EndState::Done);

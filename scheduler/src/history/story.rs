@@ -185,7 +185,8 @@ impl Story {
         match end {
             EndState::Done => self.is_idle || last == Some(Finish::Ok),
             EndState::Dead => {
-                last == Some(Finish::Permanent)
+                self.is_idle
+                    || last == Some(Finish::Permanent)
                     || self.losses >= LOSSES_MAX
                     || (self.intent.has_deadline || self.intent.alone.is_some())
                         && !(self.failed.is_empty() && self.perhaps_failed.is_empty())

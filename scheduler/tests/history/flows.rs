@@ -108,6 +108,23 @@ fn a_time_and_a_signal_have_come_before_what_needs_them() {
 }
 
 #[test]
+fn what_needs_a_batch_starts_when_none_of_its_jobs_runs() {
+    let batch = || {
+        let mut tale = flow(&[(Work::Batch, Vec::new()), needs(&[(0, IfFailed::Cancel)])]);
+        tale.asked(Call::Enqueue(vec![Intent { batch: Some(id(1)), ..intent(3) }]), Answer::Ok);
+        tale
+    };
+    tell(Some(Law::StepInTurn), batch(), |tale| _ = tale.start(3, 1).start(2, 1));
+    tell(None, batch(), |tale| _ = tale.run(3, 1, Finish::Permanent).start(2, 1));
+    // Whoever brings one back wants it to run.
+    tell(None, batch(), |tale| {
+        tale.run(3, 1, Finish::Permanent);
+        tale.ask(Call::Requeue(id(3)));
+        tale.start(3, 2).start(2, 1);
+    });
+}
+
+#[test]
 fn what_a_flow_says_is_what_its_steps_came_to() {
     let wrong = Some(Law::FlowAsItsSteps);
     let failed = |if_failed| {

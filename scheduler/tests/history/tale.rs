@@ -71,6 +71,7 @@ pub(crate) fn intent(n: u64) -> Intent {
         alone: None,
         limit_key: None,
         weight: 1,
+        batch: None,
     }
 }
 

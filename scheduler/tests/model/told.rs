@@ -134,6 +134,7 @@ impl Told {
             alone: None,
             limit_key: job.body.labels.share().key.as_ref().map(|key| fingerprint(key.as_bytes())),
             weight: job.body.labels.share().weight,
+            batch: None,
         }
     }
 

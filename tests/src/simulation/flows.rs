@@ -4,11 +4,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use windlass::testing::Life;
-use windlass::{Flow, FlowId, StepDraft, StepRef};
+use windlass::{Draft, Flow, FlowId, StepDraft, StepRef};
 
 use super::handler::Act;
 use super::traffic::pick;
 
+/// The batch that some flows have.
+const BATCH: &str = "batch";
 /// The signal that some flows wait for.
 const SIGNAL: &str = "go";
 
@@ -22,9 +24,12 @@ fn ms(life: &Life, max: u64) -> Duration {
     Duration::from_millis(1 + life.below(max))
 }
 
+fn some_act(life: &Life) -> Act {
+    Act { seed: life.below(u64::MAX), depth: 0, ballast: Vec::new() }
+}
+
 fn act(life: &Life, queue: &str) -> StepDraft<Act> {
-    let act = Act { seed: life.below(u64::MAX), depth: 0, ballast: Vec::new() };
-    let draft = StepDraft::new(&act).queue(queue);
+    let draft = StepDraft::new(&some_act(life)).queue(queue);
     if life.below(6) == 0 { draft.optional() } else { draft }
 }
 
@@ -76,6 +81,25 @@ fn story(life: &Life, queue: &str) -> Flow {
     flow
 }
 
+/// A batch of one of the three sorts, with jobs in it, and what comes after it.
+fn batch(life: &Life, queue: &str) -> Flow {
+    let mut flow = Flow::new("batch");
+    let first = flow.first(act(life, queue));
+    let jobs = 1 + life.below(5);
+    let draft = || Draft::new(&some_act(life)).queue(queue);
+    if life.below(3) == 0 {
+        let spread = flow.spread::<Act>(BATCH, &first);
+        (0..jobs).for_each(|_| flow.add_draft_to(&spread, draft()));
+        flow.after(&spread, act(life, queue));
+        flow.after(spread.go_on(), act(life, queue));
+    } else {
+        let batch = if life.below(2) == 0 { flow.batch(BATCH, ()) } else { flow.open_batch(BATCH, &first) };
+        (0..jobs).for_each(|_| flow.add_draft_to(&batch, draft()));
+        flow.after((&batch, &first), act(life, queue));
+    }
+    flow
+}
+
 impl Flows {
     /// One of the last ones.
     fn some(&self, life: &Life) -> Option<FlowId> {
@@ -87,9 +111,10 @@ impl Flows {
     pub(super) async fn call(&self, life: &Life, queue: &str) {
         let engine = life.engine();
         let flow = match life.below(12) {
-            0..4 => graph(life, queue),
-            4..8 => story(life, queue),
-            8..11 => {
+            0..3 => graph(life, queue),
+            3..6 => story(life, queue),
+            6..8 => batch(life, queue),
+            8..10 => {
                 // Early, late, or twice: the first one counts.
                 let Some(id) = self.some(life) else { return };
                 for n in 0..=life.below(2) {
@@ -97,11 +122,24 @@ impl Flows {
                 }
                 return;
             }
+            10 => return self.fill(life, queue).await,
             _ => return self.steer(life).await,
         };
         if let Ok(handle) = engine.submit(flow).await {
             self.known.lock().unwrap_or_else(PoisonError::into_inner).push(handle.id());
         }
+    }
+
+    /// A batch that a flow may have gets more jobs from outside, or is closed.
+    async fn fill(&self, life: &Life, queue: &str) {
+        let Some(id) = self.some(life) else { return };
+        let Ok(batch) = life.engine().flow::<()>(id).batch(BATCH).await else { return };
+        if life.below(2) == 0 {
+            let _ = batch.close().await;
+            return;
+        }
+        let drafts: Vec<_> = (0..=life.below(3)).map(|_| Draft::new(&some_act(life)).queue(queue)).collect();
+        let _ = batch.add_all(drafts).await;
     }
 
     async fn steer(&self, life: &Life) {

@@ -222,6 +222,7 @@ impl Tale {
             alone: job.body.labels.unique().map(|unique| self.alone(&job.queue, unique)),
             limit_key: job.body.labels.share().key.as_ref().map(|key| fingerprint(key.as_bytes())),
             weight: job.body.labels.share().weight,
+            batch: job.body.labels.member().map(|member| member.batch),
         }
     }
 }
