@@ -179,7 +179,7 @@ impl Play<'_> {
         let key = self.maybe(2, |play| play.input.pick(&["x", "y", "z"]).unwrap_or("x").into());
         let share = Share { key, weight: 1 + u32::from(self.input.below(4)) };
         let is_volatile = queue.as_str() == QUEUES[0];
-        NewJob {
+        let mut job = NewJob {
             id: self.plain_id(is_volatile),
             queue,
             kind,
@@ -194,7 +194,11 @@ impl Play<'_> {
                 labels: Labels::new(vec!["a".into()], None, None, unique, share),
                 ..Body::default()
             }),
+        };
+        if self.input.one_in(4) {
+            self.of_batch(&mut job);
         }
+        job
     }
 
     fn unique(&mut self, kind: &Name, queue: &Name) -> Unique {
@@ -358,7 +362,7 @@ impl Play<'_> {
                 deadline_ms: self.input.one_in(4).then_some(60),
                 timeout_ms: None,
                 retry: None,
-                body: Arc::new(Body { payload: self.payload(), ..Body::default() }),
+                body: if self.input.one_in(2) { self.job().body } else { Arc::default() },
             },
             catch_up: self.input.pick(&catch_ups).unwrap_or_default(),
             overlap: self.input.pick(&overlaps).unwrap_or_default(),
