@@ -50,12 +50,7 @@ impl State {
             Event::Overdue { slot } => self.overdue(slot),
             Event::Extended { slot, deadline } => self.extended(slot, deadline),
             Event::Checkpointed { slot, bytes } => self.checkpointed(slot, bytes, tape),
-            Event::CancelRequested { slot } => {
-                self.jobs[slot].cancel_requested = true;
-                if !bug!(CancelForgotten) {
-                    tape.touch_job(self, slot);
-                }
-            }
+            Event::CancelRequested { slot } => self.cancel_requested(slot, tape),
             Event::Purged { stub } => self.purged(stub, tape),
             Event::Requeued { stub, read, arrival, now, turn } => {
                 self.requeued(stub, *read, arrival, now, turn, tape);
@@ -244,6 +239,13 @@ impl State {
         let live = &self.jobs[slot];
         if let Some(expires) = live.more().expires.time() {
             self.queues[live.queue.0 as usize].expiry.remove(&(expires, live.arrival, slot));
+        }
+    }
+
+    fn cancel_requested(&mut self, slot: Slot, tape: &mut Tape) {
+        self.jobs[slot].cancel_requested = true;
+        if !bug!(CancelForgotten) {
+            tape.touch_job(self, slot);
         }
     }
 

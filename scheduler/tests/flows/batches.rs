@@ -105,6 +105,11 @@ impl Flow {
         needs.filter_map(|(other, _)| causes(*other)).flatten().collect()
     }
 
+    /// Some batch is over as soon as it is looked at, and fails.
+    pub(crate) fn is_about_to_fail(&self) -> bool {
+        (0..self.steps.len()).any(|no| self.ends_as(no).is_some_and(|(end, _)| end != EndState::Done))
+    }
+
     /// What a batch is, once it has come back with its needs met.
     pub(crate) fn comes_back_as(&self, no: usize) -> State {
         match &self.steps[no].batch {

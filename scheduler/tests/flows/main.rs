@@ -2,7 +2,7 @@
 //!
 //! Guards I16 (a flow goes on, or says what holds it: a step begins once all its needs are met and not before, in the commit that meets
 //! the last one), I1, I2, I3 and I4 as far as flows go: see the parts. `plan` is what is played, `world` and `settle` the oracle, `reload`
-//! what a crash leaves of it and all comparisons, `play` and `verbs` the moves.
+//! what a crash leaves of it and all comparisons, `play` and `verbs` the moves; `batches` has both of batches.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 // Small numbers all over: ids, milliseconds from a small origin, counts.
 #![allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)]

@@ -254,11 +254,12 @@ impl Play {
         });
         self.world.said_ends = ends.collect();
         let flows = self.world.flows.values().filter(|flow| flow.fail_fast);
-        let times = flows.flat_map(|flow| &flow.steps).filter_map(|step| {
-            let (.., head, _) = portrait.jobs.get(&step.job)?;
-            Some((step.job, [head.due, head.expires, head.deadline].map(|at| at.map(|at| at.0))))
+        let live = flows.flat_map(|flow| &flow.steps).filter_map(|step| {
+            let (.., head, token) = portrait.jobs.get(&step.job)?;
+            let times = [head.due, head.expires, head.deadline].map(|at| at.map(|at| at.0));
+            Some((step.job, (times, token.is_some())))
         });
-        self.world.said_times = times.collect();
+        self.world.said_live = live.collect();
     }
 
     /// Flows that ended are forgotten when their time has come, or to make room; the first ones first.

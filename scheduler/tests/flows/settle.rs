@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use windlass_scheduler::flow::Work;
-use windlass_scheduler::state::EndState;
+use windlass_scheduler::flow::{StepState, Work};
+use windlass_scheduler::state::{EndState, State};
 use windlass_scheduler::time::Now;
 
 use super::world::{Flow, Kept, Phase, World};
@@ -61,6 +61,7 @@ impl World {
             return true;
         }
         for step in open {
+            self.begin_before(no, step, now);
             // It may have been called off for want of another one just before.
             let flow = &self.flows[&no];
             let lost = flow.lost_needs(step, kept);
@@ -96,16 +97,36 @@ impl World {
         has_changed
     }
 
-    /// Not a batch with jobs that the failure of another step called off in this very move: that may have come before its turn, which
-    /// shows by its times alone. It has to be called off then.
+    /// The turn of a step that is called off may have come just before, which shows where it goes on until its attempt or its jobs have
+    /// ended.
+    fn begin_before(&mut self, no: u8, step: usize, now: Now) {
+        let flow = &self.flows[&no];
+        let id = flow.steps[step].job;
+        if self.jobs[&id].phase != Phase::Waiting || flow.needs_open(step) > 0 {
+            return;
+        }
+        let runs = self.said_live.get(&id).is_some_and(|(_, runs)| *runs);
+        if runs || (flow.has_open_members(step) && self.may_begin_first(no, step, now)) {
+            self.begin(no, step, now);
+        }
+        if runs {
+            self.jobs.get_mut(&id).unwrap().phase = Phase::Running;
+        }
+    }
+
+    /// Not one that the failure of another step called off in this very move, before its turn: that shows by its end, or in a batch that
+    /// has jobs left by its times alone. It has to be called off then.
     fn may_begin_first(&self, no: u8, step: usize, now: Now) -> bool {
         let flow = &self.flows[&no];
+        let said = self.said_ends.get(&(no, step));
+        let is_called_off =
+            matches!(said, Some((StepState::Job(State::Cancelled), Some(_)))) && flow.is_about_to_fail();
         if !flow.fail_fast || !flow.has_open_members(step) {
-            return true;
+            return !is_called_off;
         }
         let mut job = self.jobs[&flow.steps[step].job].clone();
         job.begin(flow.plan[step].times, now);
-        self.said_times.get(&flow.steps[step].job).is_none_or(|said| *said == job.times())
+        self.said_live.get(&flow.steps[step].job).is_none_or(|(said, _)| *said == job.times())
     }
 
     fn begin(&mut self, no: u8, step: usize, now: Now) {

@@ -104,8 +104,8 @@ pub(crate) struct World {
     pub(crate) said_done: BTreeSet<(u8, usize)>,
     /// And how steps have ended, and for want of which other one, in flows that the first failure calls off.
     pub(crate) said_ends: BTreeMap<(u8, usize), (StepState, Option<usize>)>,
-    /// And the times of their jobs.
-    pub(crate) said_times: BTreeMap<JobId, [Option<u64>; 3]>,
+    /// And of their jobs that are live the times, and whether they run.
+    pub(crate) said_live: BTreeMap<JobId, ([Option<u64>; 3], bool)>,
     /// Which batch jobs say that they are of, the ended ones as well.
     pub(crate) labels: BTreeMap<JobId, Seat>,
 }

@@ -176,7 +176,7 @@ impl Play<'_> {
         let unique = self.maybe(4, |play| play.unique(&kind, &queue));
         let key = self.maybe(2, |play| play.input.pick(&["x", "y", "z"]).unwrap_or("x").into());
         let share = Share { key, weight: 1 + u32::from(self.input.below(4)) };
-        NewJob {
+        let mut job = NewJob {
             id: self.plain_id(),
             queue,
             kind,
@@ -191,7 +191,11 @@ impl Play<'_> {
                 labels: Labels::new(vec!["a".into()], None, None, unique, share),
                 ..Body::default()
             }),
+        };
+        if self.input.one_in(4) {
+            self.of_batch(&mut job);
         }
+        job
     }
 
     fn unique(&mut self, kind: &Name, queue: &Name) -> Unique {
@@ -362,7 +366,7 @@ impl Play<'_> {
                 deadline_ms: self.input.one_in(4).then_some(60),
                 timeout_ms: None,
                 retry: None,
-                body: Arc::new(Body { payload: self.payload(), ..Body::default() }),
+                body: if self.input.one_in(2) { self.job().body } else { Arc::default() },
             },
             catch_up: self.input.pick(&catch_ups).unwrap_or_default(),
             overlap: self.input.pick(&overlaps).unwrap_or_default(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use uuid::Uuid;
+use windlass_scheduler::batch::{BatchPlan, MemberOf};
 use windlass_scheduler::command::{Command, Submit};
 use windlass_scheduler::flow::{
     FlowCommand, FlowId, FlowPlan, FlowState, IfFailed, Need, StepOf, StepPlan, Work, may_run_again,
@@ -30,7 +31,36 @@ impl Play<'_> {
     /// A step's job, where some flow has such a one.
     pub(super) fn step_id(&mut self) -> JobId {
         let (flow, no) = (self.input.below(FLOWS), self.input.below(STEPS));
-        job_of(flow, no.into())
+        self.job_now(flow, no.into())
+    }
+
+    /// The job that a step has now: the jobs of batches are never the same.
+    fn job_now(&self, flow: u8, no: u32) -> JobId {
+        let view = self.driver.shard.flow(flow_id(flow));
+        let step = view.as_ref().and_then(|view| view.steps.get(no as usize));
+        step.map_or(job_of(flow, no), |step| step.plan.job)
+    }
+
+    /// The job says that it is of a batch, which may be there.
+    pub(super) fn of_batch(&mut self, job: &mut NewJob) {
+        let view = |flow: u8| Some((flow, self.driver.shard.flow(flow_id(flow))?));
+        let batches = (0..FLOWS).filter_map(view).flat_map(|(flow, view)| {
+            let steps = (0..).zip(view.steps).filter(|(_, step)| step.batch.is_some());
+            steps.map(move |(no, step)| (flow, no, step.plan.job))
+        });
+        let batches: Vec<_> = batches.collect();
+        let any = (self.input.below(FLOWS), self.input.below(STEPS).into());
+        let any = (any.0, any.1, self.job_now(any.0, any.1));
+        let (flow, no, batch) = self.input.pick(&batches).filter(|_| !self.input.one_in(8)).unwrap_or(any);
+        self.of_this_batch(job, flow, no, batch);
+    }
+
+    fn of_this_batch(&mut self, job: &mut NewJob, flow: u8, no: u32, batch: JobId) {
+        let of = StepOf { flow: flow_id(flow), no };
+        let member = MemberOf { of, batch, place: self.input.byte().into() };
+        // One that says it is a step as well is none.
+        let labels = job.body.labels.clone().of_batch(Some(member)).of_step(self.input.one_in(8).then_some(of));
+        job.body = Arc::new(Body { labels, ..(*job.body).clone() });
     }
 
     pub(super) fn submit_flow(&mut self) {
@@ -41,6 +71,13 @@ impl Play<'_> {
             let (job, step) = self.new_step(flow, no, volatile);
             jobs.push(job);
             steps.push(step);
+        }
+        for (no, step) in (0..).zip(&steps).filter(|(_, step)| step.batch.is_some()) {
+            for _ in 0..self.input.below(3) {
+                let mut job = self.job_of_store(volatile);
+                self.of_this_batch(&mut job, flow, no, step.job);
+                jobs.push(job);
+            }
         }
         let plan = FlowPlan {
             id: flow_id(flow),
@@ -55,9 +92,15 @@ impl Play<'_> {
 
     fn new_step(&mut self, flow: u8, no: u32, volatile: bool) -> (NewJob, StepPlan) {
         let mut job = self.job();
-        let work = self.input.pick(&[Work::Job, Work::Job, Work::Job, Work::Timer, Work::Signal]).unwrap_or_default();
+        let works = [Work::Job, Work::Job, Work::Job, Work::Timer, Work::Signal, Work::Batch, Work::Batch];
+        let work = self.input.pick(&works).unwrap_or_default();
         job.id = job_of(flow, no);
-        job.queue = Name::from(if volatile { "ram" } else { self.input.pick(&["tiny", "safe"]).unwrap_or("safe") });
+        job.queue = self.queue_of_store(volatile);
+        let batch = (work == Work::Batch).then(|| {
+            job.id = JobId(Uuid::from_u128(u128::from(no) + 10_000 + u128::from(self.requests) * 10));
+            let collects = self.input.one_in(2).then(|| Name::from("mail"));
+            Box::new(BatchPlan { stays_open: self.input.one_in(3), collects })
+        });
         job.kind = work.kind().map_or(job.kind, Name::from);
         let of = StepOf { flow: flow_id(flow), no };
         let labels = windlass_scheduler::job::Labels::tagged(vec!["a".into()]).of_step(Some(of));
@@ -82,16 +125,29 @@ impl Play<'_> {
             undoes,
             is_optional: self.input.one_in(4),
             times: None,
-            batch: None,
+            batch,
         };
         (job, plan)
+    }
+
+    fn queue_of_store(&mut self, volatile: bool) -> Name {
+        Name::from(if volatile { "ram" } else { self.input.pick(&["tiny", "safe"]).unwrap_or("safe") })
+    }
+
+    /// A job that may be of a batch in this store.
+    fn job_of_store(&mut self, volatile: bool) -> NewJob {
+        let job = self.job();
+        let share = job.body.labels.share().clone();
+        let labels = windlass_scheduler::job::Labels::new(Vec::new(), None, None, None, share);
+        let body = Arc::new(Body { labels, ..(*job.body).clone() });
+        NewJob { id: self.plain_id(), queue: self.queue_of_store(volatile), body, ..job }
     }
 
     pub(super) fn steer_flow(&mut self) {
         let (request, id) = (self.request(), flow_id(self.input.below(FLOWS)));
         let step: Arc<str> = format!("s{}", self.input.below(STEPS)).into();
         let no = self.input.below(STEPS).into();
-        let command = match self.input.below(12) {
+        let command = match self.input.below(15) {
             0 => FlowCommand::Look { id },
             1 => FlowCommand::Inputs { of: StepOf { flow: id, no } },
             2 => FlowCommand::Watch { id },
@@ -102,6 +158,8 @@ impl Play<'_> {
                 FlowCommand::Skip { id, step, output }
             }
             7..10 => FlowCommand::Signal { id, step, payload: self.payload() },
+            10 | 11 => FlowCommand::Close { id, step },
+            12 => FlowCommand::Batch { id, step },
             _ => {
                 let read = self.read_again(id, &step);
                 FlowCommand::Retry { id, step, read }
