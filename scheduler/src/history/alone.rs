@@ -34,12 +34,21 @@ impl Checker {
     pub(super) fn stands_for(&mut self, id: JobId, other: JobId) {
         let Some(story) = self.stories.get(&id) else { return };
         let was_seen = story.promise == Promise::Seen && !story.is_shared();
+        let lets_go_sooner = story.intent.alone.is_some_and(|alone| !alone.until_end);
         if was_seen {
             self.broken(Law::NothingInvented, Some(id), format!("{id} is told to be {other}, and ran"));
         }
         if !self.keys.values().any(|seen| seen.jobs.contains(&id) && seen.jobs.contains(&other)) {
             let found = format!("{id} is told to be {other}, which has not its key");
             self.broken(Law::NothingInvented, Some(id), found);
+        }
+        // It may have brought its words along: then that one has the key no longer than they say.
+        if lets_go_sooner {
+            self.with(other, |story| {
+                if let Some(alone) = &mut story.intent.alone {
+                    alone.until_end = false;
+                }
+            });
         }
         self.with(id, |story| {
             if story.promise == Promise::Open {
@@ -57,6 +66,12 @@ impl Checker {
         else {
             return;
         };
+        // A call that nobody heard of again may have changed what one of them says.
+        let is_open =
+            |other: &Story| other.promise == Promise::Open && other.intent.alone.is_some_and(|alone| !alone.until_end);
+        if seen.jobs.iter().any(|other| self.stories.get(other).is_some_and(is_open)) {
+            return;
+        }
         // One that came anew under a known id may have another key.
         let has_key = |other: &Story| other.intent.alone.map(|alone| alone.key) == key;
         let mut others = seen.jobs.iter().filter(|other| **other != id && self.running.contains_key(other));

@@ -200,6 +200,25 @@ fn alone(n: u64) -> Intent {
 }
 
 #[test]
+fn a_job_has_its_key_no_longer_than_the_words_say_that_it_may_have_taken_over() {
+    let sooner = Intent { alone: Some(Alone { key: 7, until_end: false }), ..intent(2) };
+    let beside = |is_known: bool| {
+        let mut tale = durable();
+        tale.asked(Call::Enqueue(vec![alone(1)]), Answer::Ok);
+        let second = tale.ask(Call::Enqueue(vec![sooner.clone()]));
+        if is_known {
+            tale.add(What::StandsFor { id: id(2), other: id(1) }).answer(second, Answer::Ok);
+        }
+        tale.run(1, 1, Finish::Permanent).asked(Call::Enqueue(vec![alone(3)]), Answer::Ok).start(3, 1);
+        tale.ask(Call::Requeue(id(1)));
+        tale.start(1, 2);
+        tale
+    };
+    assert_eq!(beside(true).broken(), BTreeSet::new());
+    assert_eq!(beside(false).broken(), BTreeSet::new(), "nobody knows what became of the second call");
+}
+
+#[test]
 fn a_job_for_which_another_one_stands_is_none_and_may_give_it_its_bytes() {
     let mut tale = durable();
     tale.asked(Call::Enqueue(vec![alone(1)]), Answer::Ok);
