@@ -111,7 +111,7 @@ async fn chain(engine: &Engine) -> Result<Vec<JobId>, Failure> {
     for _ in 1..LINKS {
         last = flow.then(&last, known(&Link, &mut ids));
     }
-    let sum = engine.submit(flow.keep_for(Duration::ZERO).output(&last)).await?.wait().await?;
+    let sum = engine.submit(flow.output(&last)).await?.wait().await?;
     if sum == LINKS { Ok(ids) } else { Err(format!("a chain of {LINKS} gave {sum}").into()) }
 }
 
@@ -138,14 +138,14 @@ fn join(dir: &Path, level: Durability) -> Result<Run, Failure> {
         let (mut flow, mut ids) = (Flow::new("join"), Vec::new());
         let all: Vec<_> = (0..JOINED).map(|_| flow.first(known(&Head, &mut ids))).collect();
         let sum = flow.then(&all, known(&Join, &mut ids));
-        let sum = engine.submit(flow.keep_for(Duration::ZERO).output(&sum)).await?.wait().await?;
+        let sum = engine.submit(flow.output(&sum)).await?.wait().await?;
         if sum == JOINED { Ok(ids) } else { Err(format!("a join of {JOINED} gave {sum}").into()) }
     })
 }
 
 fn batch(dir: &Path, level: Durability) -> Result<Run, Failure> {
     run(dir, level, BATCH, async |engine: Engine| {
-        let (mut flow, mut ids) = (Flow::new("batch").keep_for(Duration::ZERO), Vec::new());
+        let (mut flow, mut ids) = (Flow::new("batch"), Vec::new());
         let batch = flow.batch("all", ());
         for _ in 0..BATCH {
             ids.push(new_job_id());
@@ -169,7 +169,7 @@ fn one_call(dir: &Path, level: Durability) -> Result<Run, Failure> {
 
 fn spread(dir: &Path, level: Durability) -> Result<Run, Failure> {
     run(dir, level, SPREAD + 1, async |engine: Engine| {
-        let (mut flow, mut ids) = (Flow::new("spread").keep_for(Duration::ZERO), Vec::new());
+        let (mut flow, mut ids) = (Flow::new("spread"), Vec::new());
         let all = flow.spread::<Head>("all", ());
         for _ in 0..SPREAD {
             ids.push(new_job_id());
