@@ -65,6 +65,7 @@ fn intent(no: No) -> Intent {
         alone: None,
         limit_key: None,
         weight: 1,
+        batch: None,
     }
 }
 
