@@ -3,8 +3,6 @@
 //! Owns the words: what a batch is planned as, what is remembered of it and of its jobs. A batch is numbers, and no list of its jobs:
 //! each job knows its batch, and each end of one stands in the commit that counts it.
 
-use bytes::Bytes;
-
 use crate::attempt::{Failure, Output};
 use crate::flow::{StepOf, StepState};
 use crate::job::{JobId, Name, NewJob};
@@ -129,14 +127,6 @@ pub struct MemberRecord {
     pub failure: Option<Failure>,
     /// What it left, where that is collected.
     pub output: Output,
-}
-
-impl MemberRecord {
-    /// What it left, if it left something.
-    #[must_use]
-    pub const fn bytes(&self) -> Option<&Bytes> {
-        if let Output::Bytes(bytes) = &self.output { Some(bytes) } else { None }
-    }
 }
 
 /// A batch, for those who look. It may show what is not yet durable.

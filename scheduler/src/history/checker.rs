@@ -67,10 +67,10 @@ pub struct Checker {
     pub(super) graphs: Vec<Graph>,
     /// The jobs of their steps.
     pub(super) steps: BTreeMap<JobId, StepOfGraph>,
-    /// The jobs of batches, by the batches' own jobs.
-    pub(super) members: BTreeMap<JobId, Vec<JobId>>,
     /// Of these, the ones for which a signal was sent.
     pub(super) signalled: BTreeSet<JobId>,
+    /// The jobs of batches, by the batches' own jobs.
+    pub(super) members: BTreeMap<JobId, Vec<JobId>>,
     /// How often a job may have come in of a name that there was before.
     pub(super) times_more: u64,
     pub(super) now_ms: u64,

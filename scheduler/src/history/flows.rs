@@ -124,16 +124,18 @@ impl Checker {
         }
     }
 
+    fn members_of(&self, batch: JobId) -> impl Iterator<Item = &Story> {
+        self.members.get(&batch).into_iter().flatten().filter_map(|id| self.stories.get(id))
+    }
+
     /// Whether this is a batch that may have failed with one of its jobs.
     pub(super) fn has_failed_member(&self, batch: JobId) -> bool {
-        let members = self.members.get(&batch).into_iter().flatten().filter_map(|id| self.stories.get(id));
-        members.into_iter().any(|story| story.is_steered || story.last_end.is_none_or(|last| last.how != Finish::Ok))
+        self.members_of(batch).any(|story| story.is_steered || story.last_end.is_none_or(|last| last.how != Finish::Ok))
     }
 
     /// Whether a job of this batch runs that nobody brought back.
     fn runs_of(&self, batch: JobId) -> bool {
-        let members = self.members.get(&batch).into_iter().flatten().filter_map(|id| self.stories.get(id));
-        members.into_iter().any(|story| story.running.is_some() && !story.is_steered && !story.is_shared())
+        self.members_of(batch).any(|story| story.running.is_some() && !story.is_steered && !story.is_shared())
     }
 
     /// How flows stand, while nothing goes on in any queue.

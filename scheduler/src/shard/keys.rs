@@ -10,7 +10,7 @@ use alloc::sync::Arc;
 
 use super::slab::Slot;
 use super::state::{Live, State};
-use crate::job::JobId;
+use crate::job::{JobId, Name};
 use crate::settings::Level;
 use crate::unique::{Held, UniqueKey};
 
@@ -59,6 +59,11 @@ impl State {
     pub(crate) fn live_with(&self, store: usize, id: JobId, key: &Arc<UniqueKey>) -> Option<(Slot, &Live)> {
         let is_it = |live: &Live| live.more().key.as_ref() == Some(key) && self.store_of(live) == store;
         self.live(id).filter(|(_, live)| is_it(live))
+    }
+
+    /// Whether what is in the queue of this name is in memory only.
+    pub(crate) fn is_volatile(&self, queue: &Name) -> bool {
+        self.queue_no(queue).is_some_and(|no| self.queue(no).level() == Level::Memory)
     }
 
     /// The store that a live job's records are in.

@@ -12,7 +12,7 @@ use crate::bug;
 use crate::change::{JobRecord, Record};
 use crate::event::{Event, LoadedRecord};
 use crate::flow::{FlowId, FlowRecord, StepOf};
-use crate::job::{JobId, Name};
+use crate::job::JobId;
 use crate::refusal::Refusal;
 use crate::settings::Level;
 
@@ -60,12 +60,12 @@ pub(crate) fn superseded(state: &State, record: &Record) -> Option<Event> {
         Record::Job(job) => (&job.head.queue, job.id),
         Record::Flow(flow) => {
             let slot = *state.flows.by_id.get(&flow.plan.id)?;
-            let is_stale = is_volatile(state, &flow.plan.steps.first()?.queue) && !state.flows.all[slot].is_volatile();
+            let is_stale = state.is_volatile(&flow.plan.steps.first()?.queue) && !state.flows.all[slot].is_volatile();
             return is_stale.then_some(Event::FlowForgotten { flow: slot });
         }
         _ => return None,
     };
-    if !is_volatile(state, queue) {
+    if !state.is_volatile(queue) {
         return None;
     }
     match state.place_of(id)? {
@@ -75,10 +75,6 @@ pub(crate) fn superseded(state: &State, record: &Record) -> Option<Event> {
         Place::Live(slot) if state.store_of(&state.jobs[slot]) != Keys::VOLATILE => Some(Event::Superseded { slot }),
         _ => None,
     }
-}
-
-fn is_volatile(state: &State, queue: &Name) -> bool {
-    state.queue_no(queue).is_some_and(|no| state.queue(no).level() == Level::Memory)
 }
 
 /// The event of a record that makes sense, if it has to be one. What it supersedes counts as gone.

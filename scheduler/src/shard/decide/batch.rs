@@ -18,7 +18,6 @@ use crate::event::{BatchEvent, Event};
 use crate::flow::{FlowPlan, StepOf};
 use crate::job::{Body, NewJob};
 use crate::refusal::Refusal;
-use crate::settings::Level;
 use crate::state::EndState;
 use crate::time::Now;
 
@@ -79,8 +78,7 @@ pub(super) fn may_join(
     let at = at.ok_or_else(|| Refusal::NoStep { flow: id, step: format!("{}", member.of.no).into() })?;
     let (step, home) = (flow.step(at.no), state.queue(flow.home));
     let (Some(batch), Some(plan)) = (&step.batch, &step.plan.batch) else { unreachable!("it was found to be a batch") };
-    let is_volatile = state.queue_no(&job.queue).is_some_and(|no| state.queue(no).level() == Level::Memory);
-    if is_volatile != (home.level() == Level::Memory) {
+    if state.is_volatile(&job.queue) != flow.is_volatile() {
         let (one, other) = (home.settings.name.clone(), job.queue.clone());
         return Err(Refusal::FlowInTwoStores { flow: id, one, other });
     }

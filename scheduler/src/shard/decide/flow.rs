@@ -24,7 +24,6 @@ use crate::flow::{
 };
 use crate::job::{Name, NewJob};
 use crate::refusal::Refusal;
-use crate::settings::Level;
 use crate::state::EndState;
 use crate::time::{Now, Timestamp};
 
@@ -93,8 +92,7 @@ struct Stores<'a> {
 
 impl Stores<'_> {
     fn check(&mut self, queue: &Name) -> Result<(), Refusal> {
-        let no = self.state.queue_no(queue);
-        let is_volatile = no.is_some_and(|no| self.state.queue(no).level() == Level::Memory);
+        let is_volatile = self.state.is_volatile(queue);
         match &self.first {
             None => self.first = Some((queue.clone(), is_volatile)),
             Some((one, was)) if *was != is_volatile => {
