@@ -5,13 +5,14 @@
 
 use serde::{Deserialize, Serialize};
 use windlass::{
-    BatchReport, ControlError, Draft, Durability, EnqueueError, Filter, Flow, FlowError, FlowGraph, FlowHandle, FlowId,
-    FlowState, FlowStep, FlowWaitError, Job, JobState, MemoryJournal, QueueConfig, Refusal, RetryPolicy, SEC,
-    StepDraft, StepState, Unique, Verb, new_job_id,
+    BatchReport, ControlError, Draft, Durability, EnqueueError, Filter, Flow, FlowError, FlowGraph, FlowId, FlowState,
+    FlowStep, FlowWaitError, Job, JobState, MemoryJournal, QueueConfig, Refusal, RetryPolicy, StepDraft, StepState,
+    Unique, Verb, new_job_id,
 };
-use windlass_tests::fault::{AppendFault, FaultJournal};
 use windlass_tests::script::{Play, Script, Step, step};
 use windlass_tests::world::{Life, World, builder, start, work};
+
+use crate::flows::{run_until, through_failed_writes};
 
 /// A step of the script that gets what a spread collected.
 #[derive(Serialize, Deserialize)]
@@ -295,19 +296,6 @@ async fn in_line(life: &Life) -> windlass::Engine {
     life.start(once().concurrency(2)).await
 }
 
-async fn dies(handle: &FlowHandle<String>, life: &Life, last: u64) -> bool {
-    let appended = async {
-        while life.faults.appends() < last {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::select! {
-        biased;
-        () = appended => false,
-        output = handle.wait() => output.is_ok(),
-    }
-}
-
 /// The fan-out, its parts and the join come once each, through a crash at every commit, with the power or without.
 #[test]
 fn a_batch_goes_on_where_it_stood_whichever_commit_was_the_last() {
@@ -319,7 +307,7 @@ fn a_batch_goes_on_where_it_stood_whichever_commit_was_the_last() {
                 let engine = in_line(life).await;
                 let last = life.faults.appends() + commits;
                 let handle = engine.submit(split(id)).await.unwrap();
-                dies(&handle, life, last).await
+                run_until(&handle, life, last).await
             };
             ended_in_the_first_life =
                 if loses_power { world.life_without_power_at_its_end(life) } else { world.life(life) };
@@ -343,29 +331,5 @@ fn a_batch_goes_on_where_it_stood_whichever_commit_was_the_last() {
 /// I10: what was decided and is not written is decided anew, on whatever was written.
 #[tokio::test(start_paused = true)]
 async fn a_batch_goes_on_through_failed_writes_at_every_commit() {
-    for fault in [AppendFault::Refused, AppendFault::UnknownAbsent, AppendFault::UnknownWritten] {
-        for at in 1..16 {
-            let script = Script::new();
-            let journal = FaultJournal::new(MemoryJournal::simulated_disk());
-            let faults = journal.faults();
-            plan_split(&script);
-            let engine = builder(&script, journal).queue(once().concurrency(2)).start().await.unwrap();
-            let mut left = at;
-            faults.judge_appends(move |_| {
-                left -= 1;
-                (left == 0).then_some(fault)
-            });
-            let id = FlowId(new_job_id().0);
-            let handle = loop {
-                match engine.submit(split(id)).await {
-                    Ok(handle) => break handle,
-                    Err(FlowError::Enqueue(EnqueueError::Interrupted { .. })) => {}
-                    Err(error) => panic!("{error}"),
-                }
-            };
-            assert_eq!(handle.wait().await.unwrap(), GATHERED, "{fault:?} at {at}");
-            assert!(script.overlaps().is_empty());
-            engine.shutdown(SEC).await.unwrap();
-        }
-    }
+    through_failed_writes(16, plan_split, split, GATHERED).await;
 }

@@ -365,11 +365,15 @@ fn diamond(id: FlowId) -> Flow<String> {
     flow.output(&end)
 }
 
-async fn in_line(life: &windlass_tests::world::Life) -> Engine {
+fn plan_diamond(script: &Script) {
     for name in ["b", "c", "end"] {
-        life.script.plan(name, [echo::<Text>()]);
+        script.plan(name, [echo::<Text>()]);
     }
-    life.script.plan("join", [echo::<Texts>()]);
+    script.plan("join", [echo::<Texts>()]);
+}
+
+async fn in_line(life: &windlass_tests::world::Life) -> Engine {
+    plan_diamond(&life.script);
     life.start(once().concurrency(2)).await
 }
 
@@ -384,19 +388,9 @@ fn a_flow_goes_on_where_it_stood_whichever_commit_was_the_last() {
             let (mut world, id) = (World::new(), FlowId(new_job_id().0));
             let life = async |life: &windlass_tests::world::Life| {
                 let engine = in_line(life).await;
-                let faults = life.faults.clone();
-                let last = faults.appends() + commits;
+                let last = life.faults.appends() + commits;
                 let handle = engine.submit(diamond(id)).await.unwrap();
-                let dies = async {
-                    while faults.appends() < last {
-                        tokio::task::yield_now().await;
-                    }
-                };
-                tokio::select! {
-                    biased;
-                    () = dies => false,
-                    output = handle.wait() => output.is_ok(),
-                }
+                run_until(&handle, life, last).await
             };
             ended_in_the_first_life =
                 if loses_power { world.life_without_power_at_its_end(life) } else { world.life(life) };
@@ -419,18 +413,37 @@ fn a_flow_goes_on_where_it_stood_whichever_commit_was_the_last() {
     }
 }
 
-/// I10: what was decided and is not written is decided anew, on whatever was written.
-#[tokio::test(start_paused = true)]
-async fn a_flow_goes_on_through_failed_writes_at_every_commit() {
+/// Runs the flow until so many batches were appended, which is its end, or until its own; whether that came first.
+pub(crate) async fn run_until(
+    handle: &windlass::FlowHandle<String>,
+    life: &windlass_tests::world::Life,
+    last: u64,
+) -> bool {
+    let dies = async {
+        while life.faults.appends() < last {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = dies => false,
+        output = handle.wait() => output.is_ok(),
+    }
+}
+
+/// Plays a flow with each of the first appends failing, in every way: it is handed in until its answer comes, and gives this.
+pub(crate) async fn through_failed_writes(
+    appends: u64,
+    plan: impl Fn(&Script),
+    flow: impl Fn(FlowId) -> Flow<String>,
+    gives: &str,
+) {
     for fault in [AppendFault::Refused, AppendFault::UnknownAbsent, AppendFault::UnknownWritten] {
-        for at in 1..12 {
+        for at in 1..appends {
             let script = Script::new();
             let journal = FaultJournal::new(MemoryJournal::simulated_disk());
             let faults = journal.faults();
-            for name in ["b", "c", "end"] {
-                script.plan(name, [echo::<Text>()]);
-            }
-            script.plan("join", [echo::<Texts>()]);
+            plan(&script);
             let engine = builder(&script, journal).queue(once().concurrency(2)).start().await.unwrap();
             let mut left = at;
             faults.judge_appends(move |_| {
@@ -439,15 +452,21 @@ async fn a_flow_goes_on_through_failed_writes_at_every_commit() {
             });
             let id = FlowId(new_job_id().0);
             let handle = loop {
-                match engine.submit(diamond(id)).await {
+                match engine.submit(flow(id)).await {
                     Ok(handle) => break handle,
                     Err(FlowError::Enqueue(EnqueueError::Interrupted { .. })) => {}
                     Err(error) => panic!("{error}"),
                 }
             };
-            assert_eq!(handle.wait().await.unwrap(), GATHERED, "{fault:?} at {at}");
+            assert_eq!(handle.wait().await.unwrap(), gives, "{fault:?} at {at}");
             assert!(script.overlaps().is_empty());
             engine.shutdown(SEC).await.unwrap();
         }
     }
+}
+
+/// I10: what was decided and is not written is decided anew, on whatever was written.
+#[tokio::test(start_paused = true)]
+async fn a_flow_goes_on_through_failed_writes_at_every_commit() {
+    through_failed_writes(12, plan_diamond, diamond, GATHERED).await;
 }
