@@ -304,7 +304,14 @@ impl Play {
         let mut seen = Seen::of(&self.driver.shard, self.world.last_token, term);
         self.world.last_token = seen.last_token;
         loop {
-            while (0..3).any(|queue| self.world.claim(queue, &mut seen, now)) {
+            // A visit takes what is late with what starts behind it, and keys that are free by that wait for its end: so first the
+            // queue that was seen to start something.
+            let visited = |world: &World, seen: &Seen| Some(world.jobs.get(seen.started.front()?)?.queue);
+            while visited(&self.world, &seen)
+                .into_iter()
+                .chain(0..3)
+                .any(|queue| self.world.claim(queue, &mut seen, now))
+            {
                 self.announce();
             }
             let (tiny, mut came_in) = (self.waiting_room(), false);
