@@ -77,6 +77,9 @@ pub(crate) fn end(state: &State, token: LeaseToken, outcome: Outcome, body: Opti
 /// What follows a success comes in with it. Memory alone would know of a job sooner than the journal of the success: such
 /// jobs wait for that, or they would have run though a crash takes the success back.
 fn follow(state: &State, parent: &Live, jobs: Vec<NewJob>, now: Now, decision: &mut Decision) {
+    if jobs.is_empty() {
+        return;
+    }
     let level = state.queue(parent.queue).level();
     let is_too_soon = |job: &NewJob| {
         let to = state.queue_no(&job.queue).map(|no| state.queue(no).level());

@@ -336,11 +336,13 @@ pub(crate) fn summary(flow: &Flow) -> FlowSummary {
 }
 
 /// A retained job is about to be forgotten, or to run by itself: whoever waited for somebody to bring it back waits no longer.
+#[inline]
 pub(crate) fn let_go(state: &State, event: &Event) -> Option<StepAt> {
-    let (Event::Purged { stub } | Event::Requeued { stub, .. }) = event else { return None };
+    // Of flows that hold for nobody, and of jobs that are in none, nothing is asked.
     if state.flows.holding.is_empty() {
         return None;
     }
+    let (Event::Purged { stub } | Event::Requeued { stub, .. }) = event else { return None };
     let id = state.stubs[*stub].id;
     // It comes back as the step that holds, or as something else: another job may have its id by now.
     let comes_back =
