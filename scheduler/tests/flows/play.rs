@@ -17,7 +17,7 @@ use super::How;
 use super::batches::Batch;
 use super::common::{Driver, bare, id};
 use super::plan::{KEEP_MS, KEPT_MAX, QUEUES, Spec, StepSpec, flow_id, hand_in, job_ids, settings, start};
-use super::world::{Flow, Job, Kept, Phase, Step, World};
+use super::world::{Flow, Job, Kept, Phase, SaidEnds, Step, World};
 
 /// How a flow may be said to stand.
 #[derive(Clone, Debug)]
@@ -253,6 +253,7 @@ impl Play {
             (0..).zip(view.steps).map(move |(at, step)| ((no, at), (step.state, cause(&step))))
         });
         self.world.said_ends = ends.collect();
+        self.world.said_ends.extend(self.told_by_jobs());
         let flows = self.world.flows.values().filter(|flow| flow.fail_fast);
         let live = flows.flat_map(|flow| &flow.steps).filter_map(|step| {
             let (.., head, token) = portrait.jobs.get(&step.job)?;
@@ -260,6 +261,19 @@ impl Play {
             Some((step.job, (times, token.is_some())))
         });
         self.world.said_live = live.collect();
+    }
+
+    /// How steps of flows ended that made room for others at once: what is retained of their jobs says it, but for want of what.
+    fn told_by_jobs(&self) -> SaidEnds {
+        let retained = self.driver.shard.portrait().retained;
+        let flows = self.world.flows.iter().filter(|(_, flow)| flow.fail_fast && flow.ended.is_none());
+        let gone = flows.filter(|(no, _)| self.driver.shard.flow(flow_id(**no)).is_none());
+        let told = gone.flat_map(|(no, flow)| flow.steps.iter().enumerate().map(move |(at, step)| (*no, at, step.job)));
+        let told = told.filter_map(|(no, at, job)| {
+            let end = retained.get(&job)?.1;
+            Some(((no, at), (StepState::Job(end.into()), (end == EndState::Cancelled).then_some(at))))
+        });
+        told.collect()
     }
 
     /// Flows that ended are forgotten when their time has come, or to make room; the first ones first.

@@ -15,6 +15,9 @@ use windlass_scheduler::time::Now;
 use super::batches::{Batch, Seat};
 use super::plan::{ATTEMPTS_MAX, LEVELS, RETRY_MS, StepSpec, Times};
 
+/// How steps ended by what the shard says, and for want of which one.
+pub(crate) type SaidEnds = BTreeMap<(u8, usize), (StepState, Option<usize>)>;
+
 /// The ids of retained jobs.
 pub(crate) type Kept = BTreeSet<JobId>;
 
@@ -103,7 +106,7 @@ pub(crate) struct World {
     /// Steps that are done, as the shard says: only asked where two steps ended at once, and either may have been the first.
     pub(crate) said_done: BTreeSet<(u8, usize)>,
     /// And how steps have ended, and for want of which other one, in flows that the first failure calls off.
-    pub(crate) said_ends: BTreeMap<(u8, usize), (StepState, Option<usize>)>,
+    pub(crate) said_ends: SaidEnds,
     /// And of their jobs that are live the times, and whether they run.
     pub(crate) said_live: BTreeMap<JobId, ([Option<u64>; 3], bool)>,
     /// Which batch jobs say that they are of, the ended ones as well.
