@@ -251,6 +251,11 @@ pub enum Command {
         /// Who waits.
         request: Request,
     },
+    /// Tell all numbers of the shard, for whoever publishes them.
+    Measure {
+        /// Who waits.
+        request: Request,
+    },
     /// What came of an [`Effect::Fetch`](crate::effect::Effect::Fetch).
     Fetched {
         /// The question's number.

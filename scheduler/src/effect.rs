@@ -18,7 +18,7 @@ use crate::recurrence::ScheduleView;
 use crate::refusal::Refusal;
 use crate::state::{EndState, State};
 use crate::time::{Mono, Timestamp};
-use crate::view::{JobView, MemoryUse, Page, QueueStats};
+use crate::view::{JobView, Measures, MemoryUse, Page, QueueStats};
 
 /// The changes of some steps in a row, written together or not at all.
 #[derive(Clone, Debug, Default)]
@@ -217,6 +217,8 @@ pub enum Answer {
     Limits(Vec<LimitView>),
     /// To Memory.
     Memory(MemoryUse),
+    /// To Measure.
+    Measures(Box<Measures>),
     /// To everything else: it is so.
     Ok,
 }

@@ -44,6 +44,8 @@ pub struct Lease {
     pub lost: u32,
     /// When the job was accepted.
     pub created: Timestamp,
+    /// For how long it had been ready, in milliseconds. Starts anew with the process.
+    pub waited_ms: u64,
     /// The name of the step that it is, in a flow.
     pub step: Option<Arc<str>>,
     /// Payload and labels; `None`: the journal has them under [`Key::Job`](crate::change::Key::Job), certainly so by the

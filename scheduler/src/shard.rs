@@ -27,6 +27,7 @@ mod state;
 mod take;
 mod tape;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 pub use decide::admit::Misfit;
@@ -199,7 +200,8 @@ impl Shard {
             | Command::Override { .. }
             | Command::Limits { .. }
             | Command::Stats { .. }
-            | Command::Memory { .. } => self.operate(command, now),
+            | Command::Memory { .. }
+            | Command::Measure { .. } => self.operate(command, now),
             Command::Fetched { no, bodies } => self.take(page::fetched(state, no, bodies)),
             Command::Drain => self.drain(),
             Command::StopAttempts => self.take(watch::stop_attempts(&self.state)),
@@ -337,6 +339,10 @@ impl Shard {
             }
             Command::Memory { request } => {
                 self.reply(request, Mark::Sealed, Ok(Answer::Memory(self.state.memory())));
+            }
+            Command::Measure { request } => {
+                let measures = look::measures(&self.state, |no| self.door.waiting(no), now);
+                self.reply(request, Mark::Sealed, Ok(Answer::Measures(Box::new(measures))));
             }
             Command::Flow { request, command } => {
                 self.answer(request, steer_flow::command(state, request, command, now));

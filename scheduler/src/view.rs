@@ -8,7 +8,7 @@ use core::time::Duration;
 use crate::breaker::Circuit;
 use crate::change::Counters;
 use crate::job::{JobId, Name, Priority};
-use crate::limit::LimitOf;
+use crate::limit::{LimitOf, LimitView};
 use crate::state::State;
 use crate::time::Timestamp;
 
@@ -326,6 +326,24 @@ impl MemoryUse {
     pub const fn used_bytes(&self) -> u64 {
         self.heads_bytes + self.stubs_bytes + self.volatile_bytes + self.bodies_bytes
     }
+}
+
+/// The numbers of a shard at one moment. From counters, but for its queues and limits, over which it walks: its cost does
+/// not grow with the jobs, nor with the keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Measures {
+    /// Of all queues, those that only an earlier build had among them.
+    pub queues: Vec<QueueStats>,
+    /// What the memory is used for.
+    pub memory: MemoryUse,
+    /// Limits of queues and shared ones; of no key.
+    pub limits: Vec<LimitView>,
+    /// Acknowledgements refused since the load because their token was not current.
+    pub stale_acks: u64,
+    /// Flows that have not ended.
+    pub flows_open: u64,
+    /// Flows that have, and are remembered.
+    pub flows_ended: u64,
 }
 
 #[cfg(test)]

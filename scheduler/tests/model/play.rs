@@ -457,7 +457,7 @@ fn said(answer: Result<Answer, Refusal>) -> What {
         Ok(Answer::Orders(orders)) => What::Order(orders[0].clone()),
         Ok(Answer::OrderProgress(come)) => What::Progress(come.order, come.met, come.held_up.is_some()),
         Ok(Answer::Page(page)) => What::Page(page.jobs.iter().map(|(view, is_meant)| (view.id, *is_meant)).collect()),
-        Ok(Answer::Stats(_) | Answer::Limits(_) | Answer::Memory(_) | Answer::Ok) => What::Ok,
+        Ok(Answer::Stats(_) | Answer::Limits(_) | Answer::Memory(_) | Answer::Measures(_) | Answer::Ok) => What::Ok,
         Ok(
             Answer::Flow(_)
             | Answer::Inputs(_)

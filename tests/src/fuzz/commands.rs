@@ -286,7 +286,7 @@ impl Play<'_> {
     }
 
     fn verb(&mut self) -> Verb {
-        match self.input.below(7) {
+        match self.input.below(6) {
             0 => Verb::Cancel,
             1 => Verb::Discard,
             2 => Verb::RunNow,
@@ -342,7 +342,7 @@ impl Play<'_> {
     fn schedule(&mut self) {
         let request = self.request();
         let name = Name::from(["a", "b", "c"][usize::from(self.input.below(3))]);
-        let command = match self.input.below(6) {
+        let command = match self.input.below(7) {
             0 | 1 => ScheduleCommand::Define(Box::new(self.new_schedule(name))),
             2 => ScheduleCommand::Pause { name, paused: self.input.one_in(2) },
             3 => ScheduleCommand::RunNow { name, id: self.id() },
@@ -390,7 +390,11 @@ impl Play<'_> {
             2 => Command::Look { request, id },
             3 => Command::List { request, filter, from, limit, scan_max: 4 },
             4 => Command::Stats { request },
-            _ => Command::Memory { request },
+            _ => {
+                let measure = Command::Measure { request: self.request() };
+                self.driver.handle(measure);
+                Command::Memory { request }
+            }
         };
         self.driver.handle(command);
         if self.input.one_in(4) {

@@ -156,6 +156,7 @@ pub(crate) fn lease(
         failures: live.more().failures,
         lost: live.more().lost,
         created: live.created,
+        waited_ms: now.mono.0.saturating_sub(live.clock_ms.max(0).unsigned_abs()),
         step: live.more().step.map(|at| state.flows.step(at).plan.name.clone()),
         body: live.body.clone(),
     };

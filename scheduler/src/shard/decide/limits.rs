@@ -105,6 +105,23 @@ pub(crate) fn list(state: &State, now: Now) -> Vec<LimitView> {
     all
 }
 
+/// The limits of queues, and those that queues share: of no key.
+pub(crate) fn of_all(state: &State, now: Now) -> Vec<LimitView> {
+    let queues = state.queues.iter().filter(|queue| queue.is_configured && !queue.settings.limit().is_none());
+    let of_queues = queues.map(|queue| {
+        let (settings, circuit) = (&queue.settings, queue.guard.as_ref().map(|guard| guard.circuit(now.mono)));
+        let of = LimitOf::Queue(settings.name.clone());
+        LimitView { circuit, ..view(state, of, said(&settings.limit(), None), queue.running) }
+    });
+    let of_shared = state.limits.shared.iter().map(|shared| {
+        let (settings, limiter) = (&shared.settings, &shared.limiter);
+        let circuit = limiter.guard.as_ref().map(|guard| guard.circuit(now.mono));
+        let of = LimitOf::Shared(settings.name.clone());
+        LimitView { circuit, ..view(state, of, said(&settings.all, None), limiter.running.into()) }
+    });
+    of_queues.chain(of_shared).collect()
+}
+
 /// The breaker of a limit.
 fn guard<'a>(state: &'a State, of: &LimitOf) -> Option<&'a Guard> {
     let shared = |name: &Name| state.limits.shared.iter().position(|shared| shared.settings.name == *name);

@@ -10,6 +10,7 @@ use super::super::outbox::Mark;
 use super::super::state::{Live, Place, Spot, State};
 use super::Decision;
 use super::claim::{is_over_budget, own_closed};
+use super::limits;
 use crate::change::EndedKey;
 use crate::command::{QueueNo, Request};
 use crate::effect::{Answer, Found};
@@ -21,7 +22,7 @@ use crate::rate::Rate;
 use crate::refusal::Refusal;
 use crate::settings::Level;
 use crate::time::Now;
-use crate::view::{IsMeant, JobView, Page, QueueStats, Why};
+use crate::view::{IsMeant, JobView, Measures, Page, QueueStats, Why};
 
 /// So many of the steps that one waits for are named.
 const STEPS_NAMED_MAX: usize = 3;
@@ -225,4 +226,17 @@ pub(crate) fn stats_of(state: &State, no: QueueNo, waiting_callers: usize, now: 
 pub(crate) fn stats(state: &State, waiting: impl Fn(usize) -> usize, now: Now) -> Vec<QueueStats> {
     let queues = 0..state.queues.len();
     queues.map(|no| stats_of(state, QueueNo(no as u32), waiting(no), now)).collect()
+}
+
+/// The numbers of the whole.
+pub(crate) fn measures(state: &State, waiting: impl Fn(usize) -> usize, now: Now) -> Measures {
+    let flows_ended = state.flows.ended.len();
+    Measures {
+        queues: stats(state, waiting, now),
+        memory: state.memory(),
+        limits: limits::of_all(state, now),
+        stale_acks: state.stale_acks,
+        flows_open: (state.flows.by_id.len() - flows_ended) as u64,
+        flows_ended: flows_ended as u64,
+    }
 }
