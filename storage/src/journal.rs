@@ -60,6 +60,15 @@ pub struct JournalMemory {
     pub buffers_bytes: u64,
 }
 
+/// What a journal takes on its disk, in bytes: see [`Reader::disk`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JournalDisk {
+    /// What stands in tables.
+    pub tables_bytes: u64,
+    /// What stands in the log.
+    pub log_bytes: u64,
+}
+
 /// Changes that are written together or not at all.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
@@ -259,6 +268,14 @@ pub trait Reader: Send + Sync {
     /// [`StorageError::Closed`] once the journal is closed.
     fn memory(&self) -> Result<JournalMemory, StorageError> {
         Ok(JournalMemory::default())
+    }
+
+    /// What the journal takes on its disk; `None` where it is on none. It is asked for every second, and must not look at records.
+    ///
+    /// # Errors
+    /// [`StorageError::Closed`] once the journal is closed.
+    fn disk(&self) -> Result<Option<JournalDisk>, StorageError> {
+        Ok(None)
     }
 
     /// A page of the jobs that ended so in this queue, the latest first, with end numbers below `before`

@@ -39,7 +39,8 @@ mod terms;
 pub use backup::{BackupReport, PendingBackup};
 pub use error::{BackupError, LoadError, OpenError, StorageError};
 pub use journal::{
-    Append, Batch, Capabilities, CommitNo, Journal, JournalMemory, Loaded, Opened, Quarantined, Reader, Resolution,
+    Append, Batch, Capabilities, CommitNo, Journal, JournalDisk, JournalMemory, Loaded, Opened, Quarantined, Reader,
+    Resolution,
 };
 pub use memory::MemoryJournal;
 #[cfg(feature = "rocksdb")]

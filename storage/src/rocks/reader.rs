@@ -2,6 +2,8 @@
 //!
 //! Owns the shared database handle, because closing must be able to take it away from every reader. Never writes.
 
+use std::fs;
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use rocksdb::{ColumnFamily, DB, ReadOptions};
@@ -12,11 +14,13 @@ use windlass_scheduler::state::EndState;
 use super::refusal::storage_error;
 use crate::codec::{self, Names};
 use crate::error::StorageError;
-use crate::journal::{JournalMemory, Reader};
+use crate::journal::{JournalDisk, JournalMemory, Reader};
 use crate::keys::{self, Family, hex};
 
 const CACHE_USAGE: &str = "rocksdb.block-cache-usage";
 const BUFFERS_USAGE: &str = "rocksdb.size-all-mem-tables";
+/// Not the total, for which RocksDB walks over all versions of the tables.
+const TABLES_SIZE: &str = "rocksdb.live-sst-files-size";
 
 /// The database, while it is open.
 #[derive(Debug)]
@@ -90,16 +94,22 @@ impl Reader for Shared {
     fn memory(&self) -> Result<JournalMemory, StorageError> {
         let held = self.hold();
         let db = held.as_ref().ok_or(StorageError::Closed)?;
-        let of = |family: Family, property: &str| -> Result<u64, StorageError> {
-            let value = db.property_int_value_cf(handle(db, family)?, property);
-            Ok(value.map_err(|error| storage_error(db.path(), "reading a property", &error))?.unwrap_or_default())
-        };
         // One cache serves all families.
-        let mut memory = JournalMemory { cache_bytes: of(Family::Jobs, CACHE_USAGE)?, buffers_bytes: 0 };
+        let mut memory = JournalMemory { cache_bytes: property(db, Family::Jobs, CACHE_USAGE)?, buffers_bytes: 0 };
         for family in Family::ALL {
-            memory.buffers_bytes += of(family, BUFFERS_USAGE)?;
+            memory.buffers_bytes += property(db, family, BUFFERS_USAGE)?;
         }
         Ok(memory)
+    }
+
+    fn disk(&self) -> Result<Option<JournalDisk>, StorageError> {
+        let held = self.hold();
+        let db = held.as_ref().ok_or(StorageError::Closed)?;
+        let mut disk = JournalDisk { tables_bytes: 0, log_bytes: log_bytes(db.path()) };
+        for family in Family::ALL {
+            disk.tables_bytes += property(db, family, TABLES_SIZE)?;
+        }
+        Ok(Some(disk))
     }
 
     fn ended(
@@ -139,6 +149,19 @@ impl Reader for Shared {
 /// The value under a job's key or its head's, as it is.
 pub(super) fn raw(db: &DB, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
     db.get_cf(handle(db, family)?, key).map_err(|error| storage_error(db.path(), "reading a record", &error))
+}
+
+/// A number that the database knows of a family; 0 where it does not.
+fn property(db: &DB, family: Family, name: &str) -> Result<u64, StorageError> {
+    let value = db.property_int_value_cf(handle(db, family)?, name);
+    Ok(value.map_err(|error| storage_error(db.path(), "reading a property", &error))?.unwrap_or_default())
+}
+
+/// Bytes of the log's files: all families share them. One that goes meanwhile counts nothing.
+fn log_bytes(directory: &Path) -> u64 {
+    let Ok(files) = fs::read_dir(directory) else { return 0 };
+    let logs = files.flatten().filter(|file| file.path().extension().is_some_and(|kind| kind == "log"));
+    logs.filter_map(|log| log.metadata().ok()).map(|log| log.len()).sum()
 }
 
 /// The bytes of a job's key.
