@@ -22,6 +22,7 @@ use crate::error::panic_text;
 use crate::handler::{AttemptFuture, Handler, Registry, RetryRule, Runner};
 use crate::live::{LiveTable, Signals};
 use crate::messages::{QueueMsg, SupervisorMsg, WorkerMsg};
+use crate::telemetry::Stopwatch;
 
 /// After so many attempts a task lets others on its thread have their turn.
 const TURN: usize = 32;
@@ -184,6 +185,8 @@ pub(crate) struct Guard {
     pub(crate) rule: Option<RetryRule>,
     /// How many there are, should this attempt fail.
     pub(crate) failures: u32,
+    /// Where somebody wants to know how long it takes.
+    pub(crate) watch: Option<Stopwatch>,
     pub(crate) stage: Stage,
 }
 
@@ -211,6 +214,9 @@ impl Guard {
     }
 
     fn tell(&self, outcome: Outcome) {
+        if let Some(watch) = &self.watch {
+            watch.ended(&outcome);
+        }
         let crew = &self.crew;
         crew.live.ended(self.id, self.token, outcome.clone());
         let is_first = crew.ends.push(self.row, (self.id, self.token, outcome));

@@ -15,11 +15,13 @@ use windlass_scheduler::recurrence::{Origin, SharedCalendar};
 use windlass_scheduler::settings::{Notices, ShardSettings};
 use windlass_storage::{Journal, MemoryJournal};
 
-use crate::actors::supervisor::{Supervisor, SupervisorParts, WorkerPlan};
+use crate::actors::supervisor::{Supervisor, SupervisorParts, WorkerPlan, WriterPlan};
 use crate::actors::worker::WorkerParts;
 use crate::attempt::Ends;
 use crate::calendar::Patterns;
 use crate::clock::{Clock, Clocks, SystemClock, is_paused, timestamp};
+#[cfg(feature = "metrics")]
+use crate::config::ms;
 use crate::config::{EngineConfig, KindConfig, Plan, QueueConfig, SharedLimit};
 use crate::context::Context;
 use crate::door::Door;
@@ -33,6 +35,7 @@ use crate::messages::SupervisorMsg;
 use crate::middleware::Layers;
 use crate::patience::Patience;
 use crate::schedule::Schedule;
+use crate::telemetry::Meters;
 #[cfg(feature = "testing")]
 use crate::testing::Settled;
 use crate::witness::Witness;
@@ -256,6 +259,15 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
         self
     }
 
+    /// How often numbers are told to the recorder of [`metrics`](crate::guide::metrics) that are asked for and not told as they
+    /// happen; a second unless said, and zero for no metrics at all. Without a recorder nothing is told, whatever this says.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn metrics_interval(mut self, interval: Duration) -> Self {
+        self.code.wide.metrics_interval_ms = Some(ms(interval));
+        self
+    }
+
     /// Checks everything, opens the journal, recovers what it holds, and begins to run jobs.
     ///
     /// # Errors
@@ -276,6 +288,7 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
             plan.config.disk_free_bytes_min(),
             !single_runtime,
             hooks,
+            Meters::new(&plan.config),
             self.witness,
         ));
         let twin = Arc::new(Mutex::new(MemoryJournal::new()));
@@ -284,6 +297,7 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
             let (slots, abort_after) = (queue.settings.slots, queue.abort_after);
             let (registry, door, handlers) = (registry.clone(), door.clone(), handlers.clone());
             let ends = Arc::new(Ends::new(handlers.metrics().num_workers()));
+            let meters = door.meters.of_worker(queue.name(), registry.kinds.len());
             let plan = move |supervisor: ActorRef<SupervisorMsg>| WorkerParts {
                 queue: QueueNo(u32::try_from(no).unwrap_or(u32::MAX)),
                 slots,
@@ -295,16 +309,12 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
                 handlers: handlers.clone(),
                 is_single_runtime: single_runtime,
                 supervisor,
+                meters: meters.clone(),
             };
             Box::new(plan) as WorkerPlan
         });
         let workers = workers.collect();
-        let mut writer = WriterCore::new(journal, twin.clone(), door.clone());
-        let writer = Box::new(move |supervisor: ActorRef<SupervisorMsg>| {
-            writer.report_to(supervisor);
-            // A paused clock cannot see a thread; nothing else may block a runtime with writes and syncs.
-            if is_paused() { Ok(spawn_inline(writer)) } else { spawn_thread(writer) }
-        });
+        let writer = writer_plan(WriterCore::new(journal, twin.clone(), door.clone()));
         let (started, outcome) = oneshot::channel();
         let clock = self.clock;
         let parts = {
@@ -330,6 +340,15 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
             None => Err(StartError::Thread("the supervisor did not start".to_owned())),
         }
     }
+}
+
+/// How to start the writer.
+fn writer_plan(mut writer: WriterCore) -> WriterPlan {
+    Box::new(move |supervisor| {
+        writer.report_to(supervisor);
+        // A paused clock cannot see a thread; nothing else may block a runtime with writes and syncs.
+        if is_paused() { Ok(spawn_inline(writer)) } else { spawn_thread(writer) }
+    })
 }
 
 /// The thread that drives a runtime of one thread: this one.

@@ -33,6 +33,7 @@ use crate::job::new_job_id;
 use crate::live::LiveTable;
 use crate::messages::{Question, QueueMsg, ReplyTo, Ticket};
 use crate::patience::Patience;
+use crate::telemetry::Meters;
 #[cfg(feature = "testing")]
 use crate::testing::{Settled, StandIn};
 use crate::witness::Witness;
@@ -106,6 +107,7 @@ pub(crate) struct Door {
     /// Some order came on, or ended.
     pub(crate) orders_moved: Notify,
     pub(crate) hooks: Arc<Teller>,
+    pub(crate) meters: Meters,
     /// Answers where there is no engine.
     #[cfg(feature = "testing")]
     stand_in: Option<Arc<StandIn>>,
@@ -119,6 +121,7 @@ impl Door {
         free_bytes_min: u64,
         is_apart: bool,
         hooks: Arc<Teller>,
+        meters: Meters,
         witness: Witness,
     ) -> Self {
         Self {
@@ -144,6 +147,7 @@ impl Door {
             orders: DashSet::new(),
             orders_moved: Notify::new(),
             hooks,
+            meters,
             #[cfg(feature = "testing")]
             stand_in: None,
             witness,
@@ -160,7 +164,7 @@ impl Door {
         let is_open = settled.is_none();
         let Settled { mut shard, kind_queues } = settled.unwrap_or_default();
         shard.unknown_kinds |= is_open;
-        let mut door = Self::new(&shard, kind_queues, 0, false, Arc::default(), None);
+        let mut door = Self::new(&shard, kind_queues, 0, false, Arc::default(), Meters::default(), None);
         door.other_queues = is_open.then(|| QueueLimits::of(other_queues));
         door.set_readers(stand_in.clone(), stand_in.clone());
         door.stand_in = Some(stand_in);
@@ -224,6 +228,12 @@ impl Door {
         let readers = self.readers.read().unwrap_or_else(PoisonError::into_inner);
         let readers = readers.as_ref().ok_or(StorageError::Closed)?;
         Ok(if self.is_volatile(queue) { readers.twin.clone() } else { readers.journal.clone() })
+    }
+
+    /// Whether this build has such a queue.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn has_queue(&self, queue: &Name) -> bool {
+        self.queues.contains_key(queue)
     }
 
     /// Whether what is in this queue is in memory only.

@@ -16,6 +16,7 @@
 //! | [`deploying`] | signals and drains, one directory with one owner, blocking handlers, two runtimes |
 //! | [`evolving`] | payloads, kinds and queues that change while jobs wait; rolling back |
 //! | [`operating`] | health, numbers, lists, verbs, a full disk, quarantine, log lines |
+//! | [`metrics`] | every number that is told, where it goes, and when to wake somebody |
 //! | [`testing`] | retries as properties, handlers by hand, what is enqueued, crashes; all on a paused clock |
 //! | [`limits`] | every limit, its default, and what is refused beyond it |
 
@@ -35,6 +36,8 @@ pub mod flows {}
 pub mod getting_started {}
 #[doc = include_str!("../docs/limits.md")]
 pub mod limits {}
+#[doc = include_str!("../docs/metrics.md")]
+pub mod metrics {}
 #[doc = include_str!("../docs/operating.md")]
 pub mod operating {}
 #[doc = include_str!("../docs/recurring.md")]

@@ -34,6 +34,8 @@ pub(crate) type RetryRule = fn(u32, &Failure) -> RetryDecision;
 /// What an engine knows of a kind.
 #[derive(Clone)]
 pub(crate) struct Handler {
+    /// Its place among the kinds.
+    pub(crate) no: usize,
     pub(crate) runner: Runner,
     pub(crate) retry: RetryRule,
 }
@@ -94,8 +96,9 @@ impl Registry {
     }
 
     fn add<J: Job>(&mut self, runner: Runner) {
+        let no = self.kinds.len();
         self.kinds.push((J::KIND, J::QUEUE));
-        self.handlers.insert(Name::from(J::KIND), Handler { runner, retry: J::retry });
+        self.handlers.insert(Name::from(J::KIND), Handler { no, runner, retry: J::retry });
     }
 }
 

@@ -231,6 +231,19 @@ pub(crate) struct Vitals {
     call: AtomicU64,
 }
 
+#[cfg(feature = "metrics")]
+impl Vitals {
+    /// Free bytes on the journal's disk, as far as it is on one.
+    pub(crate) fn free_bytes(&self) -> Option<u64> {
+        Some(self.free_bytes.load(Ordering::Relaxed)).filter(|bytes| *bytes != u64::MAX)
+    }
+
+    /// Records that were moved aside since the start.
+    pub(crate) fn quarantined(&self) -> u64 {
+        self.quarantined.load(Ordering::Relaxed)
+    }
+}
+
 impl Vitals {
     pub(crate) fn new(free_bytes_min: u64) -> Self {
         Self {

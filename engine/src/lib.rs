@@ -59,7 +59,7 @@
 //! [workloads](guide::workloads), [retries and dead letters](guide::retries),
 //! [recurring jobs](guide::recurring), [unique jobs](guide::unique), [flows](guide::flows), [durability](guide::durability),
 //! [around attempts](guide::around_attempts), [deploying](guide::deploying), [evolving jobs](guide::evolving),
-//! [operating](guide::operating), [testing](guide::testing), [limits](guide::limits).
+//! [operating](guide::operating), [metrics](guide::metrics), [testing](guide::testing), [limits](guide::limits).
 //!
 //! # Where it runs
 //!

@@ -61,21 +61,44 @@ pub(crate) struct Ticket {
 /// What may be asked about one job or queue.
 #[derive(Debug)]
 pub(crate) enum Question {
-    Extend { id: JobId, token: LeaseToken, by_ms: u64 },
-    Steer { id: JobId, verb: Verb, read: Read },
-    Edit { id: JobId, payload: Bytes, version: u32, known: Known },
+    Extend {
+        id: JobId,
+        token: LeaseToken,
+        by_ms: u64,
+    },
+    Steer {
+        id: JobId,
+        verb: Verb,
+        read: Read,
+    },
+    Edit {
+        id: JobId,
+        payload: Bytes,
+        version: u32,
+        known: Known,
+    },
     Pause(Name),
     Resume(Name),
-    Override { of: LimitOf, change: Option<Override> },
+    Override {
+        of: LimitOf,
+        change: Option<Override>,
+    },
     Limits,
     Watch(JobId),
     Look(JobId),
-    List { filter: Box<Filter>, from: u32, limit: usize, scan_max: usize },
+    List {
+        filter: Box<Filter>,
+        from: u32,
+        limit: usize,
+        scan_max: usize,
+    },
     Order(OrderCommand),
     Schedule(ScheduleCommand),
     Flow(FlowCommand),
     Stats,
     Memory,
+    #[cfg(feature = "metrics")]
+    Measure,
 }
 
 /// To the queue actor, the body of [`Shard`].

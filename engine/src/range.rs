@@ -57,6 +57,9 @@ pub(crate) const ABORT_AFTER: Range = Range::ms("abort_after in ms", 0);
 /// From two on a job is under suspicion, and the third time has to find it alone.
 pub(crate) const LOST: Range = Range::count("lost_max", ShardSettings::LOST_MAX as u64, COUNT_MAX);
 pub(crate) const DISK_FREE: Range = Range::bytes("disk_free_bytes_min", 0, BYTES_MAX);
+/// Zero: never. More than a day is another thing.
+pub(crate) const METRICS_INTERVAL: Range =
+    Range { max: 24 * 60 * 60 * 1_000, ..Range::ms("metrics_interval in ms", 0) };
 /// With less there is no room for the journal's own tables; more is more than a machine has.
 pub(crate) const MEMORY: Range = Range::bytes("memory_bytes_max", 16 << 20, 1 << 46);
 /// More starts than a process comes to.

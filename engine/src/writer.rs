@@ -226,6 +226,7 @@ impl WriterCore {
     }
 
     fn open(&mut self, mut settings: ShardSettings) -> Result<Opening, OpenFailure> {
+        let began = self.door.meters.begin();
         self.term = None;
         (self.unsynced_since, self.unsynced_bytes) = (None, 0);
         self.is_unmarked = false;
@@ -256,6 +257,8 @@ impl WriterCore {
         let reader = self.journal.reader().map_err(OpenFailure::Storage)?;
         (self.term, self.written, self.synced, self.failure) = (Some(opened.term), 0, 0, None);
         self.door.vitals.set_free_bytes(self.journal.free_bytes());
+        let (live, retained, _) = shard.sizes();
+        self.door.meters.loaded(began, live + retained);
         info!(journal = self.journal.describe(), term = opened.term, recovered = %opened.recovered, "journal opened");
         Ok(Opening { term: opened.term, shard, reader, twin_reader, twin_term, quarantined })
     }
@@ -265,13 +268,16 @@ impl WriterCore {
         let last = wave.last;
         if !wave.changes.is_empty() {
             let batch = Batch { commit_no: CommitNo { term, step: last }, changes: wave.changes };
+            let began = self.door.meters.begin();
             let underway = self.door.vitals.begin(JournalCall::Append);
             let answer = self.journal.append(&batch);
             drop(underway);
             match answer {
                 Append::Ok => {
+                    let bytes = bytes + CHANGE_BYTES * batch.changes.len();
+                    self.door.meters.written(began, batch.changes.len(), bytes);
                     self.unsynced_since.get_or_insert_with(Instant::now);
-                    self.unsynced_bytes += bytes + CHANGE_BYTES * batch.changes.len();
+                    self.unsynced_bytes += bytes;
                 }
                 Append::Refused(_) | Append::Unknown(_) if bug!(WriteErrorSwallowed) => {}
                 Append::Refused(error) => return self.broken(format!("a write was refused: {error}")),
@@ -292,12 +298,14 @@ impl WriterCore {
             return;
         }
         if self.unsynced_since.is_some() {
+            let began = self.door.meters.begin();
             let underway = self.door.vitals.begin(JournalCall::Sync);
             let synced = if bug!(SyncSkipped) { Ok(()) } else { self.journal.sync() };
             drop(underway);
             if let Err(error) = synced {
                 return self.broken(format!("a sync failed: {error}"));
             }
+            self.door.meters.synced(began);
             (self.unsynced_since, self.unsynced_bytes) = (None, 0);
         }
         self.synced = self.written;

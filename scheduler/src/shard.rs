@@ -48,7 +48,7 @@ use crate::command::{Command, QueueNo, Request, Submit, TimerClass};
 use crate::effect::{Answer, Deadline, Effect, Wave};
 use crate::event::Event;
 use crate::flow::{FlowId, FlowView};
-use crate::job::{JobId, Name};
+use crate::job::{JobId, Name, NewJob};
 use crate::lease::LeaseToken;
 use crate::recurrence::ScheduleCommand;
 use crate::refusal::Refusal;
@@ -151,11 +151,7 @@ impl Shard {
                 }
             },
             Command::Withdraw { request } => self.door.withdraw(request),
-            Command::FollowUps(jobs) => {
-                let mut decision = Decision::default();
-                submit::follow_ups(state, jobs, now, &mut decision);
-                self.take(decision);
-            }
+            Command::FollowUps(jobs) => self.follow_ups(jobs, now),
             Command::End { token, outcome, body } => self.take(end::end(state, token, outcome, body, now)),
             Command::Extend { request, id, token, by_ms } => {
                 self.answer(request, end::extend(&self.state, request, id, token, by_ms, now));
@@ -318,6 +314,12 @@ impl Shard {
     #[must_use]
     pub fn sizes(&self) -> (usize, usize, usize) {
         (self.state.jobs.len(), self.state.stubs.len(), self.state.watchers.len())
+    }
+
+    fn follow_ups(&mut self, jobs: Vec<NewJob>, now: Now) {
+        let mut decision = Decision::default();
+        submit::follow_ups(&self.state, jobs, now, &mut decision);
+        self.take(decision);
     }
 
     /// What operators ask of queues, of flows and of the whole.

@@ -336,7 +336,7 @@ pub struct Measures {
     pub queues: Vec<QueueStats>,
     /// What the memory is used for.
     pub memory: MemoryUse,
-    /// Limits of queues and shared ones; of no key.
+    /// Limits of queues that have a rate or a breaker, and shared ones; of no key.
     pub limits: Vec<LimitView>,
     /// Acknowledgements refused since the load because their token was not current.
     pub stale_acks: u64,

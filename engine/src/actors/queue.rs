@@ -463,7 +463,7 @@ impl QueueState {
                     witness.ticked(&job);
                 }
             }
-            Effect::Tripped { of, circuit } => telemetry::tripped(&of, circuit),
+            Effect::Tripped { of, circuit } => telemetry::tripped(&self.parts.door.meters, &of, circuit),
             Effect::Arm { queue, class, at } => {
                 let _ = self.parts.scheduler.send_message(SchedulerMsg::Arm { queue, class, at });
             }
@@ -488,5 +488,7 @@ fn as_command(request: Request, question: Question) -> Command {
         Question::Flow(command) => Command::Flow { request, command },
         Question::Stats => Command::Stats { request },
         Question::Memory => Command::Memory { request },
+        #[cfg(feature = "metrics")]
+        Question::Measure => Command::Measure { request },
     }
 }

@@ -47,9 +47,12 @@ pub(crate) struct SupervisorParts {
     /// Without the supervisor's own address, which is not known before.
     pub(crate) workers: Vec<WorkerPlan>,
     /// Starts the writer, once there is someone to report to.
-    pub(crate) writer: Box<dyn FnOnce(ActorRef<SupervisorMsg>) -> std::io::Result<WriterHandle> + Send>,
+    pub(crate) writer: WriterPlan,
     pub(crate) started: oneshot::Sender<Result<(), StartError>>,
 }
+
+/// How to start the writer, once there is someone to report to.
+pub(crate) type WriterPlan = Box<dyn FnOnce(ActorRef<SupervisorMsg>) -> std::io::Result<WriterHandle> + Send>;
 
 /// How to start the worker of a queue.
 pub(crate) type WorkerPlan = Box<dyn Fn(ActorRef<SupervisorMsg>) -> WorkerParts + Send + Sync>;
@@ -116,6 +119,7 @@ impl Actor for Supervisor {
             Ok(()) => {
                 tokio::spawn(resume(state.desk()));
                 tokio::spawn(report_orphans(state.desk()));
+                state.door.meters.publish(state.desk());
                 let _ = parts.started.send(Ok(()));
                 Ok(state)
             }

@@ -22,7 +22,7 @@ use crate::fetch::{self, Awaited, Wanted};
 use crate::handler::{AttemptFuture, Registry, Runner};
 use crate::live::{LiveAttempt, LiveTable, Signals};
 use crate::messages::{QueueMsg, SupervisorMsg, WorkerMsg};
-use crate::telemetry;
+use crate::telemetry::{self, WorkerMeters};
 
 /// After a stop's deadline nobody waits for a queue's own grace.
 const STOPPING_GRACE_MAX: Duration = Duration::from_secs(1);
@@ -45,6 +45,7 @@ pub(crate) struct WorkerParts {
     /// Blocking attempts go to the runtime's own blocking threads, which hold a paused clock.
     pub(crate) is_single_runtime: bool,
     pub(crate) supervisor: ActorRef<SupervisorMsg>,
+    pub(crate) meters: WorkerMeters,
 }
 
 pub(crate) struct WorkerState {
@@ -121,8 +122,7 @@ impl WorkerState {
     /// Starts a blocking attempt; gives an async one back, ready to be polled. A body that is not in memory is read before
     /// the handler begins.
     fn start(&self, crew: &Arc<Crew>, mut lease: Lease, wanted: &mut Vec<Wanted>) -> Option<Start> {
-        let (id, token) = (lease.id, lease.token);
-        let signals = Arc::new(Signals::default());
+        let (id, token, signals) = (lease.id, lease.token, Arc::<Signals>::default());
         let attempt = LiveAttempt {
             queue: self.parts.queue,
             token,
@@ -150,6 +150,7 @@ impl WorkerState {
             row: 0,
             rule,
             failures: lease.failures + 1,
+            watch: self.parts.meters.started(handler.map(|handler| handler.no), lease.kind.as_str(), lease.waited_ms),
             stage: if needs_thread { Stage::NeedsThread } else { Stage::Waiting },
         };
         let (body, queue) = (lease.body.take(), lease.queue.clone());

@@ -17,10 +17,13 @@ use super::limit::SharedLimit;
 use super::queue::QueueConfig;
 use crate::error::ConfigError;
 use crate::memory::MEMORY_BYTES_MAX;
-use crate::range::{DISK_FREE, LOST, MEMORY, in_range};
+use crate::range::{DISK_FREE, LOST, MEMORY, METRICS_INTERVAL, in_range};
 
 /// Free bytes on the journal's disk below which new jobs are refused, so that what runs can still be acknowledged.
 const DISK_FREE_BYTES_MIN: u64 = 256 << 20;
+
+/// As often as anybody looks.
+const METRICS_INTERVAL_MS: u64 = 1_000;
 
 /// Where a setting was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +65,8 @@ pub(crate) struct Wide {
     pub(crate) lost_max: Option<u32>,
     pub(crate) allow_unknown_kinds: Option<bool>,
     pub(crate) single_runtime: Option<bool>,
+    /// Without the feature `metrics` nobody says it.
+    pub(crate) metrics_interval_ms: Option<u64>,
 }
 
 /// The configuration of an engine: its queues, its kinds, and what holds for all of it.
@@ -105,6 +110,16 @@ impl EngineConfig {
         self.wide.memory_bytes_max.unwrap_or(MEMORY_BYTES_MAX)
     }
 
+    fn metrics_interval_ms(&self) -> u64 {
+        self.wide.metrics_interval_ms.unwrap_or(METRICS_INTERVAL_MS)
+    }
+
+    /// What it says, or the default.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn metrics_interval(&self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.metrics_interval_ms())
+    }
+
     pub(crate) fn place(&self, path: &str) -> ConfigPlace {
         self.places.get(path).cloned().unwrap_or(ConfigPlace::Code)
     }
@@ -123,6 +138,7 @@ impl EngineConfig {
             ("lost_max", mine.lost_max.is_some() && theirs.lost_max.is_some()),
             ("allow_unknown_kinds", mine.allow_unknown_kinds.is_some() && theirs.allow_unknown_kinds.is_some()),
             ("single_runtime", mine.single_runtime.is_some() && theirs.single_runtime.is_some()),
+            ("metrics_interval", mine.metrics_interval_ms.is_some() && theirs.metrics_interval_ms.is_some()),
         ];
         if let Some((name, _)) = both.iter().find(|(_, both)| *both) {
             return Err(twice(format!("`{name}`"), &format!("engine.{name}"), self));
@@ -151,6 +167,7 @@ impl EngineConfig {
             lost_max: self.wide.lost_max.or(other.wide.lost_max),
             allow_unknown_kinds: self.wide.allow_unknown_kinds.or(other.wide.allow_unknown_kinds),
             single_runtime: self.wide.single_runtime.or(other.wide.single_runtime),
+            metrics_interval_ms: self.wide.metrics_interval_ms.or(other.wide.metrics_interval_ms),
         };
         self.queues.extend(other.queues.iter().cloned());
         self.kinds.extend(other.kinds.iter().cloned());
@@ -221,12 +238,15 @@ impl Plan {
         in_range("engine setting", "memory_bytes_max", &[(MEMORY, memory)])?;
         let lost = config.wide.lost_max.unwrap_or(ShardSettings::LOST_MAX);
         in_range("engine setting", "lost_max", &[(LOST, lost.into())])?;
+        let interval = cfg!(feature = "metrics").then(|| config.metrics_interval_ms());
+        in_range("engine setting", "metrics_interval", &[(METRICS_INTERVAL, interval.unwrap_or_default())])?;
         config.wide = Wide {
             disk_free_bytes_min: Some(free),
             memory_bytes_max: Some(memory),
             lost_max: Some(lost),
             allow_unknown_kinds: Some(unknown_kinds),
             single_runtime: Some(config.wide.single_runtime.unwrap_or_default()),
+            metrics_interval_ms: interval,
         };
         Ok(Self { config, handled })
     }

@@ -237,7 +237,8 @@ impl<A: Send + Sync + 'static> TestContext<A> {
         let (token, created) = (LeaseToken { term: 1, n: 1 }, timestamp(self.created));
         let is_step = self.step_name.is_some() || self.input.is_some() || has_batches;
         let step = is_step.then(|| self.step_name.unwrap_or_else(|| J::KIND.to_owned()).into());
-        let lease = Lease { token, id, queue, kind, attempt, failures, lost: 0, created, step, body: None };
+        let lease =
+            Lease { token, id, queue, kind, attempt, failures, lost: 0, created, waited_ms: 0, step, body: None };
         let of = is_step.then_some(StepOf { flow: FlowId(id.0), no: 1 });
         let labels = body.labels.clone().of_step(of);
         let body = Arc::new(Body { labels, ..Body::clone(&body) });

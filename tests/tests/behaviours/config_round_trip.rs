@@ -14,6 +14,9 @@ use windlass::{
 /// The most that is allowed, and round numbers as people write them.
 const DURATION_MS_MAX: u64 = 36_500 * 24 * 60 * 60 * 1_000;
 
+/// The longest time between two looks at the numbers.
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+
 fn number(least: u64, most: u64) -> impl Strategy<Value = u64> {
     let round = move |unit: u64| (1..=100_u64).prop_map(move |n| (n * unit).clamp(least, most));
     prop_oneof![Just(least), Just(most), least..=most, round(1), round(1_000), round(1 << 10), round(1 << 20)]
@@ -143,7 +146,7 @@ fn kind() -> impl Strategy<Value = (Option<u32>, Option<Duration>, Option<RetryP
 fn config() -> impl Strategy<Value = EngineConfig> {
     let queues = btree_map(name(), queue(), 1..5);
     let (disk, memory) = (option::of(number(0, 1 << 60)), option::of(number(16 << 20, 1 << 46)));
-    let wide = (disk, memory, option::of(3..=u32::MAX), any::<bool>());
+    let wide = (disk, memory, option::of(3..=u32::MAX), any::<bool>(), option::of(number(0, DAY_MS)));
     let shared = (
         option::of(1..=100_000_u32),
         rate(),
@@ -153,7 +156,7 @@ fn config() -> impl Strategy<Value = EngineConfig> {
         any::<bool>(),
     );
     let all = (queues, btree_map(name(), kind(), 0..4), wide, btree_map(name(), shared, 0..3));
-    all.prop_map(|(queues, kinds, (disk, memory, lost, single), limits)| {
+    all.prop_map(|(queues, kinds, (disk, memory, lost, single, interval), limits)| {
         // No kind has a handler here.
         let mut builder = Engine::builder().journal(MemoryJournal::new()).allow_unknown_kinds();
         let names: Vec<_> = queues.keys().cloned().collect();
@@ -178,6 +181,8 @@ fn config() -> impl Strategy<Value = EngineConfig> {
         let builder = disk.into_iter().fold(builder, windlass::EngineBuilder::disk_free_bytes_min);
         let builder = memory.into_iter().fold(builder, windlass::EngineBuilder::memory_bytes_max);
         let builder = lost.into_iter().fold(builder, windlass::EngineBuilder::lost_max);
+        let interval = interval.map(Duration::from_millis);
+        let builder = interval.into_iter().fold(builder, windlass::EngineBuilder::metrics_interval);
         let builder = if single { builder.single_runtime() } else { builder };
         builder.effective_config().unwrap()
     })

@@ -61,6 +61,7 @@ async fn what_an_engine_goes_by_has_its_defaults_and_starts_an_equal_engine() {
         "lost_max = 3",
         "allow_unknown_kinds = true",
         "single_runtime = false",
+        "metrics_interval = \"1s\"",
         "start_within = \"1s 500ms\"",
         "concurrency = 16",
         "priority = \"normal\"",
@@ -99,6 +100,8 @@ fn what_stands_in_code_and_in_a_file_is_refused_as_configured_twice() {
     assert!(error.to_string().starts_with("`lost_max` is configured twice"), "{error}");
     let error = refused(&with("[engine]\nsingle_runtime = true").single_runtime());
     assert!(error.to_string().starts_with("`single_runtime` is configured twice"), "{error}");
+    let error = refused(&with("[engine]\nmetrics_interval = \"5s\"").metrics_interval(SEC));
+    assert!(error.to_string().starts_with("`metrics_interval` is configured twice"), "{error}");
     // In two files as well.
     let error = refused(&with("[queues.work]").config(read("\n\n[queues.work]")));
     assert_eq!(

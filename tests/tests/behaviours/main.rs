@@ -37,6 +37,7 @@ mod lifecycle;
 mod limits;
 mod memory;
 mod memory_verbs;
+mod metrics;
 mod middleware;
 mod orders;
 mod overdraft;

@@ -14,6 +14,7 @@ mod invariants;
 mod leaves;
 mod limits;
 mod manifests;
+mod metrics;
 mod offence;
 mod packages;
 mod public_api;

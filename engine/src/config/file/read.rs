@@ -26,8 +26,18 @@ pub(super) const KEEP: [(&str, KeepDone); 3] =
 pub(super) const NEVER: &str = "never";
 
 const ALL: [&str; 4] = ["engine", "queues", "kinds", "limits"];
+#[cfg(not(feature = "metrics"))]
 const WIDE: [&str; 5] =
     ["disk_free_bytes_min", "memory_bytes_max", "lost_max", "allow_unknown_kinds", "single_runtime"];
+#[cfg(feature = "metrics")]
+const WIDE: [&str; 6] = [
+    "disk_free_bytes_min",
+    "memory_bytes_max",
+    "lost_max",
+    "allow_unknown_kinds",
+    "single_runtime",
+    "metrics_interval",
+];
 const QUEUE: [&str; 20] = [
     "concurrency",
     "rate_limit",
@@ -125,6 +135,7 @@ fn wide(fields: &Fields<'_>, config: &mut EngineConfig) -> Read<Wide> {
         lost_max: fields.number("lost_max", &range::LOST)?,
         allow_unknown_kinds: fields.get("allow_unknown_kinds").map(|field| field.flag()).transpose()?,
         single_runtime: fields.get("single_runtime").map(|field| field.flag()).transpose()?,
+        metrics_interval_ms: fields.number("metrics_interval", &range::METRICS_INTERVAL)?,
     })
 }
 

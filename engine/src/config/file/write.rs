@@ -122,6 +122,9 @@ fn wide(wide: &Wide) -> Table {
     if let Some(flag) = wide.single_runtime {
         table.put("single_runtime", Written::Flag(flag));
     }
+    if let Some(ms) = wide.metrics_interval_ms {
+        table.duration("metrics_interval", ms);
+    }
     table
 }
 

@@ -338,6 +338,8 @@ impl Recorder {
             Question::Order(OrderCommand::All) | Question::List { .. } | Question::Stats | Question::Memory => {
                 return 0;
             }
+            #[cfg(feature = "metrics")]
+            Question::Measure => return 0,
             Question::Override { .. } => {
                 tale.overridden();
                 return 0;

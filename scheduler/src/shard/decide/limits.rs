@@ -105,9 +105,10 @@ pub(crate) fn list(state: &State, now: Now) -> Vec<LimitView> {
     all
 }
 
-/// The limits of queues, and those that queues share: of no key.
+/// The limits of queues that have more than slots, and those that queues share: of no key.
 pub(crate) fn of_all(state: &State, now: Now) -> Vec<LimitView> {
-    let queues = state.queues.iter().filter(|queue| queue.is_configured && !queue.settings.limit().is_none());
+    let has_more = |limit: &Limit| limit.rate.is_some() || limit.breaker.is_some();
+    let queues = state.queues.iter().filter(|queue| queue.is_configured && has_more(&queue.settings.limit()));
     let of_queues = queues.map(|queue| {
         let (settings, circuit) = (&queue.settings, queue.guard.as_ref().map(|guard| guard.circuit(now.mono)));
         let of = LimitOf::Queue(settings.name.clone());
