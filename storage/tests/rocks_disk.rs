@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use support::{SmallDisk, changes, judge, small};
-use windlass_storage::{Append, Batch, CommitNo, Journal, OpenError, StorageError};
+use windlass_storage::{Append, Batch, CommitNo, Journal, OpenError, RocksJournal, StorageError};
 
 /// Leaves no byte of the disk free.
 fn fill(disk: &Path) {
@@ -100,4 +100,22 @@ fn a_disk_that_may_only_be_read_is_told_and_stays_as_it_is() {
     disk.remount("rw");
     journal.open().unwrap();
     assert_eq!(judge(&mut journal), 50);
+}
+
+#[test]
+fn a_journal_says_what_its_tables_and_its_log_take() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut journal = RocksJournal::at(directory.path());
+    let term = journal.open().unwrap().term;
+    let reader = journal.reader().unwrap();
+    let before = reader.disk().unwrap().unwrap();
+    support::append_history(&mut journal, term, 1, 1_000);
+    let after = reader.disk().unwrap().unwrap();
+    assert!(after.log_bytes > before.log_bytes, "{before:?}, {after:?}");
+    journal.close().unwrap();
+    assert_eq!(reader.disk(), Err(StorageError::Closed));
+    // An opening puts what the log holds into tables.
+    journal.open().unwrap();
+    let opened = journal.reader().unwrap().disk().unwrap().unwrap();
+    assert!(opened.tables_bytes > after.tables_bytes, "{after:?}, {opened:?}");
 }
