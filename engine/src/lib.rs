@@ -157,6 +157,7 @@ pub use windlass_scheduler::recurrence::{CatchUp, Overlap};
 pub use windlass_scheduler::refusal::Refusal;
 pub use windlass_scheduler::settings::{KeepDone, Level as Durability};
 pub use windlass_scheduler::state::State as JobState;
+pub use windlass_scheduler::time::Timestamp;
 pub use windlass_scheduler::verb::Verb;
 pub use windlass_scheduler::view::{QueueStats, Why};
 #[cfg(feature = "rocksdb")]

@@ -32,6 +32,20 @@ pub enum ScheduleRule {
     },
 }
 
+impl ScheduleRule {
+    /// When it fires, as one would say it: "every 30s", "At 03:00 (Europe/Berlin)". For people: the words may change.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        match self {
+            Self::Every(period) => format!("every {period:?}"),
+            Self::Cron { pattern, zone } => {
+                let words = pattern.parse::<croner::Cron>().map_or_else(|_| pattern.clone(), |cron| cron.describe());
+                format!("{words} ({zone})")
+            }
+        }
+    }
+}
+
 /// A job that comes back: by a cron pattern in a time zone, or at fixed intervals.
 ///
 /// Each instant has exactly one job, through crashes and restarts: the job and how far the schedule came are one commit.

@@ -1,0 +1,105 @@
+//! The engine at a glance, and its queues.
+
+use axum::extract::{Path, State};
+use axum::{Extension, Json};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::orders::Placed;
+use super::problem::Problem;
+use super::{act, look};
+use crate::AuditEntry;
+use crate::action::Action;
+use crate::console::Console;
+use crate::guard::Visitor;
+use crate::view::overview::{HealthView, Overview, QueueView};
+
+/// Entries of the audit log that are given at most.
+const AUDIT_MAX: usize = 1_000;
+
+/// It is done.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub(crate) struct Done {
+    done: bool,
+}
+
+pub(super) const DONE: Json<Done> = Json(Done { done: true });
+
+/// Says nothing: that it is JSON is what keeps other sites' forms out.
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Nothing {}
+
+#[utoipa::path(get, path = "/overview", responses((status = 200, body = Overview)))]
+pub(super) async fn overview(State(console): State<Console>) -> Result<Json<Overview>, Problem> {
+    look::overview(&console).await.map(Json)
+}
+
+/// Answered without asking the engine's parts, so that it is also when they do not.
+#[utoipa::path(get, path = "/health", responses((status = 200, body = HealthView)))]
+pub(super) async fn health(State(console): State<Console>) -> Json<HealthView> {
+    Json(HealthView::from(&console.engine().health()))
+}
+
+#[utoipa::path(get, path = "/queues", responses((status = 200, body = Vec<QueueView>)))]
+pub(super) async fn list(State(console): State<Console>) -> Result<Json<Vec<QueueView>>, Problem> {
+    look::queues(&console).await.map(Json)
+}
+
+#[utoipa::path(post, path = "/queues/{queue}/pause", params(("queue" = String, Path)), request_body = Nothing,
+    responses((status = 200, body = Done), (status = 404, body = Problem)))]
+pub(super) async fn pause(
+    State(console): State<Console>,
+    Extension(visitor): Extension<Visitor>,
+    Path(queue): Path<String>,
+    body: Result<Json<Nothing>, axum::extract::rejection::JsonRejection>,
+) -> Result<Json<Done>, Problem> {
+    let Json(Nothing {}) = body?;
+    act(&console, &visitor, Action::PauseQueue, &queue, console.engine().pause(&queue)).await?;
+    Ok(DONE)
+}
+
+#[utoipa::path(post, path = "/queues/{queue}/resume", params(("queue" = String, Path)), request_body = Nothing,
+    responses((status = 200, body = Done), (status = 404, body = Problem)))]
+pub(super) async fn resume(
+    State(console): State<Console>,
+    Extension(visitor): Extension<Visitor>,
+    Path(queue): Path<String>,
+    body: Result<Json<Nothing>, axum::extract::rejection::JsonRejection>,
+) -> Result<Json<Done>, Problem> {
+    let Json(Nothing {}) = body?;
+    act(&console, &visitor, Action::ResumeQueue, &queue, console.engine().resume(&queue)).await?;
+    Ok(DONE)
+}
+
+/// The queue's name once more: what cannot be taken back is said twice.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Purge {
+    /// The queue's name.
+    confirm: String,
+}
+
+/// Empties a queue: what waits in it is called off and forgotten. What runs goes on, and what is retained stays.
+#[utoipa::path(post, path = "/queues/{queue}/purge", params(("queue" = String, Path)), request_body = Purge,
+    responses((status = 200, body = Placed), (status = 400, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn purge(
+    State(console): State<Console>,
+    Extension(visitor): Extension<Visitor>,
+    Path(queue): Path<String>,
+    body: Result<Json<Purge>, axum::extract::rejection::JsonRejection>,
+) -> Result<Json<Placed>, Problem> {
+    let Json(body) = body?;
+    if body.confirm != queue {
+        return Err(Problem::bad(format!("to forget its jobs, `confirm` has to be the queue's name: `{queue}`")));
+    }
+    let order =
+        act(&console, &visitor, Action::PurgeQueue, &queue, console.engine().purge(&queue).into_future()).await?;
+    Ok(Json(Placed::order(&order)))
+}
+
+/// What was done through this console, the latest first.
+#[utoipa::path(get, path = "/audit", responses((status = 200, body = Vec<AuditEntry>)))]
+pub(super) async fn audit(State(console): State<Console>) -> Json<Vec<AuditEntry>> {
+    Json(console.audit(AUDIT_MAX))
+}

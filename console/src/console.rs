@@ -1,0 +1,125 @@
+//! What a service builds: an engine, who may come in, and the router.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use serde_json::Value;
+use windlass::Engine;
+
+use crate::access::Access;
+use crate::audit::Audit;
+use crate::guard::{BODY_BYTES_MAX, FormKey, guard};
+use crate::redact::Redaction;
+use crate::{AuditEntry, api};
+
+/// A console of one engine. Cloning is cheap, and every clone is the same console.
+#[derive(Clone)]
+pub struct Console {
+    inner: Arc<Inner>,
+}
+
+#[derive(Clone)]
+struct Inner {
+    engine: Engine,
+    access: Access,
+    hosts: Vec<String>,
+    redaction: Redaction,
+    environment: Option<String>,
+    form_key: FormKey,
+    audit: Arc<Audit>,
+}
+
+impl Console {
+    /// A console of this engine, into which those come of whom `access` says so.
+    #[must_use]
+    pub fn new(engine: Engine, access: Access) -> Self {
+        let inner = Inner {
+            engine,
+            access,
+            hosts: Vec::new(),
+            redaction: Redaction::default(),
+            environment: None,
+            form_key: FormKey::new(),
+            audit: Arc::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Only requests that name one of these hosts are answered, without their ports. Unless said, any host is, but for
+    /// [`Access::loopback`], where it has to be this machine.
+    #[must_use]
+    pub fn hosts<I: Into<String>>(mut self, hosts: impl IntoIterator<Item = I>) -> Self {
+        self.change().hosts = hosts.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// What is done to payloads, outputs and progress of a kind before anybody sees them, here and in the API. Bytes that are no JSON
+    /// are not shown then, and payloads are not edited: what was hidden would be lost.
+    #[must_use]
+    pub fn redact(mut self, redact: impl Fn(&str, &mut Value) + Send + Sync + 'static) -> Self {
+        self.change().redaction = Redaction(Some(Arc::new(redact)));
+        self
+    }
+
+    /// What this is the console of, on every page: "production", "staging".
+    #[must_use]
+    pub fn environment(mut self, name: impl Into<String>) -> Self {
+        self.change().environment = Some(name.into());
+        self
+    }
+
+    /// The routes, to be nested under any prefix.
+    pub fn router(&self) -> Router {
+        api::router()
+            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+            .layer(from_fn_with_state(self.clone(), guard))
+            .with_state(self.clone())
+    }
+
+    /// What was done through this console, the latest first: up to 1,000 entries since it was made.
+    #[must_use]
+    pub fn audit(&self, count: usize) -> Vec<AuditEntry> {
+        self.inner.audit.last(count)
+    }
+
+    fn change(&mut self) -> &mut Inner {
+        Arc::make_mut(&mut self.inner)
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    pub(crate) fn access(&self) -> &Access {
+        &self.inner.access
+    }
+
+    pub(crate) fn known_hosts(&self) -> &[String] {
+        &self.inner.hosts
+    }
+
+    pub(crate) fn redaction(&self) -> &Redaction {
+        &self.inner.redaction
+    }
+
+    pub(crate) fn environment_name(&self) -> Option<&str> {
+        self.inner.environment.as_deref()
+    }
+
+    pub(crate) fn form_key(&self) -> &FormKey {
+        &self.inner.form_key
+    }
+
+    pub(crate) fn audit_log(&self) -> &Audit {
+        &self.inner.audit
+    }
+}
+
+impl fmt::Debug for Console {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Console").field("access", &self.inner.access).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,57 @@
+//! What is shown: the engine's answers as JSON and pages have them. Times are RFC 3339 texts, durations milliseconds.
+//!
+//! Owns the shapes, and nothing of how they are got. What a shape has once been given stays: fields are only added.
+
+pub(crate) mod dead;
+pub(crate) mod flows;
+pub(crate) mod jobs;
+pub(crate) mod limits;
+pub(crate) mod overview;
+pub(crate) mod schedules;
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use serde::{Serialize, Serializer};
+use windlass::{Failure, FailureKind};
+
+/// A time, which is shown in UTC with milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct When(pub(crate) SystemTime);
+
+impl From<SystemTime> for When {
+    fn from(time: SystemTime) -> Self {
+        Self(time)
+    }
+}
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::try_from(self.0) {
+            Ok(time) => write!(f, "{time:.3}"),
+            Err(_) => f.write_str("out of range"),
+        }
+    }
+}
+
+impl Serialize for When {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The word for a kind of failure.
+pub(crate) fn failure_word(failure: &Failure) -> &'static str {
+    match failure.kind {
+        FailureKind::Error => "error",
+        FailureKind::Permanent => "permanent error",
+        FailureKind::Panic => "panic",
+        FailureKind::TimedOut => "timeout",
+        FailureKind::Decode => "unreadable payload",
+        FailureKind::Lost => "process died",
+    }
+}
