@@ -22,7 +22,7 @@ use crate::view::jobs::OrderView;
 #[serde(deny_unknown_fields)]
 pub(crate) struct OrderWords {
     /// What is done to each.
-    #[serde(flatten)]
+    #[serde(rename = "do")]
     pub(crate) verb: VerbWords,
     /// Which jobs are meant. Where no state is said, what is requeued or discarded are dead letters.
     pub(crate) filter: JobQuery,

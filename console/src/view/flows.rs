@@ -24,10 +24,10 @@ pub(crate) struct FlowLine {
     /// When it ended.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub(crate) ended: Option<When>,
-    /// Its steps.
-    pub(crate) steps: usize,
-    /// Those that have ended.
-    pub(crate) steps_ended: usize,
+    /// How many steps it has.
+    pub(crate) step_count: usize,
+    /// How many of them have ended.
+    pub(crate) ended_count: usize,
 }
 
 impl From<&FlowSummary> for FlowLine {
@@ -38,8 +38,8 @@ impl From<&FlowSummary> for FlowLine {
             state: summary.state.as_str(),
             created: summary.created.into(),
             ended: summary.ended.map(When),
-            steps: summary.steps,
-            steps_ended: summary.steps_ended,
+            step_count: summary.steps,
+            ended_count: summary.steps_ended,
         }
     }
 }

@@ -1,0 +1,7 @@
+//! The JSON API: what it shows, what it does, and whom it lets in.
+
+mod access;
+mod bed;
+mod described;
+mod looks;
+mod steers;
