@@ -33,10 +33,12 @@ mod audit;
 mod console;
 mod guard;
 mod redact;
+mod serve;
 mod view;
 
 pub use access::{Access, Credentials, Denied, Identity, NoToken, Role, Token};
 pub use action::Action;
 pub use audit::AuditEntry;
 pub use console::Console;
+pub use serve::{Bounds, ServeError};
 pub use view::When;

@@ -4,4 +4,5 @@ mod access;
 mod bed;
 mod described;
 mod looks;
+mod served;
 mod steers;
