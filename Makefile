@@ -51,8 +51,8 @@ check: setup ## formatting, lints and documentation, warnings as errors
 	@$(RUN) RUSTDOCFLAGS="-D warnings" cargo doc $(LOCKED) --workspace --no-deps
 	@$(RUN) RUSTDOCFLAGS="-D warnings" cargo doc $(LOCKED) --package windlass --no-default-features --no-deps
 
-package: ## the three crates as they would be published, in target/package; nothing is compiled
-	@cargo package $(LOCKED) --package windlass-scheduler --package windlass-storage --package windlass --no-verify --allow-dirty
+package: ## the crates as they would be published, in target/package; nothing is compiled
+	@cargo package $(LOCKED) --package windlass-scheduler --package windlass-storage --package windlass --package windlass-console --no-verify --allow-dirty
 
 bench: setup ## first figures, each beside an exact-delivery check and this machine's own ceilings; ONLY=life runs one group
 	@$(RUN) cargo build $(LOCKED) --release --package windlass-bench

@@ -42,3 +42,8 @@ pub use audit::AuditEntry;
 pub use console::Console;
 pub use serve::{Bounds, ServeError};
 pub use view::When;
+
+/// The README's examples are tests, too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
