@@ -144,12 +144,11 @@ async fn converse(router: Router, bounds: Bounds, ends: CancellationToken, strea
         () = ends.cancelled() => None,
         () = sleep(bounds.connection_lasts) => None,
     };
-    let over = match over {
-        Some(over) => Ok(over),
-        None => {
-            connection.as_mut().graceful_shutdown();
-            timeout(GRACE, connection).await
-        }
+    let over = if let Some(over) = over {
+        Ok(over)
+    } else {
+        connection.as_mut().graceful_shutdown();
+        timeout(GRACE, connection).await
     };
     match over {
         Ok(Ok(())) => {}

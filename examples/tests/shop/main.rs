@@ -2,6 +2,7 @@
 // Helpers of tests are tests.
 #![allow(clippy::unwrap_used)]
 
+mod console;
 mod dead;
 mod kill;
 mod newsletters;

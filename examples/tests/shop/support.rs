@@ -70,6 +70,14 @@ impl Stage {
         answer(self.client.post(self.url(path)).body(body)).await
     }
 
+    pub(crate) async fn post_json(&self, path: &str, body: &Value) -> (StatusCode, Value) {
+        answer(self.client.post(self.url(path)).json(body)).await
+    }
+
+    pub(crate) async fn get_with_token(&self, path: &str, token: &str) -> (StatusCode, Value) {
+        answer(self.client.get(self.url(path)).bearer_auth(token)).await
+    }
+
     pub(crate) async fn delete(&self, path: &str) -> (StatusCode, Value) {
         answer(self.client.delete(self.url(path))).await
     }

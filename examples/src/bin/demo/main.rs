@@ -135,6 +135,13 @@ async fn run(scale: &Scale, folder: &Path, screen: &Screen) -> Result<Verdict, F
     let accepted = crowd.accepted();
     let jobs = service.look_at(&accepted).await?;
     let dead = service.dead().await?;
+    let console = service.url("/console").await?;
+    if std::env::var_os("KEEP").is_some() {
+        screen.say(&format!("KEEP: the console stays open at {console} until Ctrl-C"));
+        tokio::signal::ctrl_c().await?;
+    } else {
+        screen.say(&format!("the console was at {console}: KEEP=1 make demo leaves it open"));
+    }
     let exit = service.terminate().await?;
     screen.say(&format!("SIGTERM: the shop drained and ended with {exit}"));
     let thumbnails = folder.join("shop").join("thumbnails");

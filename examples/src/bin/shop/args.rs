@@ -24,6 +24,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
+    /// Lets whoever has this token into the console, which stands at /console; without one, callers of this machine.
+    #[arg(long, value_name = "TOKEN", env = "SHOP_CONSOLE_TOKEN", hide_env_values = true)]
+    pub(crate) console_token: Option<String>,
+
     /// The least important log lines to show: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub(crate) log: tracing::Level,

@@ -32,6 +32,7 @@ mod webhooks;
 
 use std::error::Error;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -63,10 +64,13 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let app = Arc::new(App::open(&args)?);
     let engine = queues::start(&args, app.clone()).await?;
     let shop = Shop { app, engine };
+    let console = routes::console(&args, &shop)?;
     tokio::spawn(recovery::enqueue_again(shop.clone()));
 
     writeln!(std::io::stdout(), "listening on {}", listener.local_addr()?)?;
-    let server = axum::serve(listener, routes::routes(shop.clone())).with_graceful_shutdown(async { _ = stop.await });
+    // The console wants to know from where a call comes.
+    let routes = routes::routes(shop.clone(), &console).into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum::serve(listener, routes).with_graceful_shutdown(async { _ = stop.await });
     let server = tokio::spawn(server.into_future());
 
     let signal = signals.next().await;

@@ -2,11 +2,13 @@
 
 use axum::Router;
 use axum::routing::{get, post};
+use windlass_console::{Access, Console, Identity, NoToken, Token};
 
 use crate::app::Shop;
+use crate::args::Args;
 use crate::{dead, health, jobs, newsletters, photos, reports, signup, webhooks};
 
-pub(crate) fn routes(shop: Shop) -> Router {
+pub(crate) fn routes(shop: Shop, console: &Console) -> Router {
     Router::new()
         .route("/signup", post(signup::sign_up))
         .route("/verify", post(signup::verify))
@@ -20,5 +22,21 @@ pub(crate) fn routes(shop: Shop) -> Router {
         .route("/dead/{id}/requeue", post(dead::requeue))
         .route("/healthz", get(health::healthz))
         .route("/queues", get(health::queues))
+        .nest("/console", console.router())
         .with_state(shop)
+}
+
+/// The console of the shop's jobs: for whoever has the token, or else for this machine.
+pub(crate) fn console(args: &Args, shop: &Shop) -> Result<Console, NoToken> {
+    let access = match &args.console_token {
+        Some(token) => Access::tokens([Token::operator("operator", token)?]),
+        None => Access::loopback(Identity::operator("this machine")),
+    };
+    let console = Console::new(shop.engine.clone(), access).environment("the shop");
+    // Who sees the code of a verification could sign up as somebody else.
+    Ok(console.redact(|_, payload| {
+        if let Some(code) = payload.get_mut("code") {
+            *code = "(hidden)".into();
+        }
+    }))
 }
