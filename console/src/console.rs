@@ -11,7 +11,7 @@ use windlass::Engine;
 
 use crate::access::Access;
 use crate::audit::Audit;
-use crate::guard::{BODY_BYTES_MAX, FormKey, guard};
+use crate::guard::{BODY_BYTES_MAX, guard};
 use crate::redact::Redaction;
 use crate::{AuditEntry, api};
 
@@ -28,7 +28,6 @@ struct Inner {
     hosts: Vec<String>,
     redaction: Redaction,
     environment: Option<String>,
-    form_key: FormKey,
     audit: Arc<Audit>,
 }
 
@@ -42,7 +41,6 @@ impl Console {
             hosts: Vec::new(),
             redaction: Redaction::default(),
             environment: None,
-            form_key: FormKey::new(),
             audit: Arc::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -107,10 +105,6 @@ impl Console {
 
     pub(crate) fn environment_name(&self) -> Option<&str> {
         self.inner.environment.as_deref()
-    }
-
-    pub(crate) fn form_key(&self) -> &FormKey {
-        &self.inner.form_key
     }
 
     pub(crate) fn audit_log(&self) -> &Audit {
