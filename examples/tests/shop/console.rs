@@ -11,13 +11,16 @@ async fn the_console_shows_the_shops_jobs_and_steers_them_but_for_what_is_hidden
 
     let (status, job) = stage.get(&format!("/console/api/v1/jobs/{id}")).await;
     assert_eq!(status, StatusCode::OK, "{job}");
-    assert_eq!(job["payload"]["code"], "(hidden)", "{job}");
     assert!(text(&job["failure"], "message").contains("nobody of that name"), "{job}");
     assert_eq!(stage.get("/console/api/v1/overview").await.1["environment"], "the shop");
 
     let words = json!({ "verb": "discard" });
     assert_eq!(stage.post_json(&format!("/console/api/v1/jobs/{id}/steer"), &words).await.0, StatusCode::OK);
     assert_eq!(stage.get(&format!("/jobs/{id}")).await.0, StatusCode::NOT_FOUND);
+    let hook = json!({ "url": "http://127.0.0.1:1/hook", "body": { "card": "4111" } }).to_string();
+    let (_, accepted) = stage.post("/webhooks", hook).await;
+    let (_, job) = stage.get(&format!("/console/api/v1/jobs/{}", text(&accepted, "job_id"))).await;
+    assert_eq!(job["payload"]["body"], "(hidden)", "{job}");
     stage.stop().await;
 }
 

@@ -2,6 +2,7 @@
 
 use axum::Router;
 use axum::routing::{get, post};
+use windlass::Job;
 use windlass_console::{Access, Console, Identity, NoToken, Token};
 
 use crate::app::Shop;
@@ -22,8 +23,8 @@ pub(crate) fn routes(shop: Shop, console: &Console) -> Router {
         .route("/dead/{id}/requeue", post(dead::requeue))
         .route("/healthz", get(health::healthz))
         .route("/queues", get(health::queues))
-        .nest("/console", console.router())
         .with_state(shop)
+        .nest("/console", console.router())
 }
 
 /// The console of the shop's jobs: for whoever has the token, or else for this machine.
@@ -33,10 +34,10 @@ pub(crate) fn console(args: &Args, shop: &Shop) -> Result<Console, NoToken> {
         None => Access::loopback(Identity::operator("this machine")),
     };
     let console = Console::new(shop.engine.clone(), access).environment("the shop");
-    // Who sees the code of a verification could sign up as somebody else.
-    Ok(console.redact(|_, payload| {
-        if let Some(code) = payload.get_mut("code") {
-            *code = "(hidden)".into();
+    // What customers send to one another is none of an operator's business.
+    Ok(console.redact(|kind, payload| {
+        if let (webhooks::DeliverWebhook::KIND, Some(body)) = (kind, payload.get_mut("body")) {
+            *body = "(hidden)".into();
         }
     }))
 }
