@@ -54,6 +54,7 @@ bank! {
     SyncSkipped: "the writer reports a sync that it never asked for", "I2, durability";
     LogNotSynced: "the log is handed to the system, and never to the disk", "durability";
     RunBeforeClaim: "an attempt starts before it is written, and counts only afterwards", "I2, at most one live attempt";
+    ToldEarly: "an event is told before what it tells of is remembered", "I2";
     RefusalEarly: "a refusal that another job caused does not wait for that job's record", "I2";
     WriteErrorSwallowed: "a write that failed is reported as written", "I10, durability";
     OkAfterFailure: "after a failed write the writer goes on as if nothing were", "I10";

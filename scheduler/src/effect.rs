@@ -13,6 +13,7 @@ use crate::flow::{FlowEnding, FlowSummary, FlowView, StepInputs};
 use crate::job::{Body, JobId, Name, NewJob};
 use crate::lease::{Lease, LeaseToken, StopReason};
 use crate::limit::{LimitOf, LimitView};
+use crate::news::Told;
 use crate::order::{Order, OrderProgress};
 use crate::recurrence::ScheduleView;
 use crate::refusal::Refusal;
@@ -87,6 +88,9 @@ pub enum Effect {
     },
     /// Tell those who want to know. Only made where [`notices`](crate::settings::ShardSettings::notices) ask for it.
     Notice(Box<Notice>),
+    /// This happened, of one step. Only made after [`listen`](crate::shard::Shard::listen), and in the order of steps: what waits for a
+    /// stronger mark holds up what comes after it.
+    Told(Told),
     /// A job of a schedule has come in, of which no caller told. Only made where [`notices`](crate::settings::ShardSettings::notices) ask
     /// for it.
     Ticked(Box<NewJob>),

@@ -65,6 +65,7 @@ pub mod history;
 pub mod job;
 pub mod lease;
 pub mod limit;
+pub mod news;
 pub mod order;
 pub mod rate;
 pub mod recurrence;

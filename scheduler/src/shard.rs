@@ -26,6 +26,7 @@ pub(crate) mod slab;
 mod state;
 mod take;
 mod tape;
+mod tell;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -42,6 +43,7 @@ use self::outbox::{Mark, Outbox};
 use self::pages::Pager;
 use self::state::State;
 use self::tape::Tape;
+use self::tell::Teller;
 use crate::bug;
 use crate::change::{Claim, Record};
 use crate::command::{Command, QueueNo, Request, Submit, TimerClass};
@@ -66,6 +68,7 @@ pub struct Shard {
     state: State,
     tape: Tape,
     outbox: Outbox,
+    teller: Teller,
     door: Door,
     /// The last step taken.
     step: u64,
@@ -91,6 +94,7 @@ impl Shard {
             state: State::new(settings),
             tape: Tape::default(),
             outbox: Outbox::default(),
+            teller: Teller::default(),
             door: Door::default(),
             step: 0,
             now: Now::default(),
@@ -247,7 +251,14 @@ impl Shard {
 
     /// The next effect that may leave.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        self.outbox.pop()
+        let outbox = &self.outbox;
+        let told = |teller: &mut Teller| teller.pop(|mark, step| outbox.has_reached(mark, step)).map(Effect::Told);
+        told(&mut self.teller).or_else(|| self.outbox.pop())
+    }
+
+    /// From now on what happens is told, with [`Effect::Told`]. Of what waits for the journal so many pieces and bytes are kept.
+    pub fn listen(&mut self, news_max: usize, bytes_max: usize) {
+        self.teller.begin(news_max, bytes_max);
     }
 
     /// The number of the queue of this name.

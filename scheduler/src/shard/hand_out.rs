@@ -150,13 +150,13 @@ impl Shard {
         unique::let_go(state, live, now, after);
         batch.entries.push(Claim { id: live.id, attempt: live.attempt(), token });
         batch.leases.push(lease);
-        self.state.apply(Event::Claimed { slot, token, no: claims, deadline, now }, &mut self.tape);
+        self.happen(Event::Claimed { slot, token, no: claims, deadline, now });
     }
 
     /// Applies what was decided so far; what comes of it waits for the rest.
     fn apply_all(&mut self, decision: &mut Decision) {
         for event in decision.events.drain(..) {
-            self.state.apply(event, &mut self.tape);
+            self.happen(event);
         }
     }
 

@@ -14,6 +14,7 @@ impl Shard {
         let mut steps = Vec::new();
         self.take_but_for(decision, &mut steps);
         self.settle(steps);
+        self.teller.close(self.step);
     }
 
     /// Takes all of it, but for what comes of it for these steps.
@@ -46,6 +47,14 @@ impl Shard {
     fn apply(&mut self, event: Event, steps: &mut Vec<Touched>) {
         if let Some(at) = flow::let_go(&self.state, &event) {
             steps.push((at, self.now, true));
+        }
+        self.happen(event);
+    }
+
+    /// Every event that is news to anybody comes by here.
+    pub(super) fn happen(&mut self, event: Event) {
+        if self.teller.is_on() {
+            self.teller.note(&self.state, &event, self.now.wall);
         }
         self.state.apply(event, &mut self.tape);
     }

@@ -42,6 +42,7 @@ impl Script {
                     let (attempt, failures) = (notice.attempt, notice.failures);
                     format!("tell {name} ({attempt}): {:?}, failures {failures}, {failure}", notice.what)
                 }
+                Effect::Told(told) => format!("told of {}", told.news.len()),
                 Effect::Ticked(job) => format!("tick {}", self.name(job.id)),
                 Effect::FollowUps(jobs) => {
                     let names: Vec<_> = jobs.iter().map(|job| self.name(job.id)).collect();
