@@ -259,6 +259,30 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
         self
     }
 
+    /// So many events are kept in memory for subscribers that fall behind or come back; 65,536 unless said, from 1 to 100,000,000. See
+    /// [`Engine::events`].
+    #[must_use]
+    pub fn events_kept_max(mut self, events: u32) -> Self {
+        self.code.wide.events_kept_max = Some(events.into());
+        self
+    }
+
+    /// And so many bytes of events; 16 MiB unless said, from 1 to 1 TiB. They stand beside the budget of
+    /// [`memory_bytes_max`](Self::memory_bytes_max), and as many may wait for the journal.
+    #[must_use]
+    pub fn events_kept_bytes_max(mut self, bytes: u64) -> Self {
+        self.code.wide.events_kept_bytes_max = Some(bytes);
+        self
+    }
+
+    /// Events are kept from the start on, and not from the first subscription on: whoever goes on after an event of an earlier process
+    /// then gets all that this one did.
+    #[must_use]
+    pub fn events_from_start(mut self) -> Self {
+        self.code.wide.events_from_start = Some(true);
+        self
+    }
+
     /// How often numbers are told to the recorder of [`metrics`](crate::guide::metrics) that are asked for and not told as they
     /// happen; a second unless said, and zero for no metrics at all. Without a recorder nothing is told, whatever this says.
     #[cfg(feature = "metrics")]
@@ -282,7 +306,7 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
         schedule_all(&mut settings, self.schedules, &plan)?;
         settings.memory_bytes_max = memory::share(plan.config.memory_bytes_max(), journal.as_mut())?;
         let hooks = Arc::new(self.hooks.start(&handlers));
-        let door = Arc::new(Door::new(
+        let mut door = Door::new(
             &settings,
             plan.kind_queues().collect(),
             plan.config.disk_free_bytes_min(),
@@ -290,7 +314,9 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
             hooks,
             Meters::new(&plan.config),
             self.witness,
-        ));
+        );
+        door.events = Arc::new(plan.config.ring());
+        let door = Arc::new(door);
         let twin = Arc::new(Mutex::new(MemoryJournal::new()));
         let registry = Arc::new(self.layers.around(self.registry));
         let workers = plan.config.queues.iter().enumerate().map(|(no, queue)| {

@@ -27,6 +27,7 @@ use windlass_scheduler::settings::{Level, QueueSettings, ShardSettings};
 use windlass_storage::{Reader, StorageError};
 
 use crate::error::{ControlError, EnqueueError};
+use crate::events::Ring;
 use crate::health::{Health, HealthState, HealthWarning, Vitals};
 use crate::hooks::Teller;
 use crate::job::new_job_id;
@@ -107,6 +108,7 @@ pub(crate) struct Door {
     /// Some order came on, or ended.
     pub(crate) orders_moved: Notify,
     pub(crate) hooks: Arc<Teller>,
+    pub(crate) events: Arc<Ring>,
     pub(crate) meters: Meters,
     /// Answers where there is no engine.
     #[cfg(feature = "testing")]
@@ -147,6 +149,7 @@ impl Door {
             orders: DashSet::new(),
             orders_moved: Notify::new(),
             hooks,
+            events: Arc::default(),
             meters,
             #[cfg(feature = "testing")]
             stand_in: None,
@@ -177,6 +180,9 @@ impl Door {
             // A gate that was closed stays closed: an engine does not come back from its end.
             if matches!(*before, Gate::Closed(_)) {
                 return;
+            }
+            if matches!(gate, Gate::Closed(_)) {
+                self.events.close();
             }
             *before = gate;
         }

@@ -17,6 +17,7 @@
 //! | [`evolving`] | payloads, kinds and queues that change while jobs wait; rolling back |
 //! | [`operating`] | health, numbers, lists, verbs, a full disk, quarantine, log lines |
 //! | [`metrics`] | every number that is told, where it goes, and when to wake somebody |
+//! | [`events`] | what happens, as it happens: subscriptions, filters, gaps, going on after a break |
 //! | [`testing`] | retries as properties, handlers by hand, what is enqueued, crashes; all on a paused clock |
 //! | [`limits`] | every limit, its default, and what is refused beyond it |
 
@@ -26,6 +27,8 @@ pub mod around_attempts {}
 pub mod deploying {}
 #[doc = include_str!("../docs/durability.md")]
 pub mod durability {}
+#[doc = include_str!("../docs/events.md")]
+pub mod events {}
 #[doc = include_str!("../docs/evolving.md")]
 pub mod evolving {}
 #[doc = include_str!("../docs/flow-control.md")]

@@ -59,7 +59,7 @@
 //! [workloads](guide::workloads), [retries and dead letters](guide::retries),
 //! [recurring jobs](guide::recurring), [unique jobs](guide::unique), [flows](guide::flows), [durability](guide::durability),
 //! [around attempts](guide::around_attempts), [deploying](guide::deploying), [evolving jobs](guide::evolving),
-//! [operating](guide::operating), [metrics](guide::metrics), [testing](guide::testing), [limits](guide::limits).
+//! [operating](guide::operating), [metrics](guide::metrics), [events](guide::events), [testing](guide::testing), [limits](guide::limits).
 //!
 //! # Where it runs
 //!
@@ -83,6 +83,7 @@ mod context;
 mod door;
 mod engine;
 pub mod error;
+mod events;
 mod fetch;
 mod filter;
 mod flow;
@@ -127,6 +128,7 @@ pub use error::{
 };
 #[cfg(feature = "config-file")]
 pub use error::{ConfigFileError, ConfigProblem};
+pub use events::{Event, EventFilter, EventKind, EventNo, Events, Gap, NoEventNo, What};
 pub use filter::{Cursor, Filter, NoCursor};
 pub use flow::{
     Batch, BatchFailure, BatchHandle, BatchReport, CriticalStep, Flow, FlowGraph, FlowHandle, FlowStatus, FlowStep,

@@ -3,13 +3,13 @@
 //!
 //! | from | message | to |
 //! |---|---|---|
-//! | callers | `Submit`, `Withdraw`, `Ask`, `Unwatch`, `UnwatchFlow`, `Checkpoint` | queue |
+//! | callers | `Submit`, `Withdraw`, `Ask`, `Unwatch`, `UnwatchFlow`, `Checkpoint`, `Listen` | queue |
 //! | worker | `Ends`, `Slots` | queue |
 //! | scheduler | `Due` | queue |
 //! | reads ahead | `Fetched` | queue |
 //! | writer | `Written`, `Synced` | queue |
 //! | queue | `Seal` (to itself, behind all that already waits) | queue |
-//! | supervisor | `Rearm`, `Adopt`, `Collect`, `Drain`, `StopAttempts`, `Finish`, `Halt` | queue |
+//! | supervisor | `Rearm`, `Adopt`, `Listen`, `Collect`, `Drain`, `StopAttempts`, `Finish`, `Halt` | queue |
 //! | queue | `Run`, `Stop` | worker |
 //! | attempts | `Ended` | worker |
 //! | queue | `Arm` | scheduler |
@@ -27,7 +27,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use windlass_scheduler::attempt::Outcome;
-use windlass_scheduler::command::{QueueNo, Request, TimerClass};
+use windlass_scheduler::command::{Command, QueueNo, Request, TimerClass};
 use windlass_scheduler::effect::{Answer, Deadline, Wave};
 use windlass_scheduler::filter::Filter;
 use windlass_scheduler::flow::{FlowCommand, FlowId, FlowPlan};
@@ -101,6 +101,31 @@ pub(crate) enum Question {
     Measure,
 }
 
+impl Question {
+    /// As the core is asked.
+    pub(crate) fn into_command(self, request: Request) -> Command {
+        match self {
+            Self::Extend { id, token, by_ms } => Command::Extend { request, id, token, by_ms },
+            Self::Steer { id, verb, read } => Command::Steer { request, id, verb, read },
+            Self::Edit { id, payload, version, known } => Command::Edit { request, id, payload, version, known },
+            Self::Pause(queue) => Command::Pause { request, queue },
+            Self::Resume(queue) => Command::Resume { request, queue },
+            Self::Override { of, change } => Command::Override { request, of, change },
+            Self::Limits => Command::Limits { request },
+            Self::Watch(id) => Command::Watch { request, id },
+            Self::Look(id) => Command::Look { request, id },
+            Self::List { filter, from, limit, scan_max } => Command::List { request, filter, from, limit, scan_max },
+            Self::Order(command) => Command::Order { request, command },
+            Self::Schedule(command) => Command::Schedule { request, command },
+            Self::Flow(command) => Command::Flow { request, command },
+            Self::Stats => Command::Stats { request },
+            Self::Memory => Command::Memory { request },
+            #[cfg(feature = "metrics")]
+            Self::Measure => Command::Measure { request },
+        }
+    }
+}
+
 /// To the queue actor, the body of [`Shard`].
 #[derive(Debug)]
 pub(crate) enum QueueMsg {
@@ -124,6 +149,8 @@ pub(crate) enum QueueMsg {
     UnwatchFlow { request: Request, id: FlowId },
     /// Remember this for the job's next attempt.
     Checkpoint { request: Request, id: JobId, token: LeaseToken, bytes: Bytes, reply: ReplyTo, ticket: Ticket },
+    /// Somebody may want to hear what happens: from now on it is told.
+    Listen,
     /// These attempts' code has ended.
     Ends(Vec<(JobId, LeaseToken, Outcome)>),
     /// The worker of this queue runs so many at once.

@@ -60,6 +60,9 @@ pub(crate) const DISK_FREE: Range = Range::bytes("disk_free_bytes_min", 0, BYTES
 /// Zero: never. More than a day is another thing.
 pub(crate) const METRICS_INTERVAL: Range =
     Range { max: 24 * 60 * 60 * 1_000, ..Range::ms("metrics_interval in ms", 0) };
+/// One is a ring, if a useless one.
+pub(crate) const EVENTS: Range = Range::count("events_kept_max", 1, 100_000_000);
+pub(crate) const EVENTS_BYTES: Range = Range::bytes("events_kept_bytes_max", 1, 1 << 40);
 /// With less there is no room for the journal's own tables; more is more than a machine has.
 pub(crate) const MEMORY: Range = Range::bytes("memory_bytes_max", 16 << 20, 1 << 46);
 /// More starts than a process comes to.

@@ -15,6 +15,7 @@ use windlass_scheduler::command::{Command, QueueNo, Request, Submit, TimerClass}
 use windlass_scheduler::effect::{Effect, Wave};
 use windlass_scheduler::job::{JobId, NewJob};
 use windlass_scheduler::lease::{LeaseToken, StopReason};
+use windlass_scheduler::news::Told;
 use windlass_scheduler::settings::{Level, ShardSettings};
 use windlass_scheduler::shard::Shard;
 use windlass_scheduler::time::Now;
@@ -25,7 +26,7 @@ use crate::clock::Clocks;
 use crate::door::Door;
 use crate::fetch;
 use crate::live::LiveTable;
-use crate::messages::{Question, QueueMsg, ReplyTo, SchedulerMsg, SupervisorMsg, Ticket, WorkerMsg, WriterMsg};
+use crate::messages::{QueueMsg, ReplyTo, SchedulerMsg, SupervisorMsg, Ticket, WorkerMsg, WriterMsg};
 use crate::telemetry;
 use crate::writer::WriterHandle;
 
@@ -40,6 +41,7 @@ pub(crate) struct QueueActor;
 /// What the actor is started with.
 pub(crate) struct QueueParts {
     pub(crate) shard: Box<Shard>,
+    pub(crate) term: u64,
     pub(crate) twin: Arc<Mutex<MemoryJournal>>,
     pub(crate) twin_term: u64,
     pub(crate) clocks: Clocks,
@@ -71,6 +73,8 @@ pub(crate) struct QueueState {
     ends: VecDeque<(u64, JobId, LeaseToken)>,
     /// Ends that stand in the twin alone, as soon as the wave is sealed: a disk that is stuck must not keep them.
     ends_in_twin: Vec<(JobId, LeaseToken)>,
+    /// What may be told, and is in a moment; `None`: nobody listens.
+    told: Option<Vec<Told>>,
     commands_in_wave: usize,
     bytes_in_wave: usize,
     /// Some queue is at level `Memory`.
@@ -95,6 +99,7 @@ impl Actor for QueueActor {
             pending: HashMap::new(),
             ends: VecDeque::new(),
             ends_in_twin: Vec::new(),
+            told: None,
             commands_in_wave: 0,
             bytes_in_wave: 0,
             seal_is_coming: false,
@@ -163,7 +168,7 @@ impl QueueState {
             QueueMsg::Withdraw(request) => self.withdraw(request),
             QueueMsg::Ask { request, question, reply } => {
                 self.pending.insert(request, Pending { reply, ticket: None });
-                self.command(as_command(request, question));
+                self.command(question.into_command(request));
             }
             QueueMsg::Unwatch { request, id } => self.unwatch(request, Command::Unwatch { request, id }),
             QueueMsg::UnwatchFlow { request, id } => self.unwatch(request, Command::UnwatchFlow { request, id }),
@@ -180,6 +185,7 @@ impl QueueState {
                 self.parts.scheduler = scheduler;
                 self.command(Command::Rearm);
             }
+            QueueMsg::Listen => return self.listen(),
             QueueMsg::Adopt => self.adopt(),
             QueueMsg::Collect => self.collect(),
             QueueMsg::Drain => {
@@ -283,6 +289,7 @@ impl QueueState {
 
     /// What still runs in this process goes on; what has ended meanwhile ends next.
     fn adopt(&mut self) {
+        self.listen();
         let mut live = if bug!(AdoptionForgotten) { Vec::new() } else { self.parts.live.claims() };
         let mut unsure = Vec::new();
         live.retain(|claim| {
@@ -366,6 +373,17 @@ impl QueueState {
         queue.is_some_and(|queue| self.parts.shard.level(queue) != Level::Memory)
     }
 
+    /// If anybody wants to hear what happens, it is told from now on.
+    fn listen(&mut self) {
+        if let Some((news_max, bytes_max)) = self.parts.door.events.wants()
+            && self.told.is_none()
+        {
+            self.told = Some(Vec::new());
+            self.parts.shard.listen(news_max, bytes_max);
+            self.parts.door.events.begins(self.parts.term, self.parts.shard.step());
+        }
+    }
+
     /// An outcome that comes twice is refused by its token the second time.
     fn collect(&mut self) {
         let live = self.parts.live.clone();
@@ -413,6 +431,9 @@ impl QueueState {
         while let Some(effect) = self.parts.shard.poll_effect() {
             self.perform(effect);
         }
+        if let Some(told) = self.told.as_mut().filter(|told| !told.is_empty()) {
+            self.parts.door.events.push(self.parts.term, told.drain(..));
+        }
         if self.commands_in_wave > commands {
             // What followed stands in the twin before the entries of those it follows may go.
             self.seal();
@@ -458,6 +479,7 @@ impl QueueState {
                 fetch::tell_with_body(&self.parts.door, &self.parts.handlers, reader, notice);
             }
             Effect::Notice(notice) => self.parts.door.hooks.tell(notice),
+            Effect::Told(told) => self.told.get_or_insert_default().push(told),
             Effect::Ticked(job) => {
                 if let Some(witness) = &self.parts.door.witness {
                     witness.ticked(&job);
@@ -468,27 +490,5 @@ impl QueueState {
                 let _ = self.parts.scheduler.send_message(SchedulerMsg::Arm { queue, class, at });
             }
         }
-    }
-}
-
-fn as_command(request: Request, question: Question) -> Command {
-    match question {
-        Question::Extend { id, token, by_ms } => Command::Extend { request, id, token, by_ms },
-        Question::Steer { id, verb, read } => Command::Steer { request, id, verb, read },
-        Question::Edit { id, payload, version, known } => Command::Edit { request, id, payload, version, known },
-        Question::Pause(queue) => Command::Pause { request, queue },
-        Question::Resume(queue) => Command::Resume { request, queue },
-        Question::Override { of, change } => Command::Override { request, of, change },
-        Question::Limits => Command::Limits { request },
-        Question::Watch(id) => Command::Watch { request, id },
-        Question::Look(id) => Command::Look { request, id },
-        Question::List { filter, from, limit, scan_max } => Command::List { request, filter, from, limit, scan_max },
-        Question::Order(command) => Command::Order { request, command },
-        Question::Schedule(command) => Command::Schedule { request, command },
-        Question::Flow(command) => Command::Flow { request, command },
-        Question::Stats => Command::Stats { request },
-        Question::Memory => Command::Memory { request },
-        #[cfg(feature = "metrics")]
-        Question::Measure => Command::Measure { request },
     }
 }

@@ -284,6 +284,7 @@ impl SupervisorState {
         self.door.live.begin_term(opening.term);
         let parts = QueueParts {
             shard: opening.shard,
+            term: opening.term,
             twin: self.twin.clone(),
             twin_term: opening.twin_term,
             clocks: self.clocks.clone(),
@@ -315,7 +316,8 @@ impl SupervisorState {
         let first = queue.clone();
         self.door.set_readers(opening.reader, opening.twin_reader);
         self.door.set_gate(Gate::Open(queue));
-        // What ended or fell due between the adoption and the opening of the gate was told to nobody.
+        // What ended or fell due between the adoption and the opening of the gate was told to nobody, nor who began to listen.
+        let _ = first.send_message(QueueMsg::Listen);
         let _ = first.send_message(QueueMsg::Collect);
         let _ = first.send_message(QueueMsg::Rearm(scheduler));
         self.door.set_health(HealthState::Healthy);

@@ -16,14 +16,20 @@ use super::kind::KindConfig;
 use super::limit::SharedLimit;
 use super::queue::QueueConfig;
 use crate::error::ConfigError;
+use crate::events::Ring;
 use crate::memory::MEMORY_BYTES_MAX;
-use crate::range::{DISK_FREE, LOST, MEMORY, METRICS_INTERVAL, in_range};
+use crate::range::{DISK_FREE, EVENTS, EVENTS_BYTES, LOST, MEMORY, METRICS_INTERVAL, in_range};
 
 /// Free bytes on the journal's disk below which new jobs are refused, so that what runs can still be acknowledged.
 const DISK_FREE_BYTES_MIN: u64 = 256 << 20;
 
 /// As often as anybody looks.
 const METRICS_INTERVAL_MS: u64 = 1_000;
+
+/// Events that are kept in memory: some seconds' worth at a rate that few services come to, and some minutes' at most rates.
+const EVENTS_KEPT_MAX: u64 = 65_536;
+/// And bytes of them: about as much.
+const EVENTS_KEPT_BYTES_MAX: u64 = 16 << 20;
 
 /// Where a setting was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +73,9 @@ pub(crate) struct Wide {
     pub(crate) single_runtime: Option<bool>,
     /// Without the feature `metrics` nobody says it.
     pub(crate) metrics_interval_ms: Option<u64>,
+    pub(crate) events_kept_max: Option<u64>,
+    pub(crate) events_kept_bytes_max: Option<u64>,
+    pub(crate) events_from_start: Option<bool>,
 }
 
 /// The configuration of an engine: its queues, its kinds, and what holds for all of it.
@@ -120,6 +129,19 @@ impl EngineConfig {
         std::time::Duration::from_millis(self.metrics_interval_ms())
     }
 
+    /// The ring that it asks for.
+    pub(crate) fn ring(&self) -> Ring {
+        let (events, bytes) = self.events_kept();
+        let is_wanted = self.wide.events_from_start.unwrap_or_default();
+        let size = |number| usize::try_from(number).unwrap_or(usize::MAX);
+        Ring::new(size(events), size(bytes), is_wanted)
+    }
+
+    fn events_kept(&self) -> (u64, u64) {
+        let (events, bytes) = (self.wide.events_kept_max, self.wide.events_kept_bytes_max);
+        (events.unwrap_or(EVENTS_KEPT_MAX), bytes.unwrap_or(EVENTS_KEPT_BYTES_MAX))
+    }
+
     pub(crate) fn place(&self, path: &str) -> ConfigPlace {
         self.places.get(path).cloned().unwrap_or(ConfigPlace::Code)
     }
@@ -139,6 +161,9 @@ impl EngineConfig {
             ("allow_unknown_kinds", mine.allow_unknown_kinds.is_some() && theirs.allow_unknown_kinds.is_some()),
             ("single_runtime", mine.single_runtime.is_some() && theirs.single_runtime.is_some()),
             ("metrics_interval", mine.metrics_interval_ms.is_some() && theirs.metrics_interval_ms.is_some()),
+            ("events_kept_max", mine.events_kept_max.is_some() && theirs.events_kept_max.is_some()),
+            ("events_kept_bytes_max", mine.events_kept_bytes_max.is_some() && theirs.events_kept_bytes_max.is_some()),
+            ("events_from_start", mine.events_from_start.is_some() && theirs.events_from_start.is_some()),
         ];
         if let Some((name, _)) = both.iter().find(|(_, both)| *both) {
             return Err(twice(format!("`{name}`"), &format!("engine.{name}"), self));
@@ -168,6 +193,9 @@ impl EngineConfig {
             allow_unknown_kinds: self.wide.allow_unknown_kinds.or(other.wide.allow_unknown_kinds),
             single_runtime: self.wide.single_runtime.or(other.wide.single_runtime),
             metrics_interval_ms: self.wide.metrics_interval_ms.or(other.wide.metrics_interval_ms),
+            events_kept_max: self.wide.events_kept_max.or(other.wide.events_kept_max),
+            events_kept_bytes_max: self.wide.events_kept_bytes_max.or(other.wide.events_kept_bytes_max),
+            events_from_start: self.wide.events_from_start.or(other.wide.events_from_start),
         };
         self.queues.extend(other.queues.iter().cloned());
         self.kinds.extend(other.kinds.iter().cloned());
@@ -240,6 +268,9 @@ impl Plan {
         in_range("engine setting", "lost_max", &[(LOST, lost.into())])?;
         let interval = cfg!(feature = "metrics").then(|| config.metrics_interval_ms());
         in_range("engine setting", "metrics_interval", &[(METRICS_INTERVAL, interval.unwrap_or_default())])?;
+        let (events, bytes) = config.events_kept();
+        in_range("engine setting", "events_kept_max", &[(EVENTS, events)])?;
+        in_range("engine setting", "events_kept_bytes_max", &[(EVENTS_BYTES, bytes)])?;
         config.wide = Wide {
             disk_free_bytes_min: Some(free),
             memory_bytes_max: Some(memory),
@@ -247,6 +278,9 @@ impl Plan {
             allow_unknown_kinds: Some(unknown_kinds),
             single_runtime: Some(config.wide.single_runtime.unwrap_or_default()),
             metrics_interval_ms: interval,
+            events_kept_max: Some(events),
+            events_kept_bytes_max: Some(bytes),
+            events_from_start: Some(config.wide.events_from_start.unwrap_or_default()),
         };
         Ok(Self { config, handled })
     }

@@ -201,7 +201,11 @@ fn every_number_has_its_range_and_the_refusal_names_it() {
         assert!(matches!(*error.problem, ConfigProblem::Range { .. }), "{text}: {error}");
     }
     let wide = ["disk_free_bytes_min = \"2 EiB\"", "memory_bytes_max = \"15 MiB\"", "memory_bytes_max = \"65 TiB\""];
-    for text in wide.into_iter().chain(["lost_max = 2", "lost_max = 4294967296", "metrics_interval = \"25h\""]) {
+    for text in wide
+        .into_iter()
+        .chain(["lost_max = 2", "lost_max = 4294967296", "metrics_interval = \"25h\""])
+        .chain(["events_kept_max = 0", "events_kept_bytes_max = \"2 TiB\""])
+    {
         let error = toml(&format!("[engine]\n{text}"));
         assert!(matches!(*error.problem, ConfigProblem::Range { .. }), "{text}: {error}");
     }

@@ -146,7 +146,8 @@ fn kind() -> impl Strategy<Value = (Option<u32>, Option<Duration>, Option<RetryP
 fn config() -> impl Strategy<Value = EngineConfig> {
     let queues = btree_map(name(), queue(), 1..5);
     let (disk, memory) = (option::of(number(0, 1 << 60)), option::of(number(16 << 20, 1 << 46)));
-    let wide = (disk, memory, option::of(3..=u32::MAX), any::<bool>(), option::of(number(0, DAY_MS)));
+    let events = (option::of(1..=100_000_000_u32), option::of(number(1, 1 << 40)), any::<bool>());
+    let wide = (disk, memory, option::of(3..=u32::MAX), any::<bool>(), option::of(number(0, DAY_MS)), events);
     let shared = (
         option::of(1..=100_000_u32),
         rate(),
@@ -156,7 +157,7 @@ fn config() -> impl Strategy<Value = EngineConfig> {
         any::<bool>(),
     );
     let all = (queues, btree_map(name(), kind(), 0..4), wide, btree_map(name(), shared, 0..3));
-    all.prop_map(|(queues, kinds, (disk, memory, lost, single, interval), limits)| {
+    all.prop_map(|(queues, kinds, (disk, memory, lost, single, interval, events), limits)| {
         // No kind has a handler here.
         let mut builder = Engine::builder().journal(MemoryJournal::new()).allow_unknown_kinds();
         let names: Vec<_> = queues.keys().cloned().collect();
@@ -184,6 +185,9 @@ fn config() -> impl Strategy<Value = EngineConfig> {
         let interval = interval.map(Duration::from_millis);
         let builder = interval.into_iter().fold(builder, windlass::EngineBuilder::metrics_interval);
         let builder = if single { builder.single_runtime() } else { builder };
+        let builder = events.0.into_iter().fold(builder, windlass::EngineBuilder::events_kept_max);
+        let builder = events.1.into_iter().fold(builder, windlass::EngineBuilder::events_kept_bytes_max);
+        let builder = if events.2 { builder.events_from_start() } else { builder };
         builder.effective_config().unwrap()
     })
 }

@@ -62,6 +62,9 @@ async fn what_an_engine_goes_by_has_its_defaults_and_starts_an_equal_engine() {
         "allow_unknown_kinds = true",
         "single_runtime = false",
         "metrics_interval = \"1s\"",
+        "events_kept_max = 65536",
+        "events_kept_bytes_max = \"16 MiB\"",
+        "events_from_start = false",
         "start_within = \"1s 500ms\"",
         "concurrency = 16",
         "priority = \"normal\"",
@@ -102,6 +105,12 @@ fn what_stands_in_code_and_in_a_file_is_refused_as_configured_twice() {
     assert!(error.to_string().starts_with("`single_runtime` is configured twice"), "{error}");
     let error = refused(&with("[engine]\nmetrics_interval = \"5s\"").metrics_interval(SEC));
     assert!(error.to_string().starts_with("`metrics_interval` is configured twice"), "{error}");
+    let error = refused(&with("[engine]\nevents_kept_max = 5").events_kept_max(5));
+    assert!(error.to_string().starts_with("`events_kept_max` is configured twice"), "{error}");
+    let error = refused(&with("[engine]\nevents_kept_bytes_max = \"5 MiB\"").events_kept_bytes_max(5));
+    assert!(error.to_string().starts_with("`events_kept_bytes_max` is configured twice"), "{error}");
+    let error = refused(&with("[engine]\nevents_from_start = false").events_from_start());
+    assert!(error.to_string().starts_with("`events_from_start` is configured twice"), "{error}");
     // In two files as well.
     let error = refused(&with("[queues.work]").config(read("\n\n[queues.work]")));
     assert_eq!(

@@ -20,6 +20,7 @@ mod dead_letters;
 mod deadline;
 mod delay;
 mod drain;
+mod events;
 mod every_step;
 mod evolution;
 mod find;

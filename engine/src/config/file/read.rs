@@ -27,15 +27,26 @@ pub(super) const NEVER: &str = "never";
 
 const ALL: [&str; 4] = ["engine", "queues", "kinds", "limits"];
 #[cfg(not(feature = "metrics"))]
-const WIDE: [&str; 5] =
-    ["disk_free_bytes_min", "memory_bytes_max", "lost_max", "allow_unknown_kinds", "single_runtime"];
-#[cfg(feature = "metrics")]
-const WIDE: [&str; 6] = [
+const WIDE: [&str; 8] = [
     "disk_free_bytes_min",
     "memory_bytes_max",
     "lost_max",
     "allow_unknown_kinds",
     "single_runtime",
+    "events_kept_max",
+    "events_kept_bytes_max",
+    "events_from_start",
+];
+#[cfg(feature = "metrics")]
+const WIDE: [&str; 9] = [
+    "disk_free_bytes_min",
+    "memory_bytes_max",
+    "lost_max",
+    "allow_unknown_kinds",
+    "single_runtime",
+    "events_kept_max",
+    "events_kept_bytes_max",
+    "events_from_start",
     "metrics_interval",
 ];
 const QUEUE: [&str; 20] = [
@@ -135,6 +146,9 @@ fn wide(fields: &Fields<'_>, config: &mut EngineConfig) -> Read<Wide> {
         lost_max: fields.number("lost_max", &range::LOST)?,
         allow_unknown_kinds: fields.get("allow_unknown_kinds").map(|field| field.flag()).transpose()?,
         single_runtime: fields.get("single_runtime").map(|field| field.flag()).transpose()?,
+        events_kept_max: fields.number("events_kept_max", &range::EVENTS)?,
+        events_kept_bytes_max: fields.number("events_kept_bytes_max", &range::EVENTS_BYTES)?,
+        events_from_start: fields.get("events_from_start").map(|field| field.flag()).transpose()?,
         metrics_interval_ms: fields.number("metrics_interval", &range::METRICS_INTERVAL)?,
     })
 }

@@ -122,6 +122,15 @@ fn wide(wide: &Wide) -> Table {
     if let Some(flag) = wide.single_runtime {
         table.put("single_runtime", Written::Flag(flag));
     }
+    if let Some(events) = wide.events_kept_max {
+        table.number("events_kept_max", events);
+    }
+    if let Some(bytes) = wide.events_kept_bytes_max {
+        table.size("events_kept_bytes_max", bytes);
+    }
+    if let Some(flag) = wide.events_from_start {
+        table.put("events_from_start", Written::Flag(flag));
+    }
     if let Some(ms) = wide.metrics_interval_ms {
         table.duration("metrics_interval", ms);
     }
