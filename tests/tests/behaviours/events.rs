@@ -51,6 +51,7 @@ fn all() -> EventFilter {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_s_life_is_told_in_its_order_with_who_when_and_why() {
+    use EventKind::{Dead, Enqueued, Failed, FellDue, Requeued, Started};
     let script = Script::new();
     let queue = work().retry(RetryPolicy::fixed(SEC * 5).attempts(2).jitter_percent(0));
     let engine = start(&script, queue).await;
@@ -65,7 +66,6 @@ async fn a_job_s_life_is_told_in_its_order_with_who_when_and_why() {
         told.push(next(&mut events).await);
     }
     let kinds: Vec<_> = told.iter().map(|event| event.what().kind()).collect();
-    use EventKind::{Dead, Enqueued, Failed, FellDue, Requeued, Started};
     assert_eq!(kinds, [Enqueued, FellDue, Started, Failed, FellDue, Started, Failed, Dead, Requeued]);
     let attempts: Vec<_> = told.iter().map(Event::attempt).collect();
     assert_eq!(attempts, [0, 0, 1, 1, 1, 2, 2, 2, 0]);
@@ -167,6 +167,7 @@ async fn what_operators_do_is_told_with_what_it_came_to() {
 
 #[tokio::test(start_paused = true)]
 async fn a_flow_is_told_with_its_jobs_and_found_by_its_id() {
+    use EventKind::{Dead, Enqueued, Failed, FlowEnded, FlowSubmitted, Started, Succeeded};
     let script = Script::new();
     let engine = start(&script, work().retry(RetryPolicy::never())).await;
     let mut events = engine.events(all());
@@ -179,7 +180,6 @@ async fn a_flow_is_told_with_its_jobs_and_found_by_its_id() {
     let flow = engine.submit(flow.id(id)).await.unwrap();
     let _ = flow.wait().await.unwrap_err();
     engine.enqueue(step("other")).and_wait().await.unwrap();
-    use EventKind::{Dead, Enqueued, Failed, FlowEnded, FlowSubmitted, Started, Succeeded};
     let life = [FlowSubmitted, Enqueued, Enqueued, Started, Succeeded, Started, Failed, Dead, FlowEnded];
     assert_eq!(until(&mut events, FlowEnded).await, life);
     engine.shutdown(SEC).await.unwrap();
