@@ -3,6 +3,7 @@
 //! Owns paths, status codes and problems. Reading is GET; every change is a POST with a JSON body, asks for a permission of its own, and
 //! is noted in the audit log whatever comes of it.
 
+mod events;
 mod flows;
 mod jobs;
 mod limits;
@@ -21,6 +22,7 @@ use std::future::Future;
 use axum::Router;
 use axum::routing::{get, post};
 
+pub(crate) use self::events::Streams;
 pub(crate) use self::problem::Problem;
 use crate::action::Action;
 use crate::console::Console;
@@ -56,6 +58,7 @@ pub(crate) fn router() -> Router<Console> {
         .route("/api/v1/flows/{id}/steps/{step}/retry", post(flows::retry))
         .route("/api/v1/flows/{id}/steps/{step}/skip", post(flows::skip))
         .route("/api/v1/flows/{id}/signals/{name}", post(flows::signal))
+        .route("/api/v1/events", get(events::stream))
         .route("/api/v1/audit", get(queues::audit))
         .route("/api/v1/{*rest}", get(problem::no_such_path).post(problem::no_such_path))
 }

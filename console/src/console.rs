@@ -10,6 +10,7 @@ use serde_json::Value;
 use windlass::Engine;
 
 use crate::access::Access;
+use crate::api::Streams;
 use crate::audit::Audit;
 use crate::guard::{BODY_BYTES_MAX, guard};
 use crate::redact::Redaction;
@@ -29,6 +30,7 @@ struct Inner {
     redaction: Redaction,
     environment: Option<String>,
     audit: Arc<Audit>,
+    streams: Streams,
 }
 
 impl Console {
@@ -42,6 +44,7 @@ impl Console {
             redaction: Redaction::default(),
             environment: None,
             audit: Arc::default(),
+            streams: Streams::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -105,6 +108,10 @@ impl Console {
 
     pub(crate) fn environment_name(&self) -> Option<&str> {
         self.inner.environment.as_deref()
+    }
+
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.inner.streams
     }
 
     pub(crate) fn audit_log(&self) -> &Audit {

@@ -3,6 +3,7 @@
 //! Owns the shapes, and nothing of how they are got. What a shape has once been given stays: fields are only added.
 
 pub(crate) mod dead;
+pub(crate) mod events;
 pub(crate) mod flows;
 pub(crate) mod jobs;
 pub(crate) mod limits;

@@ -6,8 +6,9 @@ use axum::{Extension, Json};
 use utoipa::OpenApi;
 use utoipa::openapi::server::Server;
 
-use super::{flows, jobs, limits, orders, queues, schedules, steer};
+use super::{events, flows, jobs, limits, orders, queues, schedules, steer};
 use crate::guard::Visitor;
+use crate::view::events::GapView;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -45,7 +46,9 @@ use crate::guard::Visitor;
         flows::retry,
         flows::skip,
         flows::signal,
-    )
+        events::stream,
+    ),
+    components(schemas(GapView))
 )]
 struct Api;
 

@@ -124,7 +124,7 @@ impl JobQuery {
     }
 }
 
-fn values(text: Option<&str>) -> impl Iterator<Item = &str> {
+pub(super) fn values(text: Option<&str>) -> impl Iterator<Item = &str> {
     text.into_iter().flat_map(|text| text.split(',')).map(str::trim).filter(|value| !value.is_empty())
 }
 

@@ -32,6 +32,10 @@ async fn every_answer_to_a_question_is_as_it_is_described() {
         let id = if path.starts_with("/flows") { flow.clone() } else { job.to_string() };
         let whole = format!("/api/v1{}", path.replace("{id}", &id));
         assert!(!whole.contains('{'), "{whole}: a parameter that the test does not know");
+        if get["responses"]["200"]["content"].get("text/event-stream").is_some() {
+            // It never ends: see `streams`.
+            continue;
+        }
         let answer = bed.get(&whole).await;
         check(&document, schema_of(get, "200"), &answer, &whole);
         // An empty list would meet any description of what is in it.

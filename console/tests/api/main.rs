@@ -8,3 +8,4 @@ mod described;
 mod looks;
 mod served;
 mod steers;
+mod streams;
