@@ -112,6 +112,35 @@ pub mod jobs {
     pub const KEY_BYTES: usize = 17;
 }
 
+/// What sort of record stands under a key, in one or two words; `None` for a key of no known form.
+#[must_use]
+pub fn kind_word(family: Family, key: &[u8]) -> Option<&'static str> {
+    Some(match (family, key) {
+        (Family::Meta, COMMIT) => "commit",
+        (Family::Meta, TERMS) => "terms",
+        (Family::Meta, [meta::SETTING, ..]) => "setting",
+        (Family::Meta, [meta::POLICY, ..]) => "policy",
+        (Family::Meta, [meta::COUNTERS, ..]) => "counters",
+        (Family::Meta, [meta::CLAIMS, ..]) => "claims",
+        (Family::Meta, [meta::ORDER, ..]) => "order",
+        (Family::Meta, [meta::SCHEDULE, ..]) => "schedule",
+        (Family::Meta, [meta::UNIQUE, ..]) => "unique key",
+        (Family::Meta, [meta::FLOW, ..]) => "flow",
+        (Family::Meta, [meta::STEP, ..]) => "step",
+        (Family::Meta, [meta::BATCH, ..]) => "batch",
+        (Family::Jobs, [.., jobs::JOB]) if key.len() == jobs::KEY_BYTES => "job",
+        (Family::Jobs, [.., jobs::HEAD]) if key.len() == jobs::KEY_BYTES => "head",
+        (Family::History, [history::ENDED, ..]) => "ended",
+        (Family::History, [history::ATTEMPT, ..]) => "attempt",
+        (Family::History, [history::RESULT, ..]) => "result",
+        (Family::History, [history::CHECKPOINT, ..]) => "checkpoint",
+        (Family::History, [history::STEP_OUTPUT, ..]) => "step output",
+        (Family::History, [history::MEMBER, ..]) => "member",
+        (Family::Quarantine, _) => "quarantine",
+        _ => return None,
+    })
+}
+
 const SETTING_PAUSED: u8 = 1;
 const SETTING_SUSPECTS_MAX: u8 = 2;
 const SETTING_LIMIT: u8 = 3;

@@ -42,6 +42,8 @@ pub use journal::{
     Append, Batch, Capabilities, CommitNo, Journal, JournalDisk, JournalMemory, Loaded, Opened, Quarantined, Reader,
     Resolution,
 };
+#[cfg(feature = "rocksdb")]
+pub use keys::Family;
 pub use memory::MemoryJournal;
 #[cfg(feature = "rocksdb")]
-pub use rocks::{RocksJournal, RocksOptions};
+pub use rocks::{Content, Entry, Gap, RocksJournal, RocksLook, RocksOptions, SalvageReport, Salvager};

@@ -9,22 +9,28 @@ mod backup;
 mod batch;
 mod directory;
 mod load;
+mod look;
 mod manifest;
 mod options;
 mod partial;
 mod reader;
 mod refusal;
+mod salvage;
 mod tail;
+mod walk;
 mod watermark;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rocksdb::{DB, IteratorMode, WriteBatch, WriteOptions};
+use rocksdb::{DB, WriteBatch, WriteOptions};
 use windlass_scheduler::bug;
 
+pub use look::RocksLook;
 pub use options::RocksOptions;
+pub use salvage::{SalvageReport, Salvager};
+pub use walk::{Content, Entry, Gap};
 
 use self::backup::Source;
 use self::batch::Writes;
@@ -36,7 +42,7 @@ use crate::backup::{BackupReport, PendingBackup};
 use crate::codec::{self, Encoded, Encoder};
 use crate::error::{BackupError, LoadError, OpenError, StorageError};
 use crate::journal::{Append, Batch, Capabilities, CommitNo, Journal, Loaded, Opened, Reader, Resolution};
-use crate::keys::{self, Family};
+use crate::keys;
 use crate::terms::Terms;
 
 /// The largest batch in bytes: far over what the engine makes of one bulk, far under what the log can hold.
@@ -79,6 +85,8 @@ pub struct QuarantineEntry {
     pub family: String,
     /// Its key.
     pub key: Vec<u8>,
+    /// What sort of record its key is of; `None` for a key of no known form.
+    pub kind: Option<&'static str>,
     /// What was wrong with it.
     pub reason: String,
     /// Its bytes as they were found.
@@ -113,21 +121,34 @@ impl RocksJournal {
     /// [`StorageError`] where the journal is not open, or the entries themselves cannot be read.
     pub fn quarantine(&self, limit: usize) -> Result<Vec<QuarantineEntry>, StorageError> {
         let held = self.session.as_ref().ok_or(StorageError::Closed)?.shared.hold();
-        let db = held.as_ref().ok_or(StorageError::Closed)?;
-        let mut entries = Vec::new();
-        for item in db.iterator_cf(handle(db, Family::Quarantine)?, IteratorMode::Start).take(limit) {
-            let (key, value) = item.map_err(|error| storage_error(&self.path, "reading the quarantine", &error))?;
-            let entry = codec::decode_quarantine(&key, &value)
-                .map_err(|error| StorageError::Damaged { key: keys::hex(&key), reason: error.to_string() })?;
-            let family = Family::ALL.into_iter().find(|family| family.no() == entry.family);
-            entries.push(QuarantineEntry {
-                family: family.map_or("unknown", Family::name).to_owned(),
-                key: entry.key.to_vec(),
-                reason: entry.reason.to_owned(),
-                bytes: entry.bytes.to_vec(),
-            });
-        }
-        Ok(entries)
+        look::quarantine(&self.path, held.as_ref().ok_or(StorageError::Closed)?, limit)
+    }
+
+    /// Looks into a journal that nobody has open, damaged ones too, as far as they can be read. Nothing in it changes. While the
+    /// look lives, nobody can open the journal; others can look as well.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`] where an engine has it open; the others where there is nothing that can be read.
+    pub fn look(path: impl AsRef<Path>) -> Result<RocksLook, OpenError> {
+        RocksLook::open(path.as_ref())
+    }
+
+    /// Makes a journal at `to` of all that can be read of a damaged one, which stays as it is. What cannot be read, or makes no sense
+    /// without what is missing, stands in the quarantine of the new one, with its bytes, as far as these could be seen. The new one
+    /// is opened, loaded and read through before it appears in its place. It blocks for as long as that takes. `to` must not exist,
+    /// or be an empty directory; its parent must exist. Needs room for the whole journal, twice where its database has to be made
+    /// anew.
+    ///
+    /// Jobs that had ended may run once more, where the record of their end is gone.
+    ///
+    /// # Errors
+    /// [`BackupError`]: nothing stands at `to` then that did not before.
+    pub fn salvage(
+        from: impl AsRef<Path>,
+        to: impl AsRef<Path>,
+        salvager: &mut dyn Salvager,
+    ) -> Result<SalvageReport, BackupError> {
+        salvage::salvage(from.as_ref(), to.as_ref(), salvager)
     }
 
     /// Puts a backup back: copies `from`, a backup or the whole directory of a closed journal, to `to`, where it can be

@@ -106,7 +106,11 @@ pub(super) fn restore(from: &Path, to: &Path) -> Result<BackupReport, BackupErro
 }
 
 /// Opens the copy without changing it, reads everything in it, and counts. Tells how far its log reaches, too.
-fn read_through(copy: &Path, target: &Path, options: &RocksOptions) -> Result<(BackupReport, CommitNo), BackupError> {
+pub(super) fn read_through(
+    copy: &Path,
+    target: &Path,
+    options: &RocksOptions,
+) -> Result<(BackupReport, CommitNo), BackupError> {
     let database = copy.join(DATABASE);
     let db = DB::open_cf_descriptors_read_only(
         &options::database(options, false),
@@ -152,7 +156,7 @@ fn finish(partial: Partial, report: BackupReport, reach: CommitNo) -> Result<Bac
 }
 
 /// The files of a database that belong to it: not its lock, nor what it tells people.
-fn files_of(database: &Path) -> Result<Vec<PathBuf>, BackupError> {
+pub(super) fn files_of(database: &Path) -> Result<Vec<PathBuf>, BackupError> {
     let io = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => {
             let (path, reason) = (database.to_owned(), "it has no database".to_owned());
@@ -172,7 +176,7 @@ fn files_of(database: &Path) -> Result<Vec<PathBuf>, BackupError> {
     Ok(files)
 }
 
-fn bytes_of(database: &Path, counts: impl Fn(&Path) -> bool) -> Result<u64, BackupError> {
+pub(super) fn bytes_of(database: &Path, counts: impl Fn(&Path) -> bool) -> Result<u64, BackupError> {
     // What compaction has removed meanwhile needs no room.
     let bytes = |name: PathBuf| fs::metadata(database.join(name)).map_or(0, |file| file.len());
     Ok(files_of(database)?.into_iter().filter(|name| counts(name)).map(bytes).sum())
@@ -186,7 +190,7 @@ fn device(path: &Path) -> Option<u64> {
     fs::metadata(path).ok().map(|found| found.dev())
 }
 
-fn check_room(path: &Path, needed_bytes: u64) -> Result<(), BackupError> {
+pub(super) fn check_room(path: &Path, needed_bytes: u64) -> Result<(), BackupError> {
     let Ok(stat) = rustix::fs::statvfs(path) else { return Ok(()) };
     let free_bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
     if free_bytes >= needed_bytes {

@@ -48,6 +48,11 @@ pub(super) fn look(db: &DB, sink: Sink<'_>) -> Result<(), LoadError> {
     load.plain(Family::History, history::ATTEMPT..u8::MAX)
 }
 
+/// Streams what a load does, and moves nothing.
+pub(super) fn look_at_loaded(db: &DB, sink: Sink<'_>) -> Result<(), LoadError> {
+    Load::new(db, 0, sink, true).all()
+}
+
 struct Load<'a> {
     db: &'a DB,
     term: u64,

@@ -136,6 +136,16 @@ pub(super) fn database(options: &RocksOptions, create: bool) -> Options {
     db
 }
 
+/// For reading what is left of a damaged database, and never for writing: damaged records of the log are left out, and so is
+/// what names files that are missing.
+pub(super) fn lenient(options: &RocksOptions) -> Options {
+    let mut db = database(options, false);
+    db.set_wal_recovery_mode(DBRecoveryMode::SkipAnyCorruptedRecord);
+    db.set_track_and_verify_wals_in_manifest(false);
+    db.set_paranoid_checks(false);
+    db
+}
+
 /// The families with their options, sharing one cache.
 pub(super) fn families(options: &RocksOptions) -> Vec<ColumnFamilyDescriptor> {
     let cache = Cache::new_lru_cache(options.cache_bytes);
