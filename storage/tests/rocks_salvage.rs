@@ -10,9 +10,7 @@ use std::path::Path;
 
 use support::{Records, append_history, copy, expected, files, judge, load, small};
 use windlass_scheduler::change::{Change, Key, Record};
-use windlass_storage::{
-    Content, Entry, Family, Journal, Loaded, OpenError, RocksJournal, SalvageReport, Salvager,
-};
+use windlass_storage::{Content, Entry, Family, Journal, Loaded, OpenError, RocksJournal, SalvageReport, Salvager};
 
 /// Takes everything as it is.
 #[derive(Default)]
