@@ -36,6 +36,7 @@ test: setup ## the whole test suite, then the three crates again without RocksDB
 	@$(RUN) cargo test $(LOCKED) --package windlass-storage --no-default-features
 	@$(RUN) cargo test $(LOCKED) --package windlass --no-default-features
 	@$(RUN) cargo test $(LOCKED) --package windlass --no-default-features --features testing
+	@$(RUN) cargo test $(LOCKED) --package windlass-console --features cli
 
 check: setup ## formatting, lints and documentation, warnings as errors
 	@cargo fmt --all --check
@@ -45,6 +46,7 @@ check: setup ## formatting, lints and documentation, warnings as errors
 	@$(RUN) cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
 	@$(RUN) cargo clippy $(LOCKED) --package windlass-storage --package windlass --no-default-features --all-targets -- -D warnings
 	@$(RUN) cargo clippy $(LOCKED) --package windlass --no-default-features --features testing --all-targets -- -D warnings
+	@$(RUN) cargo clippy $(LOCKED) --package windlass-console --features cli --all-targets -- -D warnings
 	@# The bank of known bugs must not rot. Not with clippy: it is a wrapper itself, and would look at all anew each time.
 	@$(RUN) RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/tests/bugs/rustc.sh cargo check $(LOCKED) --package windlass-scheduler \
 		--package windlass-storage --package windlass
