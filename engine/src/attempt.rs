@@ -22,7 +22,7 @@ use crate::error::panic_text;
 use crate::handler::{AttemptFuture, Handler, Registry, RetryRule, Runner};
 use crate::live::{LiveTable, Signals};
 use crate::messages::{QueueMsg, SupervisorMsg, WorkerMsg};
-use crate::telemetry::Stopwatch;
+use crate::telemetry::{Stopwatch, Traced};
 
 /// After so many attempts a task lets others on its thread have their turn.
 const TURN: usize = 32;
@@ -185,6 +185,8 @@ pub(crate) struct Guard {
     pub(crate) rule: Option<RetryRule>,
     /// How many there are, should this attempt fail.
     pub(crate) failures: u32,
+    /// Its span, which is told how it ended.
+    pub(crate) traced: Traced,
     /// Where somebody wants to know how long it takes.
     pub(crate) watch: Option<Stopwatch>,
     pub(crate) stage: Stage,
@@ -214,6 +216,7 @@ impl Guard {
     }
 
     fn tell(&self, outcome: Outcome) {
+        self.traced.ended(&outcome);
         if let Some(watch) = &self.watch {
             watch.ended(&outcome);
         }

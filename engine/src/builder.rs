@@ -38,6 +38,7 @@ use crate::schedule::Schedule;
 use crate::telemetry::Meters;
 #[cfg(feature = "testing")]
 use crate::testing::Settled;
+use crate::trace::Propagator;
 use crate::witness::Witness;
 use crate::writer::{WriterCore, spawn_inline, spawn_thread};
 
@@ -53,6 +54,7 @@ pub struct EngineBuilder<A> {
     clock: Arc<dyn Clock>,
     pub(crate) layers: Layers,
     pub(crate) hooks: Hooks,
+    pub(crate) propagator: Propagator,
     schedules: Vec<Schedule>,
     witness: Witness,
 }
@@ -68,6 +70,7 @@ impl Default for EngineBuilder<()> {
             clock: Arc::new(SystemClock),
             layers: Layers::default(),
             hooks: Hooks::default(),
+            propagator: Propagator::default(),
             schedules: Vec::new(),
             witness: None,
         }
@@ -87,6 +90,7 @@ impl EngineBuilder<()> {
             clock: self.clock,
             layers: self.layers,
             hooks: self.hooks,
+            propagator: self.propagator,
             schedules: self.schedules,
             witness: self.witness,
         }
@@ -315,7 +319,7 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
             Meters::new(&plan.config),
             self.witness,
         );
-        door.events = Arc::new(plan.config.ring());
+        (door.events, door.propagator) = (Arc::new(plan.config.ring()), self.propagator);
         let door = Arc::new(door);
         let twin = Arc::new(Mutex::new(MemoryJournal::new()));
         let registry = Arc::new(self.layers.around(self.registry));

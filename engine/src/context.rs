@@ -18,6 +18,7 @@ use crate::live::Signals;
 use crate::messages::Question;
 use crate::range;
 use crate::step::Word;
+use crate::trace::parent_of;
 
 /// One attempt, as its handler sees it. Cheap to clone.
 pub struct Context<A> {
@@ -50,7 +51,10 @@ impl AttemptCore {
 impl AttemptCore {
     /// A job that may follow this one's success.
     pub(crate) fn follow_up(&self, draft: Draft) -> Result<NewJob, EnqueueError> {
-        let job = draft.in_story_of(&self.body.labels).into_new_job(&self.door, &mut Names::default())?;
+        let job = draft
+            .in_trace(&self.door)
+            .in_story_of(&self.body.labels)
+            .into_new_job(&self.door, &mut Names::default())?;
         self.door.check_follow_up(&job)?;
         Ok(job)
     }
@@ -129,6 +133,12 @@ impl<A> Context<A> {
     #[must_use]
     pub fn trace_context(&self) -> Option<&str> {
         self.attempt.body.labels.trace()
+    }
+
+    /// The same, if it is a well-formed `traceparent`: what an attempt may take for the cause of what it does.
+    #[must_use]
+    pub fn trace_parent(&self) -> Option<&str> {
+        parent_of(&self.attempt.body)
     }
 
     /// The job's tags.

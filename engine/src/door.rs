@@ -37,6 +37,7 @@ use crate::patience::Patience;
 use crate::telemetry::Meters;
 #[cfg(feature = "testing")]
 use crate::testing::{Settled, StandIn};
+use crate::trace::Propagator;
 use crate::witness::Witness;
 
 /// Calls that may be in the ring at once: more gains nothing, each costs memory while it waits.
@@ -110,6 +111,7 @@ pub(crate) struct Door {
     pub(crate) hooks: Arc<Teller>,
     pub(crate) events: Arc<Ring>,
     pub(crate) meters: Meters,
+    pub(crate) propagator: Propagator,
     /// Answers where there is no engine.
     #[cfg(feature = "testing")]
     stand_in: Option<Arc<StandIn>>,
@@ -151,6 +153,7 @@ impl Door {
             hooks,
             events: Arc::default(),
             meters,
+            propagator: Propagator::default(),
             #[cfg(feature = "testing")]
             stand_in: None,
             witness,

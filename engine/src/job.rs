@@ -230,8 +230,16 @@ impl Draft {
         self
     }
 
+    /// Part of the trace that goes on here, if it brings none.
+    pub(crate) fn in_trace(mut self, door: &Door) -> Self {
+        let trace = &mut self.options.trace;
+        *trace = trace.take().or_else(|| door.propagator.current());
+        self
+    }
+
     /// `names`: of the call, whose jobs go the same way.
-    pub(crate) fn into_new_job(self, door: &Door, names: &mut Names) -> Result<NewJob, EnqueueError> {
+    pub(crate) fn into_new_job(mut self, door: &Door, names: &mut Names) -> Result<NewJob, EnqueueError> {
+        self = self.in_trace(door);
         let id = self.options.id.unwrap_or_else(|| door.new_id());
         let queue = door.queue_of(self.kind, self.default_queue);
         self.into_job(id, queue, names)
@@ -399,7 +407,8 @@ macro_rules! options {
             self
         }
 
-        /// A W3C trace context to carry along; 256 bytes at most. Its follow-ups have it, too, unless they bring one.
+        /// A W3C trace context (`traceparent`) to carry along; 256 bytes at most. Its follow-ups have it, too, unless they bring one. One
+        /// that is not well-formed is carried as it is, and [followed](crate::Propagation) by nothing.
         pub fn trace_context(mut self, context: &str) -> Self {
             self.options_mut().trace = Some(context.to_owned());
             self

@@ -108,6 +108,7 @@ mod step;
 mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod trace;
 mod unique;
 mod witness;
 mod writer;
@@ -144,6 +145,7 @@ pub use schedule::{Fire, Schedule, ScheduleRule, ScheduleStatus};
 #[cfg(feature = "signal")]
 pub use signal::{SignalStop, StopSignal, StopSignals, stop_signal};
 pub use status::{AttemptEnd, JobDetail, JobPage, JobStatus};
+pub use trace::Propagation;
 pub use unique::{Unique, UniqueScope};
 pub use windlass_scheduler::attempt::{Failure, FailureKind};
 pub use windlass_scheduler::breaker::Circuit;

@@ -22,7 +22,7 @@ use crate::fetch::{self, Awaited, Wanted};
 use crate::handler::{AttemptFuture, Registry, Runner};
 use crate::live::{LiveAttempt, LiveTable, Signals};
 use crate::messages::{QueueMsg, SupervisorMsg, WorkerMsg};
-use crate::telemetry::{self, WorkerMeters};
+use crate::telemetry::{self, Traced, WorkerMeters};
 
 /// After a stop's deadline nobody waits for a queue's own grace.
 const STOPPING_GRACE_MAX: Duration = Duration::from_secs(1);
@@ -136,7 +136,7 @@ impl WorkerState {
         let handler = self.parts.registry.handlers.get(&lease.kind);
         let (runner, rule) = handler.map(|handler| (&handler.runner, handler.retry)).unzip();
         // A service's own code runs in here, and may panic: that comes before anyone answers for the attempt.
-        let span = telemetry::attempt_span(&lease);
+        let span = telemetry::attempt_span(&lease, &self.parts.door.propagator);
         if !self.parts.live.insert(id, attempt) {
             debug!(%id, %token, "the core that handed it out fell before it could begin");
             return None;
@@ -150,6 +150,7 @@ impl WorkerState {
             row: 0,
             rule,
             failures: lease.failures + 1,
+            traced: Traced::new(&span),
             watch: self.parts.meters.started(handler.map(|handler| handler.no), lease.kind.as_str(), lease.waited_ms),
             stage: if needs_thread { Stage::NeedsThread } else { Stage::Waiting },
         };
@@ -164,7 +165,7 @@ impl WorkerState {
                 wanted.push(Wanted { id, token, queue, answer });
                 let (run, door) = (run.clone(), door());
                 let core = move |body| Arc::new(AttemptCore::new(lease, body, signals, door));
-                let code = awaiting(id, read, span.clone(), move |body| run(core(body)));
+                let code = awaiting(id, read, (span.clone(), self.parts.door.clone()), move |body| run(core(body)));
                 return Some(Start { guard, span, code: Code::Awaiting(code) });
             }
             (Some(Runner::Blocking(run)), body) => {
@@ -174,7 +175,7 @@ impl WorkerState {
                     move |body| Arc::new(AttemptCore::new(lease, body, signals, door))
                 };
                 let task = move || {
-                    let body = or_read(body, &span, || fetch::read(&door, &queue, id, token));
+                    let body = or_read(body, (&span, &door), || fetch::read(&door, &queue, id, token));
                     span.in_scope(|| guard.report(body.map_or_else(|outcome| outcome, |body| run(core(body)))));
                 };
                 if self.parts.is_single_runtime {
@@ -182,8 +183,7 @@ impl WorkerState {
                     return None;
                 }
                 // A thread that cannot be had drops the guard, which reports it.
-                let name = "windlass-blocking".to_owned();
-                if let Err(error) = std::thread::Builder::new().name(name).spawn(task) {
+                if let Err(error) = std::thread::Builder::new().name("windlass-blocking".to_owned()).spawn(task) {
                     error!(%id, %error, "no thread for a blocking attempt");
                 }
             }
@@ -216,21 +216,21 @@ impl WorkerState {
 }
 
 /// The body, read where it is not here.
-fn or_read(body: Option<Arc<Body>>, span: &Span, read: impl FnOnce() -> Awaited) -> Awaited {
-    body.map_or_else(|| read().inspect(|body| telemetry::record_body(span, body)), Ok)
+fn or_read(body: Option<Arc<Body>>, (span, door): (&Span, &Door), read: impl FnOnce() -> Awaited) -> Awaited {
+    body.map_or_else(|| read().inspect(|body| telemetry::record_body(span, body, &door.propagator)), Ok)
 }
 
 /// The code of an attempt that begins once its body is read.
 fn awaiting(
     id: JobId,
     body: oneshot::Receiver<Awaited>,
-    span: Span,
+    (span, door): (Span, Arc<Door>),
     run: impl FnOnce(Arc<Body>) -> AttemptFuture + Send + 'static,
 ) -> AttemptFuture {
     Box::pin(async move {
         match body.await {
             Ok(Ok(body)) => {
-                telemetry::record_body(&span, &body);
+                telemetry::record_body(&span, &body, &door.propagator);
                 run(body).await
             }
             Ok(Err(outcome)) => outcome,

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, with_recorder};
 use tokio::time::Instant;
-use windlass_scheduler::attempt::{FailureKind, Outcome};
+use windlass_scheduler::attempt::Outcome;
 use windlass_scheduler::limit::LimitOf;
 
 use super::names::{self, Metric, OTHER, Sort};
 use super::publish::publish;
+use super::{OUTCOMES, place_of};
 use crate::admin::Desk;
 use crate::config::EngineConfig;
 
@@ -210,22 +211,5 @@ impl Stopwatch {
     pub(crate) fn ended(&self, outcome: &Outcome) {
         self.of.run.record(self.began.elapsed());
         self.of.ended[place_of(outcome)].increment(1);
-    }
-}
-
-/// How an attempt ends, in the order of [`place_of`].
-const OUTCOMES: [&str; 7] = ["succeeded", "failed", "timed_out", "panicked", "snoozed", "cancelled", "released"];
-
-fn place_of(outcome: &Outcome) -> usize {
-    match outcome {
-        Outcome::Done { .. } => 0,
-        Outcome::Failed { failure, .. } => match failure.kind {
-            FailureKind::TimedOut => 2,
-            FailureKind::Panic => 3,
-            FailureKind::Error | FailureKind::Permanent | FailureKind::Decode | FailureKind::Lost => 1,
-        },
-        Outcome::Snoozed { .. } => 4,
-        Outcome::Cancelled { .. } => 5,
-        Outcome::Released => 6,
     }
 }

@@ -63,6 +63,7 @@ mod steps;
 mod supervision;
 mod suspects;
 mod tower_layers;
+mod traces;
 mod two_clocks;
 mod unique;
 mod wait;
