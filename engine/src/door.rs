@@ -178,16 +178,18 @@ impl Door {
     }
 
     pub(crate) fn set_gate(&self, gate: Gate) {
+        let is_over = matches!(gate, Gate::Closed(_));
         {
             let mut before = self.gate.write().unwrap_or_else(PoisonError::into_inner);
             // A gate that was closed stays closed: an engine does not come back from its end.
             if matches!(*before, Gate::Closed(_)) {
                 return;
             }
-            if matches!(gate, Gate::Closed(_)) {
-                self.events.close();
-            }
             *before = gate;
+        }
+        if is_over {
+            // Whoever is woken by it may look here.
+            self.events.close();
         }
         self.gate_moved.notify_waiters();
     }

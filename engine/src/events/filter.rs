@@ -2,7 +2,7 @@
 
 use windlass_scheduler::flow::FlowId;
 use windlass_scheduler::job::{JobId, Name};
-use windlass_scheduler::news::News;
+use windlass_scheduler::news::{News, NewsOf};
 
 use super::what::EventKind;
 
@@ -25,7 +25,7 @@ impl EventFilter {
         Self::default()
     }
 
-    /// Of this queue, its pauses among them.
+    /// Of this queue: of its jobs, also of those that leave it for another one, and its pauses.
     #[must_use]
     pub fn queue(mut self, queue: &str) -> Self {
         self.queues.push(queue.to_owned());
@@ -71,8 +71,12 @@ impl EventFilter {
         let text = |name: &Option<Name>, values: &[String]| {
             values.is_empty() || name.as_ref().is_some_and(|name| values.iter().any(|value| value == name.as_str()))
         };
+        // One that leaves a queue is the last that is heard of it there.
+        let leaves = |from: &Name| self.queues.iter().any(|queue| queue == from.as_str());
+        let is_of_queue =
+            text(&news.queue, &self.queues) || matches!(&news.what, NewsOf::Moved { from } if leaves(from));
         (self.what.is_empty() || self.what.contains(&EventKind::of(&news.what)))
-            && text(&news.queue, &self.queues)
+            && is_of_queue
             && text(&news.kind, &self.kinds)
             && (self.jobs.is_empty() || news.job.is_some_and(|job| self.jobs.contains(&job)))
             && (self.flows.is_empty() || news.flow.is_some_and(|flow| self.flows.contains(&flow)))

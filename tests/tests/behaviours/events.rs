@@ -132,6 +132,8 @@ async fn what_operators_do_is_told_with_what_it_came_to() {
     let engine =
         builder(&script, MemoryJournal::new()).queue(work()).queue(QueueConfig::new("other")).start().await.unwrap();
     let mut events = engine.events(all());
+    let moves = all().what([EventKind::Moved, EventKind::Cancelled]);
+    let mut of_work = engine.events(moves.queue("work"));
     engine.pause("work").await.unwrap();
     engine.pause("work").await.unwrap();
     let job = engine.enqueue(step("a")).await.unwrap();
@@ -163,6 +165,10 @@ async fn what_operators_do_is_told_with_what_it_came_to() {
     let queues: Vec<_> = told.iter().map(|event| event.queue().unwrap()).collect();
     assert_eq!(queues, ["work", "work", "work", "work", "work", "other", "other", "other", "work"]);
     assert_eq!((told[0].job(), told[7].job(), told[7].kind()), (None, Some(job.id()), Some("step")));
+    // That it leaves is the last that is heard of it where it was.
+    engine.shutdown(SEC).await.unwrap();
+    let left: Vec<_> = rest(&mut of_work).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(left, [told[5].clone()]);
 }
 
 #[tokio::test(start_paused = true)]
