@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Span, Subscriber};
-use windlass::{Engine, EngineBuilder, JobError, MemoryJournal, Propagation, RetryPolicy, SEC};
+use windlass::{Engine, EngineBuilder, MemoryJournal, Propagation, RetryPolicy, SEC};
 use windlass_tests::script::{Play, Script, block, step};
 use windlass_tests::world::{builder, work};
 
@@ -100,14 +99,13 @@ async fn the_span_of_an_attempt_says_whose_it_is_and_how_it_ended() {
     let (script, spans) = (Script::new(), Spans::default());
     let _here = tracing::subscriber::set_default(spans.clone());
     let engine = described(&script, &Tracer::default()).start().await.unwrap();
-    let slow = |after: Duration, then: Result<(), ()>| {
-        Play::run(move |_| async move {
-            tokio::time::sleep(after).await;
-            then.map(|()| "slow".to_owned()).map_err(|()| JobError::from("as the test says"))
-        })
-    };
-    script.plan("a", [slow(SEC * 3, Err(())), slow(SEC * 2, Ok(()))]);
+    script.plan("a", [Play::Hold]);
     let job = engine.enqueue(step("a")).correlation_id("story").await.unwrap();
+    for (attempt, time, then) in [(1, SEC * 3, Play::Fail), (2, SEC * 2, Play::Succeed)] {
+        script.started("a", attempt).await;
+        tokio::time::advance(time).await;
+        script.tell("a", then);
+    }
     job.wait().await.unwrap();
     let whose = ["job.kind", "job.queue", "job.attempt", "correlation_id", "job.outcome", "job.duration_ms"];
     let expected =
