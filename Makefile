@@ -30,23 +30,21 @@ demo: setup ## a service with jobs, killed twice while it works: about a minute,
 	@$(RUN) cargo run $(LOCKED) --quiet --package windlass-examples --bin demo
 
 test: setup ## the whole test suite, then the three crates again without RocksDB
-	@$(RUN) cargo test $(LOCKED) --workspace
+	@$(RUN) cargo test $(LOCKED) --workspace --features windlass-console/cli
 	@# The model has just played its 20,000 sequences: here it is to see that the crate stands alone.
 	@$(RUN) WINDLASS_MODEL_CASES=200 cargo test $(LOCKED) --package windlass-scheduler
 	@$(RUN) cargo test $(LOCKED) --package windlass-storage --no-default-features
 	@$(RUN) cargo test $(LOCKED) --package windlass --no-default-features
 	@$(RUN) cargo test $(LOCKED) --package windlass --no-default-features --features testing
-	@$(RUN) cargo test $(LOCKED) --package windlass-console --features cli
 
 check: setup ## formatting, lints and documentation, warnings as errors
 	@cargo fmt --all --check
 	@cargo fmt --manifest-path fuzz/Cargo.toml --check
 	@for folder in rust rust/effectum rust/rustqueue; do cargo fmt --manifest-path bench/peers/$$folder/Cargo.toml --check; done
 	@cargo metadata $(LOCKED) --manifest-path fuzz/Cargo.toml --format-version 1 >/dev/null
-	@$(RUN) cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
+	@$(RUN) cargo clippy $(LOCKED) --workspace --features windlass-console/cli --all-targets -- -D warnings
 	@$(RUN) cargo clippy $(LOCKED) --package windlass-storage --package windlass --no-default-features --all-targets -- -D warnings
 	@$(RUN) cargo clippy $(LOCKED) --package windlass --no-default-features --features testing --all-targets -- -D warnings
-	@$(RUN) cargo clippy $(LOCKED) --package windlass-console --features cli --all-targets -- -D warnings
 	@# The bank of known bugs must not rot. Not with clippy: it is a wrapper itself, and would look at all anew each time.
 	@$(RUN) RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/tests/bugs/rustc.sh cargo check $(LOCKED) --package windlass-scheduler \
 		--package windlass-storage --package windlass
