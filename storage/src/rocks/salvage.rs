@@ -18,9 +18,9 @@ use super::directory::{DATABASE, hold_to_read, mark};
 use super::look::Found;
 use super::options::{self, RocksOptions};
 use super::partial::Partial;
-use super::reader::{handle, job_key};
+use super::reader::{handle, job_key, raw};
 use super::refusal::{open_error, storage_error};
-use super::walk::{Entry, Gap, raw_unverified, walk};
+use super::walk::{Entry, Gap, walk};
 use super::{RocksJournal, check_reach, tail, watermark};
 use crate::backup::BackupReport;
 use crate::codec::{self, Encoder, Names};
@@ -264,7 +264,7 @@ fn settle(partial: &Partial, found: &Found, salvager: &mut dyn Salvager) -> Resu
 /// Why the body of a retained job cannot be read.
 fn bodiless(db: &DB, id: JobId) -> Option<String> {
     let key = job_key(id);
-    match raw_unverified(db, Family::Jobs, &key) {
+    match raw(db, Family::Jobs, &key) {
         Ok(None) => Some(format!("job {id} ended, and its body is gone")),
         Ok(Some(value)) => {
             let error = codec::decode(Family::Jobs, &key, &value, &mut Names::default()).err()?;

@@ -1,16 +1,15 @@
 //! Reading on behind what RocksDB cannot read.
 //!
 //! Owns the walk over a family that does not end at a damaged block. RocksDB refuses such a block as a whole, and a walk with
-//! it; here the next key that it reads is looked for, and what stands between is asked for once more without RocksDB's own
-//! checksum. Each record has one of ours, over its key too, so that nothing is believed that was not written. Never changes a
-//! byte.
+//! it; here the next key that it reads is looked for. Never reads without RocksDB's own checksums, though each record has one of
+//! ours: RocksDB trusts what is in a block once it has taken it, and would read, and reserve memory for, whatever a flipped bit says. Never changes a byte.
 
 use rocksdb::{DB, DBRawIterator, ReadOptions};
 use windlass_scheduler::change::Record;
 
 use super::reader::handle;
 use crate::codec::{self, Names};
-use crate::error::{LoadError, StorageError};
+use crate::error::LoadError;
 use crate::keys::{self, Family, hex};
 
 /// Bytes that the disk reads ahead of the walk.
@@ -29,9 +28,6 @@ pub struct Entry<'a> {
     pub bytes: &'a [u8],
     /// What they are, or what is wrong with them.
     pub content: Result<Content, String>,
-    /// RocksDB's own checksum over it does not hold, or was not asked. The record's does, where it could be read. It may be one that
-    /// a later one had replaced.
-    pub is_unverified: bool,
 }
 
 /// What is readable under a key.
@@ -66,10 +62,6 @@ pub struct Gap {
     pub until: Option<String>,
     /// RocksDB's words.
     pub reason: String,
-    /// Records in it that could be read all the same.
-    pub records: u64,
-    /// Entries in it that could be seen, and not be read.
-    pub unreadable: u64,
     /// RocksDB refuses every key behind it, too: a table cannot even be opened.
     pub hides_rest: bool,
 }
@@ -81,25 +73,17 @@ pub(super) fn walk(db: &DB, family: Family, each: &mut dyn FnMut(&Entry<'_>)) ->
     let mut from = Vec::new();
     loop {
         let mut tell = |key: &[u8], bytes: &[u8]| {
-            each(&entry(family, key, bytes, false, &mut names)?);
+            each(&entry(family, key, bytes, &mut names)?);
             Ok(())
         };
-        let Some((begins, reason)) = stretch(db, family, (&from, None), true, &mut tell)? else { return Ok(gaps) };
+        let Some((begins, reason)) = stretch(db, family, &from, &mut tell)? else { return Ok(gaps) };
         let (until, hides_rest) = match behind(db, family, &begins)? {
             Behind::Key(key) => (Some(key), false),
             Behind::End => (None, false),
             Behind::Nothing => (None, true),
         };
-        let (mut records, mut unreadable) = (0, 0);
-        let mut tell = |key: &[u8], bytes: &[u8]| {
-            let entry = entry(family, key, bytes, true, &mut names)?;
-            *(if entry.content.is_ok() { &mut records } else { &mut unreadable }) += 1;
-            each(&entry);
-            Ok(())
-        };
-        stretch(db, family, (&begins, until.as_deref()), false, &mut tell)?;
         let (from_hex, until_hex) = (hex(&begins), until.as_deref().map(hex));
-        gaps.push(Gap { family, from: from_hex, until: until_hex, reason, records, unreadable, hides_rest });
+        gaps.push(Gap { family, from: from_hex, until: until_hex, reason, hides_rest });
         match until {
             Some(key) => from = key,
             None => return Ok(gaps),
@@ -107,13 +91,7 @@ pub(super) fn walk(db: &DB, family: Family, each: &mut dyn FnMut(&Entry<'_>)) ->
     }
 }
 
-fn entry<'a>(
-    family: Family,
-    key: &'a [u8],
-    bytes: &'a [u8],
-    is_unverified: bool,
-    names: &mut Names,
-) -> Result<Entry<'a>, LoadError> {
+fn entry<'a>(family: Family, key: &'a [u8], bytes: &'a [u8], names: &mut Names) -> Result<Entry<'a>, LoadError> {
     if let Some((kind, found)) = codec::newer(family, key, bytes) {
         return Err(LoadError::NewerRecord { key: hex(key), kind, found, known: codec::VERSION });
     }
@@ -123,21 +101,15 @@ fn entry<'a>(
         (Family::Quarantine, _) => codec::decode_quarantine(key, bytes).map(|_| Content::Quarantined),
         _ => codec::decode(family, key, bytes, names).map(Content::Record),
     };
-    Ok(Entry { family, key, bytes, content: content.map_err(|error| error.to_string()), is_unverified })
+    Ok(Entry { family, key, bytes, content: content.map_err(|error| error.to_string()) })
 }
 
 /// Takes a key and what stands under it.
 type Take<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), LoadError>;
 
-/// Reads on between two keys. Where RocksDB refuses to: the key from which on, and its words.
-fn stretch(
-    db: &DB,
-    family: Family,
-    (from, until): (&[u8], Option<&[u8]>),
-    verified: bool,
-    each: Take<'_>,
-) -> Result<Option<(Vec<u8>, String)>, LoadError> {
-    let mut records = records(db, family, from, until, verified)?;
+/// Reads on from a key. Where RocksDB refuses to: the key from which on, and its words.
+fn stretch(db: &DB, family: Family, from: &[u8], each: Take<'_>) -> Result<Option<(Vec<u8>, String)>, LoadError> {
+    let mut records = records(db, family, from)?;
     let mut next = from.to_vec();
     while let Some((key, bytes)) = records.item() {
         each(key, bytes)?;
@@ -150,37 +122,15 @@ fn stretch(
     Ok(records.status().err().map(|error| (next, error.to_string())))
 }
 
-fn records<'a>(
-    db: &'a DB,
-    family: Family,
-    from: &[u8],
-    until: Option<&[u8]>,
-    verified: bool,
-) -> Result<DBRawIterator<'a>, LoadError> {
-    let mut options = unverified(verified);
+fn records<'a>(db: &'a DB, family: Family, from: &[u8]) -> Result<DBRawIterator<'a>, LoadError> {
+    let mut options = ReadOptions::default();
+    options.fill_cache(false);
     options.set_readahead_size(READ_AHEAD_BYTES);
     options.set_iterate_lower_bound(from);
-    if let Some(until) = until {
-        options.set_iterate_upper_bound(until);
-    }
     let family = handle(db, family).map_err(LoadError::Unreadable)?;
     let mut records = db.raw_iterator_cf_opt(family, options);
     records.seek_to_first();
     Ok(records)
-}
-
-/// Nothing that was read unverified may be found in the cache by those who verify.
-fn unverified(verified: bool) -> ReadOptions {
-    let mut options = ReadOptions::default();
-    options.fill_cache(false);
-    options.set_verify_checksums(verified);
-    options
-}
-
-/// A value that RocksDB's own checksum may not hold of; its bytes have one of ours.
-pub(super) fn raw_unverified(db: &DB, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-    db.get_cf_opt(handle(db, family)?, key, &unverified(false))
-        .map_err(|error| super::refusal::storage_error(db.path(), "reading a record", &error))
 }
 
 /// What is behind a key at which RocksDB refuses.
@@ -217,13 +167,13 @@ fn behind(db: &DB, family: Family, from: &[u8]) -> Result<Behind, LoadError> {
             low = at;
         }
     }
-    let at_end = records(db, family, &high, None, true)?;
+    let at_end = records(db, family, &high)?;
     Ok(if at_end.valid() { Behind::Key(high) } else { Behind::End })
 }
 
 /// Whether RocksDB reads from this key on.
 fn reads(db: &DB, family: Family, at: &[u8]) -> Result<bool, LoadError> {
-    Ok(records(db, family, at, None, true)?.status().is_ok())
+    Ok(records(db, family, at)?.status().is_ok())
 }
 
 /// A key so many further, as a number; `None` where it has no room.
