@@ -8,6 +8,7 @@ use crate::world::{
     Gate, Work, copy, copy_in_tables, database_files, flip_needle, runtime, start, stop, windlass, world,
 };
 use serde_json::Value;
+use windlass::{Filter, JobState};
 
 /// The words for what is wrong with it.
 fn problems(dir: &Path) -> Vec<(String, String)> {
@@ -41,26 +42,32 @@ fn runs(dir: &Path) {
         let gate = Arc::new(Gate::default());
         let engine = start(dir, &gate).await;
         assert!(engine.health().warnings.is_empty(), "{:?}", engine.health());
+        let ready = engine.jobs(Filter::new().queue("shut").state(JobState::Ready)).await.unwrap().jobs;
+        // One of them has a payload that no handler can read.
+        let left = ready.iter().find(|job| job.id != world().jobs["ready"]).unwrap().id;
         engine.resume("shut").await.unwrap();
-        let delayed = world().jobs["delayed"];
-        engine.run_now(delayed).await.unwrap();
-        assert_eq!(engine.handle::<Work>(delayed).wait().await.unwrap(), "later");
+        engine.handle::<Work>(left).wait().await.unwrap();
         stop(&engine, &gate).await;
     });
 }
 
 #[test]
-fn a_flipped_byte_in_a_table_costs_the_one_record_that_it_is_in() {
+fn a_flipped_byte_in_a_table_costs_the_block_that_it_is_in() {
     let (folder, dir) = copy_in_tables();
     flip_needle(&dir, "sst");
     let found = problems(&dir);
-    assert!(has(&found, "gap") && has(&found, "record"), "{found:?}");
+    assert!(has(&found, "gap"), "{found:?}");
     let people = windlass("verify", &dir, &[]);
-    assert!(people.out.contains("checksum") && people.out.contains("jobs job key"), "{people:?}");
+    assert!(people.out.contains("checksum") && people.out.contains("gap: jobs key"), "{people:?}");
     let (report, new) = salvage(folder.path(), &dir);
-    assert_eq!(report["lost_by_kind"], serde_json::json!({ "job": 1 }), "{report}");
-    assert_eq!((&report["live"], &report["retained"], &report["is_rebuilt"]), (&45.into(), &4.into(), &false.into()));
-    assert!(report["mended"][0].as_str().unwrap().contains("queue shut: 45 jobs came in"), "{report}");
+    assert_eq!(
+        (report["problems"][0]["what"].as_str(), &report["is_rebuilt"]),
+        (Some("gap"), &false.into()),
+        "{report}"
+    );
+    // A block has 16 KiB: the small jobs around the needle, and the first filler or two.
+    assert!((30..46).contains(&report["live"].as_u64().unwrap()), "{report}");
+    assert!(report["mended"].to_string().contains("queue shut: 45 jobs came in"), "{report}");
     runs(&new);
 }
 

@@ -70,12 +70,7 @@ impl Problem {
 
     pub(crate) fn of_gap(gap: &Gap) -> Self {
         let until = gap.until.as_deref().map_or_else(|| "the end".to_owned(), |key| format!("key {key}"));
-        let (read, unreadable) = (gap.records, gap.unreadable);
-        let reason = format!(
-            "nothing up to {until} could be read with the database's checksum: {}. Without it: {read} records, and \
-             {unreadable} entries that are none",
-            gap.reason
-        );
+        let reason = format!("the database reads nothing up to {until}: {}", gap.reason);
         Self { family: Some(gap.family.name()), key: Some(gap.from.clone()), ..Self::of("gap", reason) }
     }
 
