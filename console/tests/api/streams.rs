@@ -40,14 +40,13 @@ impl Client {
             let chunk = self.body.next().await?.unwrap();
             self.text.push_str(std::str::from_utf8(&chunk).unwrap());
         }
-        let (message, rest) = self.text.split_once("\n\n").unwrap();
+        let end = self.text.find("\n\n").unwrap() + 2;
+        let message: String = self.text.drain(..end).collect();
         let line = |name: &str| {
             message.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).unwrap_or_default().to_owned()
         };
         let data = serde_json::from_str(&line("data:")).unwrap();
-        let found = Message { name: line("event:"), id: line("id:"), data };
-        self.text = rest.to_owned();
-        Some(found)
+        Some(Message { name: line("event:"), id: line("id:"), data })
     }
 }
 
