@@ -12,7 +12,7 @@ use windlass::Engine;
 use crate::access::Access;
 use crate::api::Streams;
 use crate::audit::Audit;
-use crate::guard::{BODY_BYTES_MAX, guard};
+use crate::guard::{BODY_BYTES_MAX, FormKey, guard};
 use crate::redact::Redaction;
 use crate::{AuditEntry, api};
 
@@ -29,6 +29,7 @@ struct Inner {
     hosts: Vec<String>,
     redaction: Redaction,
     environment: Option<String>,
+    form_key: FormKey,
     audit: Arc<Audit>,
     streams: Streams,
 }
@@ -43,6 +44,7 @@ impl Console {
             hosts: Vec::new(),
             redaction: Redaction::default(),
             environment: None,
+            form_key: FormKey::new(),
             audit: Arc::default(),
             streams: Streams::default(),
         };
@@ -112,6 +114,10 @@ impl Console {
 
     pub(crate) fn streams(&self) -> &Streams {
         &self.inner.streams
+    }
+
+    pub(crate) fn form_key(&self) -> &FormKey {
+        &self.inner.form_key
     }
 
     pub(crate) fn audit_log(&self) -> &Audit {

@@ -9,6 +9,9 @@ use axum::extract::{OriginalUri, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
 use tokio::time::timeout;
 
 use crate::access::{Credentials, Denied, Identity};
@@ -30,6 +33,8 @@ pub(crate) struct Visitor {
     pub(crate) identity: Identity,
     /// What stands before the console's own paths: `/console`, or nothing.
     pub(crate) base: String,
+    /// What forms have to bring back.
+    pub(crate) form_token: String,
 }
 
 impl Visitor {
@@ -40,6 +45,35 @@ impl Visitor {
         }
         let detail = format!("`{}` may not do this: {action}", self.identity.name());
         Err(Problem::new(StatusCode::FORBIDDEN, "not permitted", detail))
+    }
+
+    /// Whether a form is one that this console gave to this visitor.
+    pub(crate) fn gave(&self, form_token: &str) -> Result<(), Problem> {
+        if bool::from(self.form_token.as_bytes().ct_eq(form_token.as_bytes())) {
+            return Ok(());
+        }
+        let detail = "the form is an old one, or of another page: load the page again".to_owned();
+        Err(Problem::new(StatusCode::FORBIDDEN, "not a form of this console", detail))
+    }
+}
+
+/// A secret of this process, by which it knows its forms.
+#[derive(Clone)]
+pub(crate) struct FormKey([u8; 32]);
+
+impl FormKey {
+    pub(crate) fn new() -> Self {
+        let (one, two) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
+        let mut key = [0; 32];
+        key[..16].copy_from_slice(one.as_bytes());
+        key[16..].copy_from_slice(two.as_bytes());
+        Self(key)
+    }
+
+    fn token_of(&self, identity: &Identity) -> String {
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { unreachable!("a key of any length will do") };
+        mac.update(identity.name().as_bytes());
+        mac.finalize().into_bytes().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
     }
 }
 
@@ -79,8 +113,9 @@ async fn let_in(console: &Console, mut request: Request) -> Result<Request, Resp
     }
     let (parts, body) = request.into_parts();
     let identity = console.access().decide(Credentials::of(&parts)).await.map_err(|denied| refuse(console, &denied))?;
+    let form_token = console.form_key().token_of(&identity);
     request = Request::from_parts(parts, body);
-    let visitor = Visitor { identity, base: base_of(&request) };
+    let visitor = Visitor { identity, base: base_of(&request), form_token };
     request.extensions_mut().insert(visitor);
     Ok(request)
 }
@@ -194,5 +229,14 @@ mod tests {
         assert!(!check(&[("host", "a"), ("sec-fetch-site", "cross-site")]));
         assert!(!check(&[("host", "a"), ("sec-fetch-site", "same-site")]));
         assert!(check(&[("host", "a"), ("sec-fetch-site", "same-origin"), ("origin", "https://a")]));
+    }
+
+    #[test]
+    fn a_form_token_is_of_one_person_and_one_process() {
+        let (one, two) = (FormKey::new(), FormKey::new());
+        let (ada, bob) = (Identity::operator("ada"), Identity::operator("bob"));
+        assert_eq!(one.token_of(&ada), one.token_of(&ada));
+        assert_ne!(one.token_of(&ada), one.token_of(&bob));
+        assert_ne!(one.token_of(&ada), two.token_of(&ada));
     }
 }

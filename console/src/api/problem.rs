@@ -32,6 +32,10 @@ impl Problem {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
+    pub(crate) fn title(&self) -> &'static str {
+        self.title
+    }
+
     pub(crate) fn detail(&self) -> &str {
         &self.detail
     }

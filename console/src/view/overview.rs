@@ -118,6 +118,12 @@ pub(crate) struct Numbers {
 }
 
 impl Numbers {
+    /// Jobs that have not ended.
+    #[must_use]
+    pub(crate) const fn live(&self) -> u64 {
+        self.waiting + self.delayed + self.ready + self.running + self.parked
+    }
+
     fn add(&mut self, other: &Self) {
         self.waiting += other.waiting;
         self.delayed += other.delayed;
