@@ -4,17 +4,17 @@
 //! is noted in the audit log whatever comes of it.
 
 mod events;
-mod flows;
+pub(crate) mod flows;
 mod jobs;
-mod limits;
-mod look;
+pub(crate) mod limits;
+pub(crate) mod look;
 mod openapi;
-mod orders;
+pub(crate) mod orders;
 mod problem;
-mod query;
-mod queues;
-mod schedules;
-mod steer;
+pub(crate) mod query;
+pub(crate) mod queues;
+pub(crate) mod schedules;
+pub(crate) mod steer;
 
 use std::fmt::Display;
 use std::future::Future;

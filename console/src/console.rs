@@ -1,6 +1,7 @@
 //! What a service builds: an engine, who may come in, and the router.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -13,8 +14,9 @@ use crate::access::Access;
 use crate::api::Streams;
 use crate::audit::Audit;
 use crate::guard::{BODY_BYTES_MAX, FormKey, guard};
+use crate::history::History;
 use crate::redact::Redaction;
-use crate::{AuditEntry, api};
+use crate::{AuditEntry, api, pages};
 
 /// A console of one engine. Cloning is cheap, and every clone is the same console.
 #[derive(Clone)]
@@ -32,12 +34,14 @@ struct Inner {
     form_key: FormKey,
     audit: Arc<Audit>,
     streams: Streams,
+    history: Arc<History>,
 }
 
 impl Console {
     /// A console of this engine, into which those come of whom `access` says so.
     #[must_use]
     pub fn new(engine: Engine, access: Access) -> Self {
+        let history = Arc::new(History::new(engine.clone(), None));
         let inner = Inner {
             engine,
             access,
@@ -47,6 +51,7 @@ impl Console {
             form_key: FormKey::new(),
             audit: Arc::default(),
             streams: Streams::default(),
+            history,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -74,9 +79,21 @@ impl Console {
         self
     }
 
-    /// The routes, to be nested under any prefix.
+    /// Keeps what the charts show in this file, through restarts: up to 200 KB, written each minute and at the end. A file that makes no
+    /// sense is moved aside. Of two consoles, each wants a file of its own. Without one, history begins with the process.
+    #[must_use]
+    pub fn history_at(mut self, path: impl Into<PathBuf>) -> Self {
+        let history = History::new(self.engine().clone(), Some(path.into()));
+        self.change().history = Arc::new(history);
+        self
+    }
+
+    /// The routes, to be nested under any prefix: they answer to every path below it. History begins with them, or, outside of a runtime, with
+    /// the first look at the overview.
     pub fn router(&self) -> Router {
+        self.history().start();
         api::router()
+            .merge(pages::router())
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .layer(from_fn_with_state(self.clone(), guard))
             .with_state(self.clone())
@@ -118,6 +135,10 @@ impl Console {
 
     pub(crate) fn form_key(&self) -> &FormKey {
         &self.inner.form_key
+    }
+
+    pub(crate) fn history(&self) -> &Arc<History> {
+        &self.inner.history
     }
 
     pub(crate) fn audit_log(&self) -> &Audit {

@@ -18,6 +18,7 @@ use crate::access::{Credentials, Denied, Identity};
 use crate::action::Action;
 use crate::api::Problem;
 use crate::console::Console;
+use crate::pages;
 
 /// Bytes of a body at most: an edited payload is the largest.
 pub(crate) const BODY_BYTES_MAX: usize = 2 << 20;
@@ -79,7 +80,10 @@ impl FormKey {
 
 /// Around all of the console's routes.
 pub(crate) async fn guard(State(console): State<Console>, request: Request, next: Next) -> Response {
-    let mut response = match let_in(&console, request).await {
+    let is_page = pages::is_page(request.uri().path());
+    let let_in = let_in(&console, request).await;
+    let visitor = let_in.as_ref().ok().and_then(|request| request.extensions().get::<Visitor>().cloned());
+    let mut response = match let_in {
         Ok(request) => match timeout(ANSWER_WITHIN, next.run(request)).await {
             Ok(response) => response,
             Err(_) => Problem::new(
@@ -91,6 +95,9 @@ pub(crate) async fn guard(State(console): State<Console>, request: Request, next
         },
         Err(refusal) => refusal,
     };
+    if is_page {
+        response = pages::in_html(&console, visitor.as_ref(), response);
+    }
     let headers = response.headers_mut();
     let texts = [
         (header::CONTENT_SECURITY_POLICY, CSP),

@@ -32,6 +32,8 @@ mod api;
 mod audit;
 mod console;
 mod guard;
+mod history;
+mod pages;
 mod redact;
 mod serve;
 mod view;

@@ -6,6 +6,7 @@ use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
+use windlass::FlowId;
 
 use super::problem::Problem;
 use super::queues::{DONE, Done, Nothing};
@@ -60,9 +61,12 @@ pub(super) async fn cancel(
     body: Result<Json<Nothing>, JsonRejection>,
 ) -> Result<Json<Done>, Problem> {
     let Json(Nothing {}) = body?;
-    let flow = console.engine().flow::<()>(look::flow_id(&id)?);
-    act(&console, &visitor, Action::CancelFlow, flow.id(), flow.cancel()).await?;
+    cancel_flow(&console, &visitor, look::flow_id(&id)?).await?;
     Ok(DONE)
+}
+
+pub(crate) async fn cancel_flow(console: &Console, visitor: &Visitor, id: FlowId) -> Result<(), Problem> {
+    act(console, visitor, Action::CancelFlow, id, console.engine().flow::<()>(id).cancel()).await
 }
 
 /// Runs a step that failed once more, and after it all that was called off for want of it.
@@ -76,10 +80,13 @@ pub(super) async fn retry(
     body: Result<Json<Nothing>, JsonRejection>,
 ) -> Result<Json<Done>, Problem> {
     let Json(Nothing {}) = body?;
-    let flow = console.engine().flow::<()>(look::flow_id(&id)?);
-    let target = format!("step `{step}` of flow {}", flow.id());
-    act(&console, &visitor, Action::RetryStep, target, flow.retry(&step)).await?;
+    retry_step(&console, &visitor, look::flow_id(&id)?, &step).await?;
     Ok(DONE)
+}
+
+pub(crate) async fn retry_step(console: &Console, visitor: &Visitor, id: FlowId, step: &str) -> Result<(), Problem> {
+    let target = format!("step `{step}` of flow {id}");
+    act(console, visitor, Action::RetryStep, target, console.engine().flow::<()>(id).retry(step)).await
 }
 
 /// What a step leaves that is skipped.
@@ -102,23 +109,32 @@ pub(super) async fn skip(
     body: Result<Json<Skip>, JsonRejection>,
 ) -> Result<Json<Done>, Problem> {
     let Json(Skip { output }) = body?;
-    let flow = console.engine().flow::<()>(look::flow_id(&id)?);
-    let target = format!("step `{step}` of flow {}", flow.id());
+    skip_step(&console, &visitor, look::flow_id(&id)?, &step, output.as_ref()).await?;
+    Ok(DONE)
+}
+
+pub(crate) async fn skip_step(
+    console: &Console,
+    visitor: &Visitor,
+    id: FlowId,
+    step: &str,
+    output: Option<&Value>,
+) -> Result<(), Problem> {
+    let flow = console.engine().flow::<()>(id);
     let doing = async {
-        match &output {
-            Some(output) => flow.skip_with(&step, output).await,
-            None => flow.skip(&step).await,
+        match output {
+            Some(output) => flow.skip_with(step, output).await,
+            None => flow.skip(step).await,
         }
     };
-    act(&console, &visitor, Action::SkipStep, target, doing).await?;
-    Ok(DONE)
+    act(console, visitor, Action::SkipStep, format!("step `{step}` of flow {id}"), doing).await
 }
 
 /// Whether a signal was the first one.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub(crate) struct Signalled {
     /// A second one changes nothing.
-    is_first: bool,
+    pub(crate) is_first: bool,
 }
 
 /// Brings a flow a signal. The body is its payload.
@@ -132,9 +148,17 @@ pub(super) async fn signal(
     body: Result<Json<Value>, JsonRejection>,
 ) -> Result<Json<Signalled>, Problem> {
     let Json(payload) = body?;
-    let id = look::flow_id(&id)?;
-    let target = format!("signal `{name}` to flow {id}");
-    let doing = console.engine().signal(id, &name, &payload);
-    let is_first = act(&console, &visitor, Action::Signal, target, doing).await?;
-    Ok(Json(Signalled { is_first }))
+    bring_signal(&console, &visitor, look::flow_id(&id)?, &name, &payload).await.map(Json)
+}
+
+pub(crate) async fn bring_signal(
+    console: &Console,
+    visitor: &Visitor,
+    id: FlowId,
+    name: &str,
+    payload: &Value,
+) -> Result<Signalled, Problem> {
+    let doing = console.engine().signal(id, name, payload);
+    let is_first = act(console, visitor, Action::Signal, format!("signal `{name}` to flow {id}"), doing).await?;
+    Ok(Signalled { is_first })
 }

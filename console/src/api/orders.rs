@@ -98,7 +98,11 @@ pub(super) async fn cancel(
     body: Result<Json<Nothing>, JsonRejection>,
 ) -> Result<Json<OrderView>, Problem> {
     let Json(Nothing {}) = body?;
+    cancel_order(&console, &visitor, &id).await.map(Json)
+}
+
+pub(crate) async fn cancel_order(console: &Console, visitor: &Visitor, id: &str) -> Result<OrderView, Problem> {
     let id: OrderId = id.parse().map_err(|error| Problem::bad(format!("this is no order id: {error}")))?;
-    let order = act(&console, &visitor, Action::CancelOrder, id, console.engine().cancel_order(id)).await?;
-    Ok(Json(OrderView::from(&order)))
+    let order = act(console, visitor, Action::CancelOrder, id, console.engine().cancel_order(id)).await?;
+    Ok(OrderView::from(&order))
 }

@@ -43,9 +43,11 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = (self.status(), axum::Json(self)).into_response();
+        let mut response = (self.status(), axum::Json(&self)).into_response();
         let kind = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        // The guard says it in HTML to whoever looks at a page.
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -120,7 +120,7 @@ impl JobQuery {
 
     /// Whether it means all jobs there are.
     pub(crate) fn is_open(&self) -> bool {
-        Self { limit: None, after: None, ..self.clone() } == Self::default()
+        self.filter().is_ok_and(|filter| filter == Filter::new())
     }
 }
 

@@ -55,8 +55,12 @@ pub(super) async fn pause(
     body: Result<Json<Nothing>, axum::extract::rejection::JsonRejection>,
 ) -> Result<Json<Done>, Problem> {
     let Json(Nothing {}) = body?;
-    act(&console, &visitor, Action::PauseQueue, &queue, console.engine().pause(&queue)).await?;
+    pause_queue(&console, &visitor, &queue).await?;
     Ok(DONE)
+}
+
+pub(crate) async fn pause_queue(console: &Console, visitor: &Visitor, queue: &str) -> Result<(), Problem> {
+    act(console, visitor, Action::PauseQueue, queue, console.engine().pause(queue)).await
 }
 
 #[utoipa::path(post, path = "/queues/{queue}/resume", params(("queue" = String, Path)), request_body = Nothing,
@@ -68,8 +72,12 @@ pub(super) async fn resume(
     body: Result<Json<Nothing>, axum::extract::rejection::JsonRejection>,
 ) -> Result<Json<Done>, Problem> {
     let Json(Nothing {}) = body?;
-    act(&console, &visitor, Action::ResumeQueue, &queue, console.engine().resume(&queue)).await?;
+    resume_queue(&console, &visitor, &queue).await?;
     Ok(DONE)
+}
+
+pub(crate) async fn resume_queue(console: &Console, visitor: &Visitor, queue: &str) -> Result<(), Problem> {
+    act(console, visitor, Action::ResumeQueue, queue, console.engine().resume(queue)).await
 }
 
 /// The queue's name once more: what cannot be taken back is said twice.
@@ -90,12 +98,20 @@ pub(super) async fn purge(
     body: Result<Json<Purge>, axum::extract::rejection::JsonRejection>,
 ) -> Result<Json<Placed>, Problem> {
     let Json(body) = body?;
-    if body.confirm != queue {
+    purge_queue(&console, &visitor, &queue, &body.confirm).await.map(Json)
+}
+
+pub(crate) async fn purge_queue(
+    console: &Console,
+    visitor: &Visitor,
+    queue: &str,
+    confirm: &str,
+) -> Result<Placed, Problem> {
+    if confirm != queue {
         return Err(Problem::bad(format!("to forget its jobs, `confirm` has to be the queue's name: `{queue}`")));
     }
-    let order =
-        act(&console, &visitor, Action::PurgeQueue, &queue, console.engine().purge(&queue).into_future()).await?;
-    Ok(Json(Placed::order(&order)))
+    let order = act(console, visitor, Action::PurgeQueue, queue, console.engine().purge(queue).into_future()).await?;
+    Ok(Placed::order(&order))
 }
 
 /// What was done through this console, the latest first.

@@ -1,0 +1,106 @@
+// Keeps what is marked `data-live` up to date, asks before what cannot be taken back, and brings `/` to the filter. Pages work without.
+"use strict";
+(() => {
+  const EVERY_MS = 2000;
+  const sign = document.querySelector("[data-live-sign]");
+  const address = new URL(location.href);
+
+  // The sentence was shown: a page that is loaded again, or a link to it, does not say it once more.
+  if (address.searchParams.has("said")) {
+    address.searchParams.delete("said");
+    address.searchParams.delete("seal");
+    history.replaceState(null, "", address);
+  }
+
+  // What somebody is at is left alone.
+  const isBusy = (part) =>
+    part.contains(document.activeElement) && document.activeElement !== document.body && !document.activeElement.matches("a")
+    || part.querySelector("details[open].menu, dialog[open]") !== null
+    || document.getSelection().toString() !== "" && part.contains(document.getSelection().anchorNode);
+
+  const served = new WeakMap();
+  const renew = (page) => {
+    for (const part of document.querySelectorAll("[data-live]")) {
+      const next = page.querySelector(`[data-live="${part.dataset.live}"]`);
+      if (next === null || isBusy(part)) continue;
+      const html = next.innerHTML;
+      if ((served.get(part) ?? part.innerHTML) === html) continue;
+      const focused = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+      part.replaceChildren(...[...next.childNodes].map((node) => document.importNode(node, true)));
+      served.set(part, html);
+      if (focused !== null) part.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+    }
+  };
+
+  const look = async () => {
+    if (document.visibilityState !== "visible" || document.querySelector("dialog[open]") !== null) return;
+    try {
+      const answer = await fetch(address, { headers: { "x-windlass-live": "1" }, credentials: "same-origin", redirect: "error" });
+      const is_page = answer.headers.get("content-type")?.startsWith("text/html");
+      if (answer.ok && is_page) renew(new DOMParser().parseFromString(await answer.text(), "text/html"));
+      say(answer.ok ? "live" : "not live");
+    } catch {
+      say("not live");
+    }
+  };
+  const say = (word) => {
+    if (sign === null) return;
+    sign.hidden = false;
+    sign.textContent = word;
+    sign.classList.toggle("off", word !== "live");
+  };
+  const again = () => setTimeout(async () => { await look(); again(); }, EVERY_MS);
+  if (document.querySelector("[data-live]") !== null) {
+    say("live");
+    again();
+    document.addEventListener("visibilitychange", look);
+  }
+
+  // Asks in a dialog, and sends the form as its button would have.
+  document.addEventListener("submit", (event) => {
+    const form = event.target, question = form.dataset.confirm;
+    // A filter's address says what it says, and nothing of what it does not.
+    if (form.method === "get") {
+      for (const field of form.elements) if (field.name !== "" && field.value === "") field.disabled = true;
+      setTimeout(() => { for (const field of form.elements) field.disabled = false; });
+    }
+    if (question === undefined) return;
+    event.preventDefault();
+    const dialog = document.createElement("dialog"), text = document.createElement("p"), row = document.createElement("p");
+    const no = document.createElement("button"), yes = document.createElement("button");
+    text.textContent = question;
+    row.className = "actions";
+    [no.textContent, yes.textContent, yes.className] = ["Leave it", event.submitter?.textContent ?? "Do it", "bad"];
+    row.append(no, yes);
+    dialog.append(text, row);
+    document.body.append(dialog);
+    const submitter = event.submitter;
+    no.addEventListener("click", () => dialog.close());
+    yes.addEventListener("click", () => {
+      dialog.close();
+      delete form.dataset.confirm;
+      form.requestSubmit(submitter ?? undefined);
+    });
+    dialog.addEventListener("close", () => { dialog.remove(); submitter?.focus(); });
+    dialog.showModal();
+  });
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest("input, select, textarea, dialog")) return;
+    const field = document.querySelector("[data-first]");
+    if (field === null) return;
+    event.preventDefault();
+    field.focus();
+    field.select();
+  });
+
+  // Of the fields that a verb may need, those of the chosen one.
+  for (const choice of document.querySelectorAll('select[name="verb"]')) {
+    const show = () => {
+      for (const label of choice.form.querySelectorAll("[data-for]")) label.hidden = label.dataset.for !== choice.value;
+    };
+    choice.addEventListener("change", show);
+    show();
+  }
+})();

@@ -1,0 +1,96 @@
+//! Charts of the last hour and the last week, drawn on the server.
+
+use std::time::SystemTime;
+
+use axum::extract::Path;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use charts_rs::{Color, LineChart, Series, Symbol};
+
+use super::Answer;
+use super::submitted::Ask;
+use crate::api::Problem;
+use crate::history::{Point, Span};
+
+type Value = fn(&Point) -> Option<u64>;
+
+/// A line: its name, its colours on light and on dark ground, and what it shows of a point.
+struct Line(&'static str, [&'static str; 2], Value);
+
+const DEPTH: [Line; 5] = [
+    Line("ready", ["#1f6feb", "#6cb0ff"], |point| point.sample.map(|sample| sample.ready)),
+    Line("running", ["#128043", "#4cc38a"], |point| point.sample.map(|sample| sample.running)),
+    Line("delayed", ["#9a6700", "#e2b340"], |point| point.sample.map(|sample| sample.delayed)),
+    Line("waiting", ["#7a5af0", "#b3a1ff"], |point| point.sample.map(|sample| sample.waiting)),
+    Line("dead", ["#c93a37", "#ff8f88"], |point| point.sample.map(|sample| sample.dead)),
+];
+const THROUGHPUT: [Line; 2] = [
+    Line("done", ["#128043", "#4cc38a"], |point| point.per_minute.map(|(done, _)| done)),
+    Line("failed", ["#c93a37", "#ff8f88"], |point| point.per_minute.map(|(_, failed)| failed)),
+];
+
+pub(super) fn span_of(ask: &Ask) -> Span {
+    if ask.fields.text("span") == Some(Span::Week.as_str()) { Span::Week } else { Span::Hour }
+}
+
+pub(super) async fn draw(Path(file): Path<String>, ask: Ask) -> Answer {
+    let lines: &[Line] = match file.as_str() {
+        "depth.svg" => &DEPTH,
+        "throughput.svg" => &THROUGHPUT,
+        _ => return Err(Problem::new(StatusCode::NOT_FOUND, "not there", "there is no such chart")),
+    };
+    let span = span_of(&ask);
+    let points = ask.console.history().points(span, SystemTime::now());
+    let is_dark = ask.fields.text("theme") == Some("dark");
+    let svg = chart(lines, span, &points, is_dark).map_err(|error| {
+        let detail = format!("the chart could not be drawn: {error}");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no chart", detail)
+    })?;
+    Ok(([(header::CONTENT_TYPE, "image/svg+xml")], svg).into_response())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a line of a few hundred pixels")]
+fn chart(lines: &[Line], span: Span, points: &[Point], is_dark: bool) -> charts_rs::Result<String> {
+    let series = lines.iter().map(|Line(name, _, value)| {
+        let mut series = Series::new((*name).to_owned(), Vec::new());
+        series.data = points.iter().map(|point| value(point).map(|value| value as f32)).collect();
+        series
+    });
+    let theme = if is_dark { "dark" } else { "light" };
+    let mut chart = LineChart::new_with_theme(series.collect(), labels(span, points.len()), theme);
+    let of_theme = usize::from(is_dark);
+    let ink: Color = if is_dark { "#9aa7b4" } else { "#5b6672" }.into();
+    let grid: Color = if is_dark { "#2a323b" } else { "#e3e7ec" }.into();
+    (chart.width, chart.height) = (620.0, 220.0);
+    chart.background_color = Color::transparent();
+    chart.font_family = "system-ui, sans-serif".to_owned();
+    chart.series.colors = lines.iter().map(|Line(_, colours, _)| colours[of_theme].into()).collect();
+    (chart.series.symbol, chart.series.stroke_width) = (Some(Symbol::None), 1.6);
+    (chart.legend.font.size, chart.legend.font.color) = (11.0, ink);
+    (chart.x_axis.font.size, chart.x_axis.font.color, chart.x_axis.stroke_color) = (10.5, ink, grid);
+    chart.x_axis.boundary_gap = Some(false);
+    chart.grid.stroke_color = grid;
+    let peak = points.iter().flat_map(|point| lines.iter().filter_map(|Line(_, _, value)| value(point))).max();
+    for axis in &mut chart.y_axis_configs {
+        (axis.font.size, axis.font.color, axis.split_number, axis.min) = (10.5, ink, 4, Some(0.0));
+        // Of small counts no axis shows fractions.
+        if peak.unwrap_or_default() < 4 {
+            axis.max = Some(4.0);
+        }
+    }
+    chart.svg()
+}
+
+/// How long ago each point was: a server does not know what clocks of those who look show.
+fn labels(span: Span, count: usize) -> Vec<String> {
+    let ago = |point: usize| {
+        let left = (count - 1 - point) as u64 * span.ms() / count.max(1) as u64;
+        match span {
+            _ if point + 1 == count => "now".to_owned(),
+            Span::Hour => format!("−{} min", left.div_ceil(60_000)),
+            Span::Week if left >= 24 * 3_600_000 => format!("−{} d", left / 86_400_000),
+            Span::Week => format!("−{} h", left / 3_600_000),
+        }
+    };
+    (0..count).map(ago).collect()
+}
