@@ -287,7 +287,7 @@ fn read(path: &Path) -> Rings {
     let (path, aside) = (path.display(), aside.display());
     match moved {
         Ok(()) => {
-            warn!(%path, %aside, reason, "the console's history makes no sense: it is moved aside, and begins anew")
+            warn!(%path, %aside, reason, "the console's history makes no sense: it is moved aside, and begins anew");
         }
         Err(error) => warn!(%path, reason, %error, "the console's history makes no sense, and begins anew"),
     }
@@ -351,12 +351,12 @@ mod tests {
     #[test]
     fn rates_are_of_a_minute_and_gaps_stay_gaps() {
         let now = 100_000_000;
-        let ring = VecDeque::from([at(now - 3_000_000, 0), at(now - 50_000, 10), at(now - 20_000, 25), at(now, 5)]);
+        let ring = VecDeque::from([at(now - 3_000_000, 0), at(now - 80_000, 10), at(now - 50_000, 25), at(now, 5)]);
         let points = points(&ring, Span::Hour, now);
         let rates: Vec<_> = points.iter().filter_map(|point| point.per_minute.map(|(done, _)| done)).collect();
         // 15 in 30 s; then the journal was another one.
         assert_eq!(rates, [30, 0]);
-        assert_eq!(points.iter().filter(|point| point.sample.is_some()).count(), 3);
+        assert_eq!(points.iter().filter(|point| point.sample.is_some()).count(), 4);
     }
 
     #[test]

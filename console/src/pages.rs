@@ -26,11 +26,10 @@ use askama::Template;
 use axum::Router;
 use axum::extract::OriginalUri;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 
 use self::shell::Shell;
-use self::submitted::Ask;
 use crate::api::Problem;
 use crate::console::Console;
 use crate::guard::Visitor;
@@ -102,11 +101,7 @@ fn page(template: &impl Template) -> Answer {
     }
 }
 
-async fn nothing_here(ask: Ask, OriginalUri(uri): OriginalUri) -> Answer {
-    // Where somebody typed the prefix with a slash behind it.
-    if uri.path().strip_suffix('/') == Some(&ask.visitor.base) {
-        return Ok(Redirect::permanent(&ask.visitor.base).into_response());
-    }
+async fn nothing_here(OriginalUri(uri): OriginalUri) -> Problem {
     let path: String = uri.path().chars().take(200).collect();
-    Err(Problem::new(StatusCode::NOT_FOUND, "not there", format!("there is no page at `{path}`")))
+    Problem::new(StatusCode::NOT_FOUND, "not there", format!("there is no page at `{path}`"))
 }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use charts_rs::{Color, LineChart, Series, Symbol};
+use charts_rs::{Color, LegendCategory, LineChart, Series, Symbol};
 
 use super::Answer;
 use super::submitted::Ask;
@@ -63,9 +63,10 @@ fn chart(lines: &[Line], span: Span, points: &[Point], is_dark: bool) -> charts_
     let grid: Color = if is_dark { "#2a323b" } else { "#e3e7ec" }.into();
     (chart.width, chart.height) = (620.0, 220.0);
     chart.background_color = Color::transparent();
-    chart.font_family = "system-ui, sans-serif".to_owned();
+    "system-ui, sans-serif".clone_into(&mut chart.font_family);
     chart.series.colors = lines.iter().map(|Line(_, colours, _)| colours[of_theme].into()).collect();
     (chart.series.symbol, chart.series.stroke_width) = (Some(Symbol::None), 1.6);
+    chart.legend.category = LegendCategory::Rect;
     (chart.legend.font.size, chart.legend.font.color) = (11.0, ink);
     (chart.x_axis.font.size, chart.x_axis.font.color, chart.x_axis.stroke_color) = (10.5, ink, grid);
     chart.x_axis.boundary_gap = Some(false);

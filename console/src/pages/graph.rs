@@ -8,12 +8,12 @@ use crate::view::flows::FlowWhole;
 
 /// More steps than this are a list, and no picture.
 const STEPS_MAX: usize = 200;
-const WIDTH: usize = 176;
+const WIDTH: usize = 160;
 const HEIGHT: usize = 44;
-const APART: (usize, usize) = (56, 18);
+const APART: (usize, usize) = (40, 18);
 const MARGIN: usize = 12;
 /// Characters of a name that find room.
-const NAME_CHARS: usize = 21;
+const NAME_CHARS: usize = 19;
 
 pub(super) struct Graph {
     pub(super) width: usize,

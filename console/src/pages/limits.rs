@@ -16,7 +16,7 @@ use crate::view::millis;
 
 #[derive(Template)]
 #[template(path = "limits.html")]
-struct Limits {
+struct LimitsPage {
     shell: Shell,
     limits: Vec<LimitView>,
     back: &'static str,
@@ -28,7 +28,7 @@ pub(super) async fn all(console: &Console) -> Result<Vec<LimitView>, Problem> {
 
 pub(super) async fn list(ask: Ask) -> Answer {
     let limits = all(&ask.console).await?;
-    page(&Limits { shell: ask.shell("/limits", "Limits"), limits, back: "limits" })
+    page(&LimitsPage { shell: ask.shell("/limits", "Limits"), limits, back: "limits" })
 }
 
 pub(super) async fn set(form: Submitted) -> Answer {

@@ -14,19 +14,19 @@ use crate::view::overview::QueueView;
 
 #[derive(Template)]
 #[template(path = "queues.html")]
-struct Queues {
+struct QueuesPage {
     shell: Shell,
     queues: Vec<QueueView>,
 }
 
 pub(super) async fn list(ask: Ask) -> Answer {
     let queues = look::queues(&ask.console).await?;
-    page(&Queues { shell: ask.shell("/queues", "Queues"), queues })
+    page(&QueuesPage { shell: ask.shell("/queues", "Queues"), queues })
 }
 
 #[derive(Template)]
 #[template(path = "queue.html")]
-struct Queue {
+struct QueuePage {
     shell: Shell,
     queue: QueueView,
     /// Its own one first, and those of its keys.
@@ -48,7 +48,7 @@ pub(super) async fn one(ask: Ask) -> Answer {
     });
     limits.sort_by_key(|limit| !matches!(limit.of, LimitRef::Queue { .. }));
     let title = format!("Queue {name}");
-    page(&Queue { shell: ask.shell("/queues", title), queue, limits, back: "queue" })
+    page(&QueuePage { shell: ask.shell("/queues", title), queue, limits, back: "queue" })
 }
 
 impl QueueView {

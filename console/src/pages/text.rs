@@ -88,7 +88,7 @@ pub(super) fn look_of(state: &str) -> (&'static str, &'static str) {
         "dead" | "failed" | "open" => ("s-dead", "✕"),
         "held" | "half_open" => ("s-held", "‖"),
         "undoing" => ("s-held", "↶"),
-        "expired" => ("s-off", "⌛"),
+        "expired" => ("s-off", "⊖"),
         "skipped" => ("s-off", "»"),
         _ => ("s-off", "⊘"),
     }
