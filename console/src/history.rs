@@ -257,9 +257,13 @@ fn points(ring: &VecDeque<Sample>, span: Span, now: u64) -> Vec<Point> {
     let mut before: Option<Sample> = None;
     for point in &mut points {
         let Some(sample) = point.sample else { continue };
-        // Over a longer time nobody knows when it was.
-        if let Some(before) = before.filter(|before| sample.at > before.at && sample.at - before.at <= 3 * width) {
-            let rate = |then: u64, now: u64| now.saturating_sub(then) * 60_000 / (sample.at - before.at);
+        // Over a longer time nobody knows when it was; and totals that fell are another journal's.
+        let follows = |before: &Sample| {
+            let has_fallen = before.done_total > sample.done_total || before.failures_total > sample.failures_total;
+            sample.at > before.at && sample.at - before.at <= 3 * width && !has_fallen
+        };
+        if let Some(before) = before.filter(follows) {
+            let rate = |then: u64, now: u64| (now - then) * 60_000 / (sample.at - before.at);
             let done = rate(before.done_total, sample.done_total);
             point.per_minute = Some((done, rate(before.failures_total, sample.failures_total)));
         }
@@ -354,8 +358,8 @@ mod tests {
         let ring = VecDeque::from([at(now - 3_000_000, 0), at(now - 80_000, 10), at(now - 50_000, 25), at(now, 5)]);
         let points = points(&ring, Span::Hour, now);
         let rates: Vec<_> = points.iter().filter_map(|point| point.per_minute.map(|(done, _)| done)).collect();
-        // 15 in 30 s; then the journal was another one.
-        assert_eq!(rates, [30, 0]);
+        // 15 in 30 s, and nothing of what came before the gap, or after the journal was another one.
+        assert_eq!(rates, [30]);
         assert_eq!(points.iter().filter(|point| point.sample.is_some()).count(), 4);
     }
 

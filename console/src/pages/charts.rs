@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use charts_rs::{Color, LegendCategory, LineChart, Series, Symbol};
+use charts_rs::{Color, LineChart, Series, Symbol};
 
 use super::Answer;
 use super::submitted::Ask;
@@ -20,13 +20,13 @@ struct Line(&'static str, [&'static str; 2], Value);
 const DEPTH: [Line; 5] = [
     Line("ready", ["#1f6feb", "#6cb0ff"], |point| point.sample.map(|sample| sample.ready)),
     Line("running", ["#128043", "#4cc38a"], |point| point.sample.map(|sample| sample.running)),
-    Line("delayed", ["#9a6700", "#e2b340"], |point| point.sample.map(|sample| sample.delayed)),
-    Line("waiting", ["#7a5af0", "#b3a1ff"], |point| point.sample.map(|sample| sample.waiting)),
-    Line("dead", ["#c93a37", "#ff8f88"], |point| point.sample.map(|sample| sample.dead)),
+    Line("delayed", ["#8a5c00", "#e2b340"], |point| point.sample.map(|sample| sample.delayed)),
+    Line("waiting", ["#6b4be0", "#b3a1ff"], |point| point.sample.map(|sample| sample.waiting)),
+    Line("dead", ["#c0302d", "#ff8f88"], |point| point.sample.map(|sample| sample.dead)),
 ];
 const THROUGHPUT: [Line; 2] = [
     Line("done", ["#128043", "#4cc38a"], |point| point.per_minute.map(|(done, _)| done)),
-    Line("failed", ["#c93a37", "#ff8f88"], |point| point.per_minute.map(|(_, failed)| failed)),
+    Line("failed", ["#c0302d", "#ff8f88"], |point| point.per_minute.map(|(_, failed)| failed)),
 ];
 
 pub(super) fn span_of(ask: &Ask) -> Span {
@@ -66,8 +66,8 @@ fn chart(lines: &[Line], span: Span, points: &[Point], is_dark: bool) -> charts_
     "system-ui, sans-serif".clone_into(&mut chart.font_family);
     chart.series.colors = lines.iter().map(|Line(_, colours, _)| colours[of_theme].into()).collect();
     (chart.series.symbol, chart.series.stroke_width) = (Some(Symbol::None), 1.6);
-    chart.legend.category = LegendCategory::Rect;
-    (chart.legend.font.size, chart.legend.font.color) = (11.0, ink);
+    // The page has it, as words that scale with others.
+    chart.legend.show = Some(false);
     (chart.x_axis.font.size, chart.x_axis.font.color, chart.x_axis.stroke_color) = (10.5, ink, grid);
     chart.x_axis.boundary_gap = Some(false);
     chart.grid.stroke_color = grid;
