@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use ractor::ActorRef;
+use tracing::instrument::Instrumented;
 use tracing::{Instrument as _, Span, error};
 use windlass_scheduler::attempt::{Failure, FailureKind, Outcome, Retry};
 use windlass_scheduler::job::{Body, JobId};
@@ -83,15 +84,14 @@ pub(crate) struct Crew {
 /// An async attempt that waits for its first poll.
 pub(crate) struct Start {
     pub(crate) guard: Guard,
-    pub(crate) span: Span,
     pub(crate) code: Code,
 }
 
 /// What is polled.
 pub(crate) enum Code {
     /// Made where it runs: so what it takes of memory is taken and given back by one thread.
-    OfLease(Lease, Arc<Body>),
-    /// It waits for its body first.
+    OfLease(Lease, Arc<Body>, Span),
+    /// It waits for its body first, and only then enters its span: what the span goes on from stands in the body.
     Awaiting(AttemptFuture),
 }
 
@@ -130,28 +130,30 @@ pub(crate) async fn run_all(starts: Arc<Starts>, row: usize) {
 }
 
 impl Code {
-    fn into_future(self, guard: &Guard) -> Option<AttemptFuture> {
-        let (lease, body) = match self {
-            Self::OfLease(lease, body) => (lease, body),
-            Self::Awaiting(code) => return Some(code),
+    fn into_future(self, guard: &Guard) -> Option<Instrumented<AttemptFuture>> {
+        let (lease, body, span) = match self {
+            Self::OfLease(lease, body, span) => (lease, body, span),
+            Self::Awaiting(code) => return Some(code.instrument(Span::none())),
         };
         let crew = &guard.crew;
         let Some(Handler { runner: Runner::Async(run), .. }) = crew.registry.handlers.get(&lease.kind) else {
             return None;
         };
-        Some(run(Arc::new(AttemptCore::new(lease, body, guard.signals.clone(), crew.door.clone()))))
+        let core = AttemptCore::new(lease, body, guard.signals.clone(), crew.door.clone());
+        Some(run(Arc::new(core)).instrument(span))
     }
 }
 
 impl Start {
     async fn run(self, row: usize) {
-        let Self { mut guard, span, code } = self;
+        let Self { mut guard, code } = self;
         if guard.signals.abort_is_due() {
             return;
         }
         (guard.stage, guard.row) = (Stage::Begun, row);
-        let Some(code) = code.into_future(&guard) else { return guard.report(failed_here("no handler for this kind")) };
-        let mut code = code.instrument(span);
+        let Some(mut code) = code.into_future(&guard) else {
+            return guard.report(failed_here("no handler for this kind"));
+        };
         match poll_fn(|cx| Poll::Ready(Pin::new(&mut code).poll(cx))).await {
             Poll::Ready(outcome) => guard.report(outcome),
             Poll::Pending => {

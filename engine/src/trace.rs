@@ -21,7 +21,7 @@ pub trait Propagation: Send + Sync + 'static {
     fn current(&self) -> Option<String>;
 
     /// An attempt is about to begin, and this is its span: what is to come happened because of what this `traceparent` names. The span has not
-    /// been entered yet. Only called with a well-formed one.
+    /// been entered yet, also where the payload had to be read from the disk first. Only called with a well-formed one.
     fn follow(&self, span: &Span, parent: &str);
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tracing::{Span, debug, error};
+use tracing::{Instrument as _, Span, debug, error};
 use windlass_scheduler::command::QueueNo;
 use windlass_scheduler::job::{Body, JobId};
 use windlass_scheduler::lease::{Lease, LeaseToken, StopReason};
@@ -158,15 +158,15 @@ impl WorkerState {
         let door = || self.parts.door.clone();
         match (runner, body) {
             (Some(Runner::Async(_)), Some(body)) => {
-                return Some(Start { guard, span, code: Code::OfLease(lease, body) });
+                return Some(Start { guard, code: Code::OfLease(lease, body, span) });
             }
             (Some(Runner::Async(run)), None) => {
                 let (answer, read) = oneshot::channel();
                 wanted.push(Wanted { id, token, queue, answer });
                 let (run, door) = (run.clone(), door());
                 let core = move |body| Arc::new(AttemptCore::new(lease, body, signals, door));
-                let code = awaiting(id, read, (span.clone(), self.parts.door.clone()), move |body| run(core(body)));
-                return Some(Start { guard, span, code: Code::Awaiting(code) });
+                let code = awaiting(id, read, (span, self.parts.door.clone()), move |body| run(core(body)));
+                return Some(Start { guard, code: Code::Awaiting(code) });
             }
             (Some(Runner::Blocking(run)), body) => {
                 let (run, door) = (run.clone(), door());
@@ -231,7 +231,7 @@ fn awaiting(
         match body.await {
             Ok(Ok(body)) => {
                 telemetry::record_body(&span, &body, &door.propagator);
-                run(body).await
+                run(body).instrument(span).await
             }
             Ok(Err(outcome)) => outcome,
             // The threads that read are gone, and with them the runtime.

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Span, Subscriber};
+use windlass::storage::StorageError;
 use windlass::{Engine, EngineBuilder, MemoryJournal, Propagation, RetryPolicy, SEC};
+use windlass_tests::fault::FaultJournal;
 use windlass_tests::script::{Play, Script, block, step};
 use windlass_tests::world::{builder, work};
 
@@ -29,6 +31,10 @@ impl Visit for Into<'_> {
     }
 }
 
+fn place_of(span: &Id) -> usize {
+    usize::try_from(span.into_u64()).unwrap() - 1
+}
+
 impl Subscriber for Spans {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.name() == "windlass.attempt"
@@ -42,13 +48,16 @@ impl Subscriber for Spans {
     }
 
     fn record(&self, span: &Id, values: &Record<'_>) {
-        let no = usize::try_from(span.into_u64()).unwrap() - 1;
-        values.record(&mut Into(&mut self.0.lock().unwrap()[no]));
+        values.record(&mut Into(&mut self.0.lock().unwrap()[place_of(span)]));
     }
 
     fn record_follows_from(&self, _: &Id, _: &Id) {}
     fn event(&self, _: &Event<'_>) {}
-    fn enter(&self, _: &Id) {}
+
+    fn enter(&self, span: &Id) {
+        self.0.lock().unwrap()[place_of(span)].insert("entered", String::new());
+    }
+
     fn exit(&self, _: &Id) {}
 }
 
@@ -61,14 +70,15 @@ impl Spans {
     }
 }
 
+const PAYLOAD_BYTES: usize = 200 << 10;
 const OUTER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const OWN: &str = "00-1af7651916cd43dd8448eb211c80319c-c7ad6b7169203331-00";
 
-/// What goes on, as the test says, and what each attempt was told to follow.
+/// What goes on, as the test says, and what each attempt was told to follow before its span was entered: later, it would be too late for some.
 #[derive(Clone, Default)]
 struct Tracer {
     current: Arc<Mutex<Option<String>>>,
-    followed: Arc<Mutex<Vec<(u64, String)>>>,
+    followed: Arc<Mutex<Vec<(Id, String)>>>,
 }
 
 impl Propagation for Tracer {
@@ -79,7 +89,11 @@ impl Propagation for Tracer {
     }
 
     fn follow(&self, span: &Span, parent: &str) {
-        self.followed.lock().unwrap().push((span.id().unwrap().into_u64(), parent.to_owned()));
+        let is_entered = |(id, dispatch): (&Id, &tracing::Dispatch)| {
+            dispatch.downcast_ref::<Spans>().unwrap().0.lock().unwrap()[place_of(id)].contains_key("entered")
+        };
+        assert!(!span.with_subscriber(is_entered).unwrap(), "it comes too late");
+        self.followed.lock().unwrap().push((span.id().unwrap(), parent.to_owned()));
         assert!(!parent.ends_with("ff"), "as the test says");
     }
 }
@@ -134,7 +148,7 @@ async fn the_span_of_an_attempt_says_whose_it_is_and_how_it_ended() {
 /// What each attempt of the job was told to follow.
 fn followed(tracer: &Tracer, spans: &Spans, id: windlass::JobId) -> Vec<String> {
     let (spans, id, told) = (spans.0.lock().unwrap(), id.to_string(), tracer.followed.lock().unwrap());
-    let mine = told.iter().filter(|(no, _)| spans[usize::try_from(*no).unwrap() - 1]["job.id"] == id);
+    let mine = told.iter().filter(|(span, _)| spans[place_of(span)]["job.id"] == id);
     mine.map(|(_, parent)| parent.clone()).collect()
 }
 
@@ -190,4 +204,41 @@ async fn follow_ups_go_on_in_the_trace_of_the_attempt() {
         script.returned("next", 1).await;
         assert_eq!(followed(&tracer, &spans, next), [expected]);
     }
+}
+
+/// What a span goes on from stands in a job's body. Where that was on disk only, and was not read ahead either, the attempt waits for it, and
+/// enters its span then.
+#[tokio::test(start_paused = true)]
+async fn a_span_is_told_what_it_goes_on_from_before_it_is_entered_though_the_payload_was_on_disk() {
+    let (script, spans, tracer) = (Script::new(), Spans::default(), Tracer::default());
+    let _here = tracing::subscriber::set_default(spans.clone());
+    let journal = FaultJournal::new(MemoryJournal::simulated_disk());
+    let faults = journal.faults();
+    let queue = work().concurrency(1).result_bytes_max(PAYLOAD_BYTES);
+    let builder = builder(&script, journal).memory_bytes_max(16 << 20).queue(queue).propagation(tracer.clone());
+    let engine = builder.start().await.unwrap();
+    engine.pause("work").await.unwrap();
+    let name = |n: usize| format!("{n:05}{}", "x".repeat(PAYLOAD_BYTES - 20));
+    for n in 0..100 {
+        engine.enqueue(step(&name(n))).await.unwrap();
+    }
+    let polled = engine.enqueue(step(&name(100))).trace_context(OUTER).await.unwrap();
+    let blocks = engine.enqueue(block(&name(101))).trace_context(OWN).await.unwrap();
+    assert!(engine.memory().await.unwrap().paged_out > 2);
+    // The reads ahead of their turn: the attempts have to read for themselves.
+    let (ids, begun) = ([polled.id(), blocks.id()], Arc::<Mutex<Vec<_>>>::default());
+    let (noted, seen) = (begun.clone(), spans.clone());
+    faults.judge_reads(move |read| {
+        ids.contains(&read).then(|| noted.lock().unwrap().push((read, seen.of(read, &[]).len())))?;
+        seen.of(read, &[]).is_empty().then_some(StorageError::Closed)
+    });
+    engine.resume("work").await.unwrap();
+    polled.wait().await.unwrap();
+    blocks.wait().await.unwrap();
+    for (id, parent) in ids.into_iter().zip([OUTER, OWN]) {
+        assert!(begun.lock().unwrap().contains(&(id, 1)), "the attempt has read it");
+        assert_eq!(followed(&tracer, &spans, id), [parent]);
+        assert_eq!(spans.of(id, &["job.attempt", "job.outcome"]), [["1", "succeeded"]]);
+    }
+    engine.shutdown(SEC).await.unwrap();
 }
