@@ -11,10 +11,10 @@ pub(crate) mod overview;
 pub(crate) mod schedules;
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Serialize, Serializer};
-use windlass::{Failure, FailureKind};
+use windlass::{Failure, FailureKind, Timestamp};
 
 /// A time, which is shown in UTC with milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +23,12 @@ pub struct When(pub(crate) SystemTime);
 impl From<SystemTime> for When {
     fn from(time: SystemTime) -> Self {
         Self(time)
+    }
+}
+
+impl From<Timestamp> for When {
+    fn from(at: Timestamp) -> Self {
+        Self(UNIX_EPOCH.checked_add(Duration::from_millis(at.0)).unwrap_or(UNIX_EPOCH))
     }
 }
 

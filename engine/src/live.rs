@@ -13,12 +13,14 @@ use foldhash::fast::RandomState;
 use serde_json::Value;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
-use windlass_scheduler::attempt::Outcome;
+use windlass_scheduler::attempt::{AttemptLog, Outcome};
 use windlass_scheduler::bug;
 use windlass_scheduler::change::Claim;
 use windlass_scheduler::command::QueueNo;
 use windlass_scheduler::job::{Body, JobId};
 use windlass_scheduler::lease::{LeaseToken, StopReason};
+
+use crate::logs::{self, LogBuffer};
 
 /// One attempt whose code runs, or whose end is not yet written.
 #[derive(Debug)]
@@ -43,6 +45,7 @@ pub(crate) struct Signals {
     /// Since when its code is to be dropped, wherever that can be done.
     abort_due_since: OnceLock<SystemTime>,
     progress: std::sync::Mutex<Option<Value>>,
+    pub(crate) log: LogBuffer,
 }
 
 impl Signals {
@@ -145,6 +148,9 @@ impl LiveTable {
     /// The code has ended. The first outcome stays.
     pub(crate) fn ended(&self, id: JobId, token: LeaseToken, outcome: Outcome) {
         if let Some(mut entry) = self.attempts.get_mut(&id).filter(|entry| entry.token == token) {
+            if logs::are_kept() {
+                entry.signals.log.seal();
+            }
             entry.outcome.get_or_insert(outcome);
         }
     }
@@ -159,6 +165,16 @@ impl LiveTable {
     /// The job's body, as far as the attempt has it and hooks may want it.
     pub(crate) fn body(&self, id: JobId, token: LeaseToken) -> Option<Arc<Body>> {
         self.attempts.get(&id).filter(|entry| entry.token == token)?.body.clone()
+    }
+
+    /// What the attempt has logged, as far as that is kept.
+    pub(crate) fn log(&self, id: JobId, token: LeaseToken) -> Option<Arc<AttemptLog>> {
+        self.attempts.get(&id).filter(|entry| entry.token == token)?.signals.log.log()
+    }
+
+    /// What the job's running attempt has logged so far.
+    pub(crate) fn running_log(&self, id: JobId) -> Option<Arc<AttemptLog>> {
+        self.attempts.get(&id).filter(|entry| entry.outcome.is_none())?.signals.log.log()
     }
 
     pub(crate) fn outcome(&self, id: JobId, token: LeaseToken) -> Option<Outcome> {

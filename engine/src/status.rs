@@ -1,10 +1,11 @@
 //! What can be seen of jobs and queues from outside.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use serde_json::Value;
-use windlass_scheduler::attempt::{Failure, Output};
+use windlass_scheduler::attempt::{AttemptLog, AttemptResult, Failure, Output};
 use windlass_scheduler::change::{AttemptRecord, EndedRecord};
 use windlass_scheduler::job::{Body, JobId, Priority};
 use windlass_scheduler::state::State;
@@ -85,8 +86,10 @@ pub struct JobDetail {
     pub limit_key: Option<String>,
     /// How many starts each of its starts counts for in a rate.
     pub weight: u32,
-    /// How its attempts ended that did not succeed: the first and the last 20.
+    /// How its attempts ended that failed or left a log: the first and the last 20.
     pub attempts: Vec<AttemptEnd>,
+    /// What the attempt that runs has logged so far, where a layer keeps that (`AttemptLogLayer`).
+    pub running_log: Option<Arc<AttemptLog>>,
     /// What its success left, as JSON.
     pub output: Option<Bytes>,
 }
@@ -104,12 +107,13 @@ impl JobDetail {
             limit_key: body.labels.share().key.as_deref().map(str::to_owned),
             weight: body.labels.share().weight,
             attempts,
+            running_log: None,
             output: if let Output::Bytes(bytes) = output { Some(bytes) } else { None },
         }
     }
 }
 
-/// How one attempt ended without success.
+/// How one attempt ended that failed or left a log.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AttemptEnd {
@@ -119,8 +123,18 @@ pub struct AttemptEnd {
     pub started: SystemTime,
     /// When it ended.
     pub ended: SystemTime,
-    /// Why it failed.
-    pub failure: Failure,
+    /// How it ended.
+    pub result: AttemptResult,
+    /// What it logged, where a layer keeps that (`AttemptLogLayer`): its last lines.
+    pub log: Option<Arc<AttemptLog>>,
+}
+
+impl AttemptEnd {
+    /// Why it failed, if it did.
+    #[must_use]
+    pub const fn failure(&self) -> Option<&Failure> {
+        self.result.failure()
+    }
 }
 
 /// A moment of the core as one of the system.
@@ -180,7 +194,8 @@ impl From<AttemptRecord> for AttemptEnd {
             attempt: record.attempt,
             started: time(record.started),
             ended: time(record.ended),
-            failure: record.failure,
+            result: record.result,
+            log: record.log,
         }
     }
 }

@@ -1,12 +1,14 @@
 //! What comes of an attempt: the outcome that a handler reports, and the failure that is remembered.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::Bytes;
 
 use crate::job::NewJob;
+use crate::time::Timestamp;
 
 /// The longest failure message that is kept, in bytes: enough for an error chain, too little to fill a disk.
 pub const MESSAGE_BYTES_MAX: usize = 4_096;
@@ -59,15 +61,17 @@ impl Failure {
     /// A failure with its message cut, at a character's edge, to [`MESSAGE_BYTES_MAX`].
     #[must_use]
     pub fn new(kind: FailureKind, mut message: String) -> Self {
-        if message.len() > MESSAGE_BYTES_MAX {
-            let mut end = MESSAGE_BYTES_MAX;
-            while !message.is_char_boundary(end) {
-                end -= 1;
-            }
-            message.truncate(end);
-            message.shrink_to_fit();
-        }
+        cut(&mut message, MESSAGE_BYTES_MAX);
         Self { kind, message }
+    }
+}
+
+/// Shortens a text to so many bytes at most, at a character's edge.
+pub fn cut(text: &mut String, bytes_max: usize) {
+    if text.len() > bytes_max {
+        let end = (0..=bytes_max).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or(0));
+        text.shrink_to_fit();
     }
 }
 
@@ -75,6 +79,118 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.kind.as_str(), self.message)
     }
+}
+
+/// How serious a line of a log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LogLevel {
+    /// Something went wrong.
+    Error,
+    /// Something may go wrong.
+    Warn,
+    /// Something happened.
+    Info,
+    /// For those who look for a bug.
+    Debug,
+    /// For those who do not find it.
+    Trace,
+}
+
+impl LogLevel {
+    /// All of them, the gravest first.
+    pub const ALL: [Self; 5] = [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
+
+    /// The word for it, in lower case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// One line that an attempt logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// When.
+    pub at: Timestamp,
+    /// How serious it is.
+    pub level: LogLevel,
+    /// Where in the code it comes from: a module's path, as a rule.
+    pub target: String,
+    /// Its text, with its fields.
+    pub text: String,
+}
+
+impl LogLine {
+    /// Bytes of its texts.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.target.len() + self.text.len()
+    }
+}
+
+/// What is kept of an attempt's log: its last lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AttemptLog {
+    /// In the order in which they came.
+    pub lines: Vec<LogLine>,
+    /// How many came before these, and are not kept.
+    pub dropped: u64,
+}
+
+impl AttemptLog {
+    /// Bytes of its texts.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.lines.iter().map(LogLine::bytes).sum()
+    }
+}
+
+/// How an attempt of which something is kept ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AttemptResult {
+    /// It succeeded.
+    Succeeded,
+    /// It did not, for this reason.
+    Failed(Failure),
+    /// It asked to run again later, and that was no failure.
+    Snoozed,
+    /// It called its job off.
+    Cancelled,
+    /// It was taken back, uncounted: its engine stopped.
+    Released,
+}
+
+impl AttemptResult {
+    /// Why it failed, if it did.
+    #[must_use]
+    pub const fn failure(&self) -> Option<&Failure> {
+        if let Self::Failed(failure) = self { Some(failure) } else { None }
+    }
+
+    /// The word for it, in lower case.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed(_) => "failed",
+            Self::Snoozed => "snoozed",
+            Self::Cancelled => "cancelled",
+            Self::Released => "released",
+        }
+    }
+}
+
+/// What an attempt logged that was no failure, and so leaves a record for the sake of that only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Logged {
+    pub(crate) result: AttemptResult,
+    pub(crate) log: Arc<AttemptLog>,
 }
 
 /// What a failed attempt asks for.

@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::attempt::{Failure, Output};
+use crate::attempt::{AttemptLog, AttemptResult, Failure, Output};
 use crate::batch::{BatchRecord, MemberRecord};
 use crate::flow::{FlowId, FlowRecord, StepOf, StepRecord};
 use crate::job::{Body, JobId, Name, Priority};
@@ -218,7 +218,7 @@ pub struct Claim {
     pub token: LeaseToken,
 }
 
-/// How one attempt ended. Kept for the first and the last 20 attempts that did not succeed.
+/// How one attempt ended. Kept for the first and the last 20 attempts that failed or left a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttemptRecord {
     /// The job.
@@ -229,8 +229,10 @@ pub struct AttemptRecord {
     pub started: Timestamp,
     /// When its end was known.
     pub ended: Timestamp,
-    /// Why it failed.
-    pub failure: Failure,
+    /// How it ended.
+    pub result: AttemptResult,
+    /// What it logged, if anything is kept of that.
+    pub log: Option<Arc<AttemptLog>>,
 }
 
 /// The key of a retained job: readers page along the number.

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::attempt::Outcome;
+use crate::attempt::{AttemptLog, Outcome};
 use crate::change::Claim;
 use crate::filter::Filter;
 use crate::flow::{FlowCommand, FlowId, FlowPlan};
@@ -87,6 +87,8 @@ pub enum Command {
         outcome: Outcome,
         /// The job's body, where notices may tell of it: it goes into them if it is on disk only.
         body: Option<Arc<Body>>,
+        /// What it logged, if that is to be kept.
+        log: Option<Arc<AttemptLog>>,
     },
     /// Let this attempt run until this long from now.
     Extend {

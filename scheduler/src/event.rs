@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::attempt::{Failure, Output};
+use crate::attempt::{AttemptLog, Failure, Logged, Output};
 use crate::batch::{BatchRecord, CalledOff};
 use crate::breaker::Heard;
 use crate::change::{Claims, ClaimsNo, Counters, EndedRecord, JobRecord, PolicyNo, Setting};
@@ -43,9 +43,16 @@ pub(crate) enum Event {
     /// It may start something again.
     CameBack { tenant: Slot },
     /// A live attempt ended without success; where it went comes next.
-    AttemptFailed { slot: Slot, failure: Failure, now: Now, counts: bool, heard: Option<Heard> },
+    AttemptFailed {
+        slot: Slot,
+        failure: Failure,
+        now: Now,
+        counts: bool,
+        heard: Option<Heard>,
+        log: Option<Arc<AttemptLog>>,
+    },
     /// A live attempt ended, and it was no failure; where it went comes next.
-    AttemptEnded { slot: Slot, now: Now, heard: Option<Heard> },
+    AttemptEnded { slot: Slot, now: Now, heard: Option<Heard>, logged: Option<Box<Logged>> },
     /// After an attempt: waits for its time.
     Delayed { slot: Slot, delay_ms: u64, now: Now, is_retry: bool },
     /// After an attempt: stands in line again.

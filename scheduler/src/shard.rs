@@ -156,7 +156,9 @@ impl Shard {
             },
             Command::Withdraw { request } => self.door.withdraw(request),
             Command::FollowUps(jobs) => self.follow_ups(jobs, now),
-            Command::End { token, outcome, body } => self.take(end::end(state, token, outcome, body, now)),
+            Command::End { token, outcome, body, log } => {
+                self.take(end::end(state, token, outcome, end::With { body, log }, now));
+            }
             Command::Extend { request, id, token, by_ms } => {
                 self.answer(request, end::extend(&self.state, request, id, token, by_ms, now));
             }

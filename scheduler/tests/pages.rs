@@ -386,7 +386,7 @@ fn a_notice_has_the_body_that_the_attempt_read() {
         let read = with_body.then(|| driver.journal.job(lease.id).unwrap().body.clone());
         let failure = Failure::new(FailureKind::Error, "no luck".into());
         let outcome = Outcome::Failed { failure, retry: Retry::Never };
-        driver.handle(Command::End { token: lease.token, outcome, body: read.clone() });
+        driver.handle(Command::End { token: lease.token, outcome, body: read.clone(), log: None });
         driver.seal();
         while driver.write_one() {}
         driver.sync();

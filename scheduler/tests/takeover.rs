@@ -94,7 +94,7 @@ fn a_claim_that_the_journal_lost_is_written_again() {
         |change: &Change| matches!(change, Change::Put(Record::Claims(claims)) if claims.entries == [claim(2)]);
     assert!(wave.changes.iter().any(is_renewed), "{wave:?}");
     let outcome = Outcome::Done { output: Output::None, follow_ups: Vec::new() };
-    shard.handle(Command::End { token: claim(2).token, outcome, body: None }, NOW);
+    shard.handle(Command::End { token: claim(2).token, outcome, body: None, log: None }, NOW);
     shard.audit().unwrap();
     assert_eq!((shard.running(), shard.stale_acks()), (0, 0));
 }

@@ -12,7 +12,7 @@ use bincode::enc::write::Writer;
 use bincode::error::EncodeError;
 use bincode::{BorrowDecode, Encode};
 use windlass_scheduler::bug;
-use windlass_scheduler::change::{AttemptRecord, Claim, Claims, Key, Record, Setting, SettingKey};
+use windlass_scheduler::change::{Claim, Claims, Key, Record, Setting, SettingKey};
 use windlass_scheduler::job::JobId;
 use windlass_scheduler::lease::LeaseToken;
 use windlass_scheduler::limit::Override;
@@ -23,8 +23,8 @@ use crate::error::StorageError;
 use crate::journal::CommitNo;
 use crate::keys::{self, Family, hex};
 use crate::record::{
-    AttemptV1, ClaimV1, ClaimsV1, CommitV1, CountersV1, EndedV1, FailureV1, HeadV1, HeldV1, JobV1, List, OrderV1,
-    PolicyV1, QuarantineV1, ScheduleV1, SettingV1, TermV1, TermsV1, Texts,
+    AttemptV1, ClaimV1, ClaimsV1, CommitV1, CountersV1, EndedV1, HeadV1, HeldV1, JobV1, List, OrderV1, PolicyV1,
+    QuarantineV1, ScheduleV1, SettingV1, TermV1, TermsV1, Texts,
 };
 
 pub mod fuzz;
@@ -210,9 +210,7 @@ impl Encoder {
             }
             Record::Attempt(attempt) => {
                 let family = keys::attempt(attempt.id, attempt.attempt, out);
-                let failure = FailureV1::new(&attempt.failure);
-                let body = AttemptV1 { started: attempt.started.0, ended: attempt.ended.0, failure };
-                self.finish(family, kind::ATTEMPT, &body)
+                self.finish(family, kind::ATTEMPT, &AttemptV1::new(attempt))
             }
             Record::Result(id, bytes) => {
                 let family = keys::result(*id, out);
@@ -365,10 +363,7 @@ pub fn decode(family: Family, key: &[u8], value: &[u8], names: &mut Names) -> Re
             flows::decode(at, kind, body, &mut intern)?
         }
         (Key::Attempt(id, attempt), kind::ATTEMPT) => {
-            let body: AttemptV1<'_> = read(body)?;
-            let (started, ended) = (Timestamp(body.started), Timestamp(body.ended));
-            let failure = body.failure.domain().ok_or_else(unknown_failure)?;
-            Record::Attempt(AttemptRecord { id, attempt, started, ended, failure })
+            Record::Attempt(read::<AttemptV1<'_>>(body)?.domain(id, attempt).ok_or_else(unknown_failure)?)
         }
         (Key::Result(id), kind::RESULT) => Record::Result(id, bytes::Bytes::copy_from_slice(read::<&[u8]>(body)?)),
         (Key::Checkpoint(id), kind::CHECKPOINT) => {

@@ -4,6 +4,7 @@
 //! name never changes once the format binds; a successor is a new type under a new record version. All borrow, so that
 //! payloads are copied once when writing (into the batch) and once when reading (out of the database's own memory).
 
+mod attempt;
 mod batch;
 mod flow;
 mod order;
@@ -21,6 +22,7 @@ use windlass_scheduler::rate::Rate;
 use windlass_scheduler::retry::{Backoff, RetryPolicy};
 use windlass_scheduler::time::Timestamp;
 
+pub(crate) use self::attempt::AttemptV1;
 use self::batch::PartOfV1;
 pub(crate) use self::batch::{BatchV1, MemberV1};
 pub(crate) use self::flow::{FlowV1, StepV1};
@@ -211,13 +213,6 @@ pub(crate) struct ClaimV1 {
 pub(crate) struct ClaimsV1 {
     pub(crate) at: u64,
     pub(crate) entries: List<ClaimV1>,
-}
-
-#[derive(Encode, BorrowDecodeDerive)]
-pub(crate) struct AttemptV1<'a> {
-    pub(crate) started: u64,
-    pub(crate) ended: u64,
-    pub(crate) failure: FailureV1<'a>,
 }
 
 #[derive(Encode, BorrowDecodeDerive)]

@@ -12,7 +12,7 @@ use crate::action::Action;
 use crate::api::steer::{Edit, edit_one, steer_one};
 use crate::api::{Problem, look};
 use crate::view::When;
-use crate::view::jobs::{AttemptView, JobWhole};
+use crate::view::jobs::{AttemptView, JobWhole, LineView, LogView};
 
 /// What may be done to a job by somebody: by its state, and by their permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub(super) async fn show(Path(id): Path<String>, ask: Ask) -> Answer {
     let can = Can::of(&whole, &shell);
     let queues = if can.move_it { look::queues(&ask.console).await? } else { Vec::new() };
     let queues = queues.into_iter().map(|queue| queue.name).filter(|queue| *queue != whole.job.queue).collect();
-    let gap_after = gap(&whole.failed_attempts);
+    let gap_after = gap(&whole.attempts_kept);
     page(&JobPage { shell, whole, can, queues, gap_after })
 }
 
@@ -121,7 +121,44 @@ fn edit_of(fields: &Fields) -> Result<Edit, Problem> {
     Ok(Edit { payload, version: fields.number("version")?, requeue: fields.is("requeue") })
 }
 
+impl AttemptView {
+    /// Its class, its sign and its word.
+    fn look(&self) -> (&'static str, &'static str, &'static str) {
+        let (like, word) = match self.result {
+            "succeeded" => ("done", "succeeded"),
+            "failed" => ("failed", "failed"),
+            "snoozed" => ("delayed", "asked to run again later"),
+            "cancelled" => ("cancelled", "called its job off"),
+            _ => ("skipped", "was taken back as the service stopped"),
+        };
+        let (class, sign) = text::look_of(like);
+        (class, sign, word)
+    }
+}
+
+impl LogView {
+    fn title(&self) -> String {
+        match self.lines.len() {
+            1 => "1 line of log".to_owned(),
+            lines => format!("{lines} lines of log"),
+        }
+    }
+}
+
+impl LineView {
+    /// The time of day, in UTC, to the millisecond.
+    fn clock(&self) -> String {
+        jiff::Timestamp::try_from(self.at.0)
+            .map_or_else(|_| String::new(), |at| at.strftime("%H:%M:%S%.3f").to_string())
+    }
+}
+
 impl JobWhole {
+    /// Whether an attempt in its list says why it failed.
+    fn says_failure(&self) -> bool {
+        self.attempts_kept.iter().any(|attempt| attempt.failure.is_some())
+    }
+
     /// The trace's id out of its W3C context, which is `version-trace-span-flags`.
     fn trace_id(&self) -> Option<&str> {
         self.trace_context.as_deref().and_then(|context| context.split('-').nth(1))

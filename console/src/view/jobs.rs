@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
-use windlass::{AttemptEnd, Failure, JobDetail, JobPage, JobStatus, OrderEnd, OrderStatus, Why};
+use windlass::{AttemptEnd, AttemptLog, Failure, JobDetail, JobPage, JobStatus, LogLine, OrderEnd, OrderStatus, Why};
 
 use super::{When, failure_word};
 use crate::redact::Redaction;
@@ -137,13 +137,15 @@ pub(crate) struct JobWhole {
     pub(crate) limit_key: Option<String>,
     /// How many starts each of its starts counts for in a rate.
     pub(crate) weight: u32,
-    /// How its attempts ended that did not succeed: the first and the last 20.
-    pub(crate) failed_attempts: Vec<AttemptView>,
+    /// How its attempts ended that failed or left a log: the first and the last 20.
+    pub(crate) attempts_kept: Vec<AttemptView>,
+    /// What the attempt that runs has logged so far, where a service keeps that.
+    pub(crate) running_log: Option<LogView>,
     /// What its success left, as far as it may be seen.
     pub(crate) output: Option<Value>,
 }
 
-/// How an attempt ended without success.
+/// How an attempt ended that failed or left a log.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct AttemptView {
     /// Its number, from 1.
@@ -156,8 +158,47 @@ pub(crate) struct AttemptView {
     pub(crate) ended: When,
     /// For how long it ran, in milliseconds.
     pub(crate) ran_ms: u64,
+    /// How it ended: `succeeded`, `failed`, `snoozed`, `cancelled` or `released` (its engine stopped).
+    pub(crate) result: &'static str,
     /// Why it failed.
-    pub(crate) failure: FailureView,
+    pub(crate) failure: Option<FailureView>,
+    /// What it logged, where a service keeps that.
+    pub(crate) log: Option<LogView>,
+}
+
+/// What is kept of the log of an attempt.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct LogView {
+    /// Its last lines.
+    pub(crate) lines: Vec<LineView>,
+    /// How many came before, and are not kept.
+    pub(crate) dropped: u64,
+}
+
+/// A line of a log.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct LineView {
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub(crate) at: When,
+    /// How serious it is: `error`, `warn`, `info`, `debug` or `trace`.
+    pub(crate) level: &'static str,
+    /// Where in the code it comes from.
+    pub(crate) target: String,
+    /// Its text, with its fields.
+    pub(crate) text: String,
+}
+
+impl From<&AttemptLog> for LogView {
+    fn from(log: &AttemptLog) -> Self {
+        let line = |line: &LogLine| LineView {
+            at: line.at.into(),
+            level: line.level.as_str(),
+            target: line.target.clone(),
+            text: line.text.clone(),
+        };
+        Self { lines: log.lines.iter().map(line).collect(), dropped: log.dropped }
+    }
 }
 
 impl From<&AttemptEnd> for AttemptView {
@@ -167,7 +208,9 @@ impl From<&AttemptEnd> for AttemptView {
             started: end.started.into(),
             ended: end.ended.into(),
             ran_ms: super::millis(end.ended.duration_since(end.started).unwrap_or_default()),
-            failure: FailureView::from(&end.failure),
+            result: end.result.as_str(),
+            failure: end.failure().map(FailureView::from),
+            log: end.log.as_deref().map(LogView::from),
         }
     }
 }
@@ -188,7 +231,8 @@ impl JobWhole {
             key_holder: holder,
             limit_key: detail.limit_key.clone(),
             weight: detail.weight,
-            failed_attempts: detail.attempts.iter().map(AttemptView::from).collect(),
+            running_log: detail.running_log.as_deref().map(LogView::from),
+            attempts_kept: detail.attempts.iter().map(AttemptView::from).collect(),
             output: detail.output.as_ref().map(|output| redaction.shown(kind, output)),
         }
     }

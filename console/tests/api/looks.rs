@@ -58,7 +58,7 @@ async fn a_job_is_shown_with_payload_attempts_and_why_it_does_not_run() {
     assert_eq!(seen["payload"]["to"], "nobody");
     assert_eq!(seen["state"], "dead");
     assert_eq!(seen["failure"]["kind"], "permanent error");
-    assert_eq!(seen["failed_attempts"][0]["failure"]["message"], "no mailbox `nobody`");
+    assert_eq!(seen["attempts_kept"][0]["failure"]["message"], "no mailbox `nobody`");
     let seen = bed.get(&format!("/api/v1/jobs/{delayed}")).await;
     assert_eq!(seen["why"], "its time has not come");
     let done = bed.engine.enqueue(to("ada")).await.unwrap();

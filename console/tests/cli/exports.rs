@@ -35,7 +35,7 @@ fn every_job_comes_out_as_it_went_in() {
         (&"permanent".into(), &1.into(), &1.into())
     );
     assert!(dead["error"]["message"].as_str().unwrap().contains("it was to fail"));
-    assert!(dead["attempts_failed"][0]["error"]["message"].as_str().unwrap().contains("it was to fail"));
+    assert!(dead["attempts_kept"][0]["error"]["message"].as_str().unwrap().contains("it was to fail"));
     let ready = of("ready");
     assert_eq!((&ready["payload_base64"], &ready["payload_version"]), (&"/3Jhdw==".into(), &3.into()));
     assert_eq!(ready["payload"], Value::Null);

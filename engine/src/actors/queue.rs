@@ -26,6 +26,7 @@ use crate::clock::Clocks;
 use crate::door::Door;
 use crate::fetch;
 use crate::live::LiveTable;
+use crate::logs;
 use crate::messages::{QueueMsg, ReplyTo, SchedulerMsg, SupervisorMsg, Ticket, WorkerMsg, WriterMsg};
 use crate::telemetry;
 use crate::writer::WriterHandle;
@@ -268,7 +269,10 @@ impl QueueState {
             };
         let may_be_told_of = matches!(outcome, Outcome::Failed { .. }) && self.parts.door.hooks.are_there();
         let body = may_be_told_of.then(|| self.parts.live.body(id, token)).flatten();
-        self.command_at(Command::End { token, outcome, body }, now);
+        let log = logs::are_kept().then(|| self.parts.live.log(id, token)).flatten();
+        // In the attempt's record.
+        self.bytes_in_wave += log.as_ref().map_or(0, |log| log.bytes());
+        self.command_at(Command::End { token, outcome, body, log }, now);
         if is_volatile {
             self.ends_in_twin.push((id, token));
         } else {

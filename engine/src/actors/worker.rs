@@ -21,6 +21,7 @@ use crate::door::Door;
 use crate::fetch::{self, Awaited, Wanted};
 use crate::handler::{AttemptFuture, Registry, Runner};
 use crate::live::{LiveAttempt, LiveTable, Signals};
+use crate::logs;
 use crate::messages::{QueueMsg, SupervisorMsg, WorkerMsg};
 use crate::telemetry::{self, Traced, WorkerMeters};
 
@@ -136,7 +137,7 @@ impl WorkerState {
         let handler = self.parts.registry.handlers.get(&lease.kind);
         let (runner, rule) = handler.map(|handler| (&handler.runner, handler.retry)).unzip();
         // A service's own code runs in here, and may panic: that comes before anyone answers for the attempt.
-        let span = telemetry::attempt_span(&lease, &self.parts.door.propagator);
+        let span = logs::offered(&signals, || telemetry::attempt_span(&lease, &self.parts.door.propagator));
         if !self.parts.live.insert(id, attempt) {
             debug!(%id, %token, "the core that handed it out fell before it could begin");
             return None;

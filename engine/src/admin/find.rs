@@ -146,7 +146,9 @@ impl Engine {
     /// [`ControlError::Refused`] with `Forgotten`, or [`ControlError::Storage`].
     pub async fn inspect(&self, id: JobId) -> Result<JobDetail, ControlError> {
         let status = self.job(id).await?;
-        self.desk().read(status.queue.as_str().into(), move |reader| detail(reader, status)).await
+        let mut detail = self.desk().read(status.queue.as_str().into(), move |reader| detail(reader, status)).await?;
+        detail.running_log = self.door().live.running_log(id);
+        Ok(detail)
     }
 
     pub(crate) fn desk(&self) -> Desk {

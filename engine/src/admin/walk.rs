@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use tracing::warn;
-use windlass_scheduler::attempt::Failure;
+use windlass_scheduler::attempt::{AttemptResult, Failure};
 use windlass_scheduler::change::{EndedRecord, JobRecord, Key, Record};
 use windlass_scheduler::effect::Answer;
 use windlass_scheduler::filter::Facts;
@@ -274,12 +274,14 @@ fn has_labels(reader: &dyn Reader, filter: &Filter, view: &JobView) -> Result<bo
     Ok(matches!(job, Some(Record::Job(job)) if is_it(&job)))
 }
 
-/// The failure of the last attempt of a live job that left a record.
+/// The failure of the last attempt of a live job that left one.
 fn last_failure(reader: &dyn Reader, view: &JobView) -> Result<Option<Failure>, ControlError> {
     let last = view.attempts - u32::from(view.state == State::Running);
     for attempt in (1..=last).rev().take(ATTEMPTS_BACK_MAX as usize) {
-        if let Some(Record::Attempt(end)) = found(reader, &Key::Attempt(view.id, attempt))? {
-            return Ok(Some(end.failure));
+        if let Some(Record::Attempt(end)) = found(reader, &Key::Attempt(view.id, attempt))?
+            && let AttemptResult::Failed(failure) = end.result
+        {
+            return Ok(Some(failure));
         }
     }
     Ok(None)

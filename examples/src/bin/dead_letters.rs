@@ -62,7 +62,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let detail = engine.inspect(letter.id).await?;
         println!("{} {}", letter.kind, String::from_utf8_lossy(&detail.payload));
         for end in detail.attempts {
-            println!("    attempt {}: {}", end.attempt, end.failure);
+            if let Some(failure) = end.failure() {
+                println!("    attempt {}: {failure}", end.attempt);
+            }
         }
     }
 

@@ -39,10 +39,10 @@ impl State {
             Event::ClaimsMade(claims, level) => self.remember_claims(claims, level, tape),
             Event::SteppedAside { tenant, aside } => self.lines.step_aside(tenant, aside),
             Event::CameBack { tenant } => self.lines.come_back(tenant),
-            Event::AttemptFailed { slot, failure, now, counts, heard } => {
-                self.attempt_failed(slot, attempts::Failed { failure, counts, heard }, now, tape);
+            Event::AttemptFailed { slot, failure, now, counts, heard, log } => {
+                self.attempt_failed(slot, attempts::Failed { failure, counts, heard, log }, now, tape);
             }
-            Event::AttemptEnded { slot, now, heard } => self.attempt_ended(slot, heard, now, tape),
+            Event::AttemptEnded { slot, now, heard, logged } => self.attempt_ended(slot, heard, logged, now, tape),
             Event::Delayed { slot, delay_ms, now, is_retry } => self.delayed(slot, delay_ms, now, is_retry, tape),
             Event::Ended { slot, state, now, output, failure, keep } => {
                 self.ended(slot, state, now, ends::Left { output, failure, keep }, tape);

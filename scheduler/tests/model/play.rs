@@ -75,7 +75,8 @@ impl Play {
     pub(crate) fn new(settings: ShardSettings, now: Now, is_judged: bool) -> Self {
         let mut world = World::new(settings.clone());
         world.began = now.mono.0;
-        let driver = Driver::new(settings, now);
+        let mut driver = Driver::new(settings, now);
+        driver.logs = true;
         let mut play = Self {
             names: Names::new(is_judged),
             told: is_judged.then(|| Told::new(&driver.settings, driver.settings.term)),

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use windlass_scheduler::attempt::{Failure, FailureKind, Output};
+use windlass_scheduler::attempt::{AttemptResult, Failure, FailureKind, Output};
 use windlass_scheduler::change::{Claim, Counters, EndedKey, JobRecord, Key, Record};
 use windlass_scheduler::command::{QueueNo, TimerClass};
 use windlass_scheduler::effect::Deadline;
@@ -17,7 +17,7 @@ use windlass_scheduler::shard::audit::Portrait;
 use windlass_scheduler::state::{EndState, State};
 use windlass_scheduler::time::{Mono, Now, Timestamp};
 
-use super::common::{Driver, Store};
+use super::common::{Driver, Store, log_of};
 use super::play::Play;
 use super::settings::timeout_ms;
 use super::world::{Ended, Job, World};
@@ -334,13 +334,19 @@ impl World {
                 Record::Schedule(one) => !is_volatile && self.schedules.get(&one.name) == Some(&**one),
                 Record::Unique(held) => self.keys.get(&(is_volatile, (*held.key).clone())) == Some(&**held),
                 Record::Order(order) => !is_volatile && self.orders.get(&order.id) == Some(&**order),
-                Record::Attempt(one) => match jobs.get(&one.id) {
-                    Some(job) => {
-                        let is_recent = one.attempt + 20 > job.attempts_ended;
-                        one.attempt <= job.attempts_ended && (one.attempt == 1 || is_recent)
-                    }
-                    None => ended.contains_key(&one.id),
-                },
+                Record::Attempt(one) => {
+                    let stands = match jobs.get(&one.id) {
+                        Some(job) => {
+                            let is_recent = one.attempt + 20 > job.attempts_ended;
+                            one.attempt <= job.attempts_ended && (one.attempt == 1 || is_recent)
+                        }
+                        None => ended.contains_key(&one.id),
+                    };
+                    // What died with its process told nothing.
+                    let lost = matches!(&one.result, AttemptResult::Failed(why) if why.kind == FailureKind::Lost);
+                    let log = log_of(one.id, one.attempt).filter(|_| !lost);
+                    stands && one.log == log && (log.is_some() || one.result.failure().is_some())
+                }
                 Record::Checkpoint(id, bytes) => checkpoint_of(id) == Some(bytes),
                 Record::Result(id, bytes) => {
                     ended.get(id).is_some_and(|kept| kept.output == Output::Bytes(bytes.clone()))

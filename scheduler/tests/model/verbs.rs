@@ -43,7 +43,7 @@ impl Play {
     pub(crate) fn end_stale(&mut self, pick: u8, outcome: Outcome) {
         let Some((token, _)) = self.stale(pick) else { return };
         let before = (self.driver.shard.portrait(), self.driver.shard.stale_acks());
-        self.driver.handle(Command::End { token, outcome, body: None });
+        self.driver.handle(Command::End { token, outcome, body: None, log: None });
         assert_eq!(before.0, self.driver.shard.portrait(), "I4: a stale token changed something");
         assert_eq!(before.1 + 1, self.driver.shard.stale_acks());
     }

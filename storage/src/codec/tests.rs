@@ -4,10 +4,11 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use proptest::prelude::*;
-use windlass_scheduler::attempt::{Failure, FailureKind, Output};
-use windlass_scheduler::change::{ClaimsNo, EndedKey, EndedRecord, Head, JobRecord, PolicyNo};
+use windlass_scheduler::attempt::{AttemptLog, AttemptResult, Failure, FailureKind, LogLevel, LogLine, Output};
+use windlass_scheduler::change::{AttemptRecord, ClaimsNo, EndedKey, EndedRecord, Head, JobRecord, PolicyNo};
 use windlass_scheduler::job::Name;
 use windlass_scheduler::job::{Body, Labels, Priority};
 use windlass_scheduler::limit::{LimitOf, Override, Share};
@@ -278,6 +279,22 @@ fn failure() -> impl Strategy<Value = Failure> {
     (proptest::sample::select(kinds.to_vec()), any::<String>()).prop_map(|(kind, message)| Failure { kind, message })
 }
 
+fn result() -> impl Strategy<Value = AttemptResult> {
+    prop_oneof![
+        failure().prop_map(AttemptResult::Failed),
+        Just(AttemptResult::Succeeded),
+        Just(AttemptResult::Snoozed),
+        Just(AttemptResult::Cancelled),
+        Just(AttemptResult::Released),
+    ]
+}
+
+fn log() -> impl Strategy<Value = AttemptLog> {
+    let line = (time(), proptest::sample::select(LogLevel::ALL.to_vec()), any::<String>(), any::<String>())
+        .prop_map(|(at, level, target, text)| LogLine { at, level, target, text });
+    (proptest::collection::vec(line, 0..5), any::<u64>()).prop_map(|(lines, dropped)| AttemptLog { lines, dropped })
+}
+
 prop_compose! {
     fn ended()(
         (queue, end_no, id, kind, head) in (name(), any::<u64>(), id(), name(), head()),
@@ -308,8 +325,9 @@ fn claims() -> impl Strategy<Value = Record> {
 }
 
 fn record() -> impl Strategy<Value = Record> {
-    let attempt = (id(), any::<u32>(), time(), time(), failure()).prop_map(|(id, attempt, started, ended, failure)| {
-        Record::Attempt(AttemptRecord { id, attempt, started, ended, failure })
+    let attempt = ((id(), any::<u32>()), (time(), time()), result(), proptest::option::of(log()));
+    let attempt = attempt.prop_map(|((id, attempt), (started, ended), result, log)| {
+        Record::Attempt(AttemptRecord { id, attempt, started, ended, result, log: log.map(Arc::new) })
     });
     prop_oneof![
         job(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use uuid::Uuid;
-use windlass_scheduler::attempt::{Failure, FailureKind, Output};
+use windlass_scheduler::attempt::{AttemptLog, AttemptResult, Failure, FailureKind, LogLevel, LogLine, Output};
 use windlass_scheduler::change::{
     AttemptRecord, Claim, Claims, ClaimsNo, Counters, EndedKey, EndedRecord, Head, JobRecord, PolicyNo, Record,
     Setting, SettingKey,
@@ -260,6 +260,19 @@ fn cron() -> Rule {
     Rule::Cron { pattern: "0 3 * * 1-5".into(), zone: "Europe/Berlin".into() }
 }
 
+/// An attempt with a line of every level.
+fn logged(attempt: u32, result: AttemptResult) -> Record {
+    let (started, ended) = (Timestamp(1_700_000_000_000), Timestamp(1_700_000_001_000));
+    let line = |level: LogLevel| LogLine {
+        at: Timestamp(1_700_000_000_500),
+        level,
+        target: "shop::mail".to_owned(),
+        text: format!("größe in {} attempt=7", level.as_str()),
+    };
+    let log = AttemptLog { lines: LogLevel::ALL.map(line).into(), dropped: 12 };
+    Record::Attempt(AttemptRecord { id: job_id(1), attempt, started, ended, result, log: Some(Arc::new(log)) })
+}
+
 /// One record of every kind, and of every form that a kind has. No two have one key, and none needs another.
 #[must_use]
 pub fn one_of_each() -> Vec<Record> {
@@ -267,7 +280,8 @@ pub fn one_of_each() -> Vec<Record> {
     let attempt = |no, kind| {
         let (started, ended) = (Timestamp(1_700_000_000_000), Timestamp(1_700_000_001_000));
         let failure = Failure { kind, message: "connection refused".to_owned() };
-        Record::Attempt(AttemptRecord { id: job_id(1), attempt: no, started, ended, failure })
+        let result = AttemptResult::Failed(failure);
+        Record::Attempt(AttemptRecord { id: job_id(1), attempt: no, started, ended, result, log: None })
     };
     let mut records = vec![
         paused("q"),
@@ -309,6 +323,11 @@ pub fn one_of_each() -> Vec<Record> {
         attempt(4, FailureKind::TimedOut),
         attempt(5, FailureKind::Decode),
         attempt(6, FailureKind::Lost),
+        logged(7, AttemptResult::Failed(Failure { kind: FailureKind::Error, message: "no luck".to_owned() })),
+        logged(8, AttemptResult::Succeeded),
+        logged(9, AttemptResult::Snoozed),
+        logged(10, AttemptResult::Cancelled),
+        logged(11, AttemptResult::Released),
         Record::Result(job_id(101), Bytes::from_static(b"\x00\x01output")),
         Record::Checkpoint(job_id(1), Bytes::from_static(b"{\"row\":7}")),
     ];

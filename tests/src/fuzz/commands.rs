@@ -255,7 +255,7 @@ impl Play<'_> {
             _ => Outcome::Released,
         };
         if stale {
-            self.driver.handle(Command::End { token, outcome, body: None });
+            self.driver.handle(Command::End { token, outcome, body: None, log: None });
         } else {
             self.driver.end(token, outcome);
         }

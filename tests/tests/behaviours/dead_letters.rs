@@ -46,9 +46,9 @@ async fn a_dead_letter_has_its_payload_and_every_attempt_s_error() {
     assert_eq!(serde_json::from_slice::<Step>(&detail.payload).unwrap(), step("a"));
     assert_eq!((detail.tags, detail.correlation_id), (vec!["red".to_owned()], Some("story".to_owned())));
     assert_eq!((detail.status.attempts, detail.status.kind.as_str(), detail.version), (3, "step", 1));
-    let ends: Vec<_> = detail.attempts.iter().map(|end| (end.attempt, end.failure.kind)).collect();
+    let ends: Vec<_> = detail.attempts.iter().map(|end| (end.attempt, end.failure().unwrap().kind)).collect();
     assert_eq!(ends, [(1, FailureKind::Panic), (2, FailureKind::Error), (3, FailureKind::Permanent)]);
-    assert!(detail.attempts.iter().all(|end| end.failure.message == "as the script says"));
+    assert!(detail.attempts.iter().all(|end| end.failure().unwrap().message == "as the script says"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -95,7 +95,7 @@ fn a_payload_of_a_later_version_is_waited_for() {
             tokio::time::advance(SEC).await;
         }
         assert_eq!(engine.job(id).await.unwrap().state, JobState::Delayed);
-        let failure = engine.inspect(id).await.unwrap().attempts.remove(0).failure;
+        let failure = engine.inspect(id).await.unwrap().attempts.remove(0).failure().unwrap().clone();
         let text = "the payload (49 bytes, version 3, newer than this build's) is no greet: missing field `name`";
         assert!(failure.message.starts_with(text), "{failure}");
     });

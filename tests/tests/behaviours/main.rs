@@ -36,6 +36,7 @@ mod kinds;
 mod lease;
 mod lifecycle;
 mod limits;
+mod logs;
 mod memory;
 mod memory_verbs;
 mod metrics;

@@ -64,7 +64,7 @@ async fn only_the_killer_is_dead(life: &Life, engine: &Engine, killer: JobId) {
     assert_eq!(status.state, JobState::Dead);
     let letter = engine.inspect(killer).await.unwrap();
     assert!(letter.attempts.len() >= 3);
-    assert!(letter.attempts.iter().all(|end| end.failure.kind == FailureKind::Lost));
+    assert!(letter.attempts.iter().all(|end| end.failure().unwrap().kind == FailureKind::Lost));
     // The first process died before the first attempt's code began.
     assert_eq!(life.script.attempts("killer"), (2..=status.attempts).collect::<Vec<_>>());
     assert!(life.script.overlaps().is_empty());

@@ -38,7 +38,9 @@ use std::sync::Arc;
 
 use clap::Parser;
 use tokio::net::TcpListener;
-use windlass::{SEC, StopSignals, stop_signal};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::prelude::*;
+use windlass::{AttemptLogLayer, SEC, StopSignals, stop_signal};
 
 use crate::app::{App, Shop};
 use crate::args::Args;
@@ -46,7 +48,12 @@ use crate::args::Args;
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_max_level(args.log).init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    // What the jobs log is seen on their pages, whatever is printed.
+    tracing_subscriber::registry()
+        .with(lines.with_filter(LevelFilter::from_level(args.log)))
+        .with(AttemptLogLayer::new())
+        .init();
     match run(args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -33,6 +33,7 @@ impl Job for DeliverWebhook {
 /// Delivered means 2xx. A 4xx says that the request itself is wrong, so repeating it is of no use, but for those that
 /// speak of time.
 pub(crate) async fn deliver_webhook(job: DeliverWebhook, cx: Context<Arc<App>>) -> Result<u16, JobError> {
+    tracing::info!(url = job.url, attempt = cx.attempt(), "delivering");
     let (content_type, body) = match job.body {
         Value::String(text) => ("text/plain; charset=utf-8", text),
         json => ("application/json", json.to_string()),
@@ -41,6 +42,7 @@ pub(crate) async fn deliver_webhook(job: DeliverWebhook, cx: Context<Arc<App>>) 
     // At least once means sometimes twice: this tells the other side what is the same.
     let response = request.header("Idempotency-Key", cx.id().to_string()).body(body).send().await?;
     let status = response.status();
+    tracing::info!(status = status.as_u16(), "answered");
     match status.as_u16() {
         200..300 => Ok(status.as_u16()),
         408 | 425 | 429 | 500.. => Err(format!("the other side answered {status}").into()),

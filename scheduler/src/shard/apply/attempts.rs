@@ -1,6 +1,8 @@
 //! What events about attempts do to the state.
 
+use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -10,7 +12,7 @@ use super::super::slab::Slot;
 use super::super::state::{OpenClaims, Run, Spent, Spot, State};
 use super::super::tape::Tape;
 use super::as_key;
-use crate::attempt::{Failure, FailureKind};
+use crate::attempt::{AttemptLog, AttemptResult, Failure, FailureKind, Logged};
 use crate::breaker::Heard;
 use crate::bug;
 use crate::change::{AttemptRecord, Claims, ClaimsNo, Key, Record};
@@ -34,6 +36,15 @@ pub(super) struct Failed {
     /// Among the failures of its job and its queue.
     pub(super) counts: bool,
     pub(super) heard: Option<Heard>,
+    pub(super) log: Option<Arc<AttemptLog>>,
+}
+
+/// How long an attempt was, and what is kept of it.
+struct Kept {
+    started: Timestamp,
+    ended: Timestamp,
+    result: AttemptResult,
+    log: Option<Arc<AttemptLog>>,
 }
 
 impl State {
@@ -164,13 +175,26 @@ impl State {
         }
     }
 
-    pub(super) fn attempt_ended(&mut self, slot: Slot, heard: Option<Heard>, now: Now, tape: &mut Tape) {
+    pub(super) fn attempt_ended(
+        &mut self,
+        slot: Slot,
+        heard: Option<Heard>,
+        logged: Option<Box<Logged>>,
+        now: Now,
+        tape: &mut Tape,
+    ) {
         self.pages.more_of(&mut self.jobs[slot]).failures += u32::from(bug!(SnoozeCounts));
         self.close(slot, heard, now.mono, tape);
+        if let Some(logged) = logged {
+            let more = self.jobs[slot].more();
+            let (attempt, started) = (more.attempts_ended, more.started.time().unwrap_or(now.wall));
+            let Logged { result, log } = *logged;
+            self.record(slot, attempt, Kept { started, ended: now.wall, result, log: Some(log) }, tape);
+        }
     }
 
     pub(super) fn attempt_failed(&mut self, slot: Slot, failed: Failed, now: Now, tape: &mut Tape) {
-        let Failed { failure, counts, heard } = failed;
+        let Failed { failure, counts, heard, log } = failed;
         self.close(slot, heard, now.mono, tape);
         let live = &mut self.jobs[slot];
         let more = self.pages.more_of(live);
@@ -183,22 +207,16 @@ impl State {
             queue.failed.add(now.mono);
         }
         tape.touch_counters(no);
-        self.record(slot, attempt, started, now.wall, failure, tape);
+        let result = AttemptResult::Failed(failure);
+        self.record(slot, attempt, Kept { started, ended: now.wall, result, log }, tape);
     }
 
-    fn record(
-        &mut self,
-        slot: Slot,
-        attempt: u32,
-        started: Timestamp,
-        ended: Timestamp,
-        failure: Failure,
-        tape: &mut Tape,
-    ) {
+    fn record(&mut self, slot: Slot, attempt: u32, kept: Kept, tape: &mut Tape) {
         let level = self.queue(self.jobs[slot].queue).level();
         let live = &mut self.jobs[slot];
         self.pages.more_of(live).attempt_recorded = attempt;
-        let record = AttemptRecord { id: live.id, attempt, started, ended, failure };
+        let Kept { started, ended, result, log } = kept;
+        let record = AttemptRecord { id: live.id, attempt, started, ended, result, log };
         tape.put(level, Record::Attempt(record));
     }
 
@@ -270,7 +288,8 @@ impl State {
         self.queues[queue.0 as usize].counters.lost += 1;
         tape.touch_counters(queue);
         let failure = Failure::new(FailureKind::Lost, String::from("the process died under this attempt"));
-        self.record(slot, attempt, started, now.wall, failure, tape);
+        let result = AttemptResult::Failed(failure);
+        self.record(slot, attempt, Kept { started, ended: now.wall, result, log: None }, tape);
         tape.touch_job(self, slot);
     }
 }

@@ -1,6 +1,7 @@
 //! The end of an attempt: what becomes of its job. One step, so that the acknowledgement, the result and the follow-ups
 //! stand together or not at all.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -9,8 +10,8 @@ use super::super::outbox::Mark;
 use super::super::slab::Slot;
 use super::super::state::{Live, State};
 use super::notice::tell;
-use super::{Decision, end_job, trips};
-use crate::attempt::{Failure, FailureKind, Outcome, Output};
+use super::{Decision, end_job, retain, trips};
+use crate::attempt::{AttemptLog, AttemptResult, Failure, FailureKind, Logged, Outcome, Output};
 use crate::breaker::Heard;
 use crate::bug;
 use crate::command::Request;
@@ -24,9 +25,15 @@ use crate::settings::Level;
 use crate::state::EndState;
 use crate::time::Now;
 
+/// What comes with an attempt's end.
+pub(crate) struct With {
+    /// The job's body, for notices, as far as the attempt had it.
+    pub(crate) body: Option<Arc<Body>>,
+    pub(crate) log: Option<Arc<AttemptLog>>,
+}
+
 /// What an attempt's end means for its job. A token that is not current changes nothing (I4).
-/// `body`: the job's, for notices, as far as the attempt had it.
-pub(crate) fn end(state: &State, token: LeaseToken, outcome: Outcome, body: Option<Arc<Body>>, now: Now) -> Decision {
+pub(crate) fn end(state: &State, token: LeaseToken, outcome: Outcome, with: With, now: Now) -> Decision {
     let mut decision = Decision::default();
     let any = || state.running.values().min().filter(|_| bug!(TokenUnchecked));
     let Some(slot) = state.running.get(&token).or_else(any).copied() else {
@@ -38,7 +45,7 @@ pub(crate) fn end(state: &State, token: LeaseToken, outcome: Outcome, body: Opti
     }
     if live.cancel_requested && !matches!(outcome, Outcome::Done { .. }) {
         let failure = failure_of(outcome);
-        close(slot, failure.clone(), now, false, &mut decision);
+        close(slot, failure.clone(), now, false, with.log, &mut decision);
         end_job(state, slot, EndState::Cancelled, now, Output::None, failure, &mut decision);
         return decision;
     }
@@ -46,28 +53,35 @@ pub(crate) fn end(state: &State, token: LeaseToken, outcome: Outcome, body: Opti
         trips::tell(state, live, token, heard(&outcome), now, &mut decision);
     }
     let verdict = state.policy_of(live).verdict(&outcome, live.more().failures, live.id);
+    let logged = |result| with.log.clone().map(|log| Box::new(Logged { result, log }));
     match outcome {
         Outcome::Done { output, follow_ups: jobs } => {
-            decision.events.push(Event::AttemptEnded { slot, now, heard: Some(Heard::Success) });
+            // A job that is forgotten at once needs no log.
+            let retention = &state.queue(live.queue).settings.retention;
+            let is_kept = |_: &_| retain::is_kept(live, retention, EndState::Done, &output, None);
+            let logged = logged(AttemptResult::Succeeded).filter(is_kept);
+            decision.events.push(Event::AttemptEnded { slot, now, heard: Some(Heard::Success), logged });
             end_job(state, slot, EndState::Done, now, output, None, &mut decision);
             follow(state, live, jobs, now, &mut decision);
         }
-        Outcome::Failed { failure, .. } => failed(state, slot, failure, verdict, body, now, &mut decision),
-        Outcome::Snoozed { delay_ms: 0 } => {
-            decision.events.push(Event::AttemptEnded { slot, now, heard: None });
-            decision.events.push(Event::Returned { slot, arrival: state.next_arrival, now });
-        }
+        Outcome::Failed { failure, .. } => failed(state, slot, failure, verdict, with, now, &mut decision),
         Outcome::Snoozed { delay_ms } => {
-            decision.events.push(Event::AttemptEnded { slot, now, heard: None });
-            decision.events.push(Event::Delayed { slot, delay_ms, now, is_retry: false });
+            let logged = logged(AttemptResult::Snoozed);
+            decision.events.push(Event::AttemptEnded { slot, now, heard: None, logged });
+            decision.events.push(match delay_ms {
+                0 => Event::Returned { slot, arrival: state.next_arrival, now },
+                _ => Event::Delayed { slot, delay_ms, now, is_retry: false },
+            });
         }
         Outcome::Cancelled { reason } => {
             let failure = Failure::new(FailureKind::Error, reason);
-            decision.events.push(Event::AttemptEnded { slot, now, heard: None });
+            let logged = logged(AttemptResult::Cancelled);
+            decision.events.push(Event::AttemptEnded { slot, now, heard: None, logged });
             end_job(state, slot, EndState::Cancelled, now, Output::None, Some(failure), &mut decision);
         }
         Outcome::Released => {
-            decision.events.push(Event::AttemptEnded { slot, now, heard: None });
+            let logged = logged(AttemptResult::Released);
+            decision.events.push(Event::AttemptEnded { slot, now, heard: None, logged });
             decision.events.push(Event::Returned { slot, arrival: live.arrival, now });
         }
     }
@@ -101,7 +115,7 @@ fn failed(
     slot: Slot,
     failure: Failure,
     verdict: Verdict,
-    body: Option<Arc<Body>>,
+    With { body, log }: With,
     now: Now,
     decision: &mut Decision,
 ) {
@@ -111,20 +125,27 @@ fn failed(
     let delay_ms = delay_ms.filter(is_in_time);
     let what = delay_ms.map_or(NoticeOf::Dead, |delay_ms| NoticeOf::Retry { delay_ms });
     tell(state, slot, what, &failure, true, body, decision);
-    close(slot, Some(failure.clone()), now, true, decision);
+    close(slot, Some(failure.clone()), now, true, log, decision);
     match delay_ms {
         Some(delay_ms) => decision.events.push(Event::Delayed { slot, delay_ms, now, is_retry: true }),
         None => end_job(state, slot, EndState::Dead, now, Output::None, Some(failure), decision),
     }
 }
 
-fn close(slot: Slot, failure: Option<Failure>, now: Now, counts: bool, decision: &mut Decision) {
-    decision.events.push(match failure {
-        Some(failure) => {
-            let heard = heard_of(&failure).filter(|_| counts);
-            Event::AttemptFailed { slot, failure, now, counts, heard }
-        }
-        None => Event::AttemptEnded { slot, now, heard: None },
+fn close(
+    slot: Slot,
+    failure: Option<Failure>,
+    now: Now,
+    counts: bool,
+    log: Option<Arc<AttemptLog>>,
+    decision: &mut Decision,
+) {
+    decision.events.push(if let Some(failure) = failure {
+        let heard = heard_of(&failure).filter(|_| counts);
+        Event::AttemptFailed { slot, failure, now, counts, heard, log }
+    } else {
+        let logged = log.map(|log| Box::new(Logged { result: AttemptResult::Snoozed, log }));
+        Event::AttemptEnded { slot, now, heard: None, logged }
     });
 }
 

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use windlass::storage::{Reader, RocksLook, StorageError};
-use windlass_scheduler::attempt::{Failure, Output};
+use windlass_scheduler::attempt::{AttemptLog, Failure, LogLine, Output};
 use windlass_scheduler::change::{AttemptRecord, EndedRecord, Head, JobRecord, Key, Record};
 use windlass_scheduler::flow::StepOf;
 use windlass_scheduler::job::{Body, JobId};
@@ -58,7 +58,7 @@ pub(super) struct Line {
     /// Why it is dead, cancelled or expired.
     error: Option<ErrorLine>,
     /// How attempts ended that did not succeed: the first and the last 20.
-    attempts_failed: Vec<AttemptLine>,
+    attempts_kept: Vec<AttemptLine>,
     /// What of it cannot be read, and is missing above.
     unreadable: Vec<String>,
 }
@@ -110,7 +110,35 @@ struct AttemptLine {
     attempt: u32,
     started_ms: u64,
     ended_ms: u64,
-    error: ErrorLine,
+    result: &'static str,
+    error: Option<ErrorLine>,
+    log: Option<LogLines>,
+}
+
+#[derive(Debug, Serialize)]
+struct LogLines {
+    lines: Vec<LogLineOut>,
+    dropped: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct LogLineOut {
+    at_ms: u64,
+    level: &'static str,
+    target: String,
+    text: String,
+}
+
+impl LogLines {
+    fn of(log: &AttemptLog) -> Self {
+        let line = |line: &LogLine| LogLineOut {
+            at_ms: line.at.0,
+            level: line.level.as_str(),
+            target: line.target.clone(),
+            text: line.text.clone(),
+        };
+        Self { lines: log.lines.iter().map(line).collect(), dropped: log.dropped }
+    }
 }
 
 impl Line {
@@ -194,11 +222,13 @@ impl<'a> Lines<'a> {
             attempt: attempt.attempt,
             started_ms: attempt.started.0,
             ended_ms: attempt.ended.0,
-            error: ErrorLine::of(&attempt.failure),
+            result: attempt.result.as_str(),
+            error: attempt.result.failure().map(ErrorLine::of),
+            log: attempt.log.as_deref().map(LogLines::of),
         };
         let attempts: Result<_, StorageError> = self.look.attempts(id);
         match attempts {
-            Ok(attempts) => line.attempts_failed = attempts.into_iter().map(attempt).collect(),
+            Ok(attempts) => line.attempts_kept = attempts.into_iter().map(attempt).collect(),
             Err(error) => line.unreadable.push(format!("its attempts: {error}")),
         }
     }
@@ -234,7 +264,7 @@ fn head_line(id: JobId, kind: &str, head: &Head, state: State) -> Line {
         payload: Payload::default(),
         output: OutputLine::default(),
         error: None,
-        attempts_failed: Vec::new(),
+        attempts_kept: Vec::new(),
         unreadable: Vec::new(),
     }
 }
