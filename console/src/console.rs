@@ -64,8 +64,9 @@ impl Console {
         self
     }
 
-    /// What is done to payloads, outputs and progress of a kind before anybody sees them, here and in the API. Bytes that are no JSON
-    /// are not shown then, and payloads are not edited: what was hidden would be lost.
+    /// What is done to payloads, outputs, progress and the texts of log lines (each a JSON string) of a kind before anybody sees them, here
+    /// and in the API. Errors are shown as they are. Bytes that are no JSON are not shown then, and payloads are not edited: what was hidden
+    /// would be lost.
     #[must_use]
     pub fn redact(mut self, redact: impl Fn(&str, &mut Value) + Send + Sync + 'static) -> Self {
         self.change().redaction = Redaction(Some(Arc::new(redact)));

@@ -29,6 +29,16 @@ impl Redaction {
         }
     }
 
+    /// What is shown of a line that a job logged: for the hook, it is a JSON string.
+    pub(crate) fn line(&self, kind: &str, text: &str) -> String {
+        if !self.is_there() {
+            return text.to_owned();
+        }
+        let mut value = Value::from(text);
+        self.redact(kind, &mut value);
+        if let Value::String(text) = value { text } else { value.to_string() }
+    }
+
     pub(crate) fn is_there(&self) -> bool {
         self.0.is_some()
     }

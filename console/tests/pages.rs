@@ -208,7 +208,9 @@ async fn what_people_put_into_jobs_becomes_no_markup() {
         let page = site.get(&format!("/jobs/{id}")).await;
         assert!(page.shown("pre").contains(&serde_json::to_string(bad).unwrap()), "{bad}");
         // A parser of HTML passes by what stands for nothing, and knows one end of a line.
-        assert_eq!(page.shown(".tag"), bad.replace('\0', "").replace("\r\n", "\n"));
+        let parsed = bad.replace('\0', "").replace("\r\n", "\n");
+        assert_eq!(page.shown(".tag"), parsed);
+        assert!(page.shown(".log").contains(&parsed), "{bad}");
     }
 }
 

@@ -18,7 +18,7 @@ use crate::live::Signals;
 use crate::messages::Question;
 use crate::range;
 use crate::step::Word;
-use crate::trace::parent_of;
+use crate::trace::parts_of;
 
 /// One attempt, as its handler sees it. Cheap to clone.
 pub struct Context<A> {
@@ -135,10 +135,16 @@ impl<A> Context<A> {
         self.attempt.body.labels.trace()
     }
 
-    /// The same, if it is a well-formed `traceparent`: what an attempt may take for the cause of what it does.
+    /// Its `traceparent`, if it has a well-formed one: what an attempt may take for the cause of what it does.
     #[must_use]
     pub fn trace_parent(&self) -> Option<&str> {
-        parent_of(&self.attempt.body)
+        parts_of(&self.attempt.body).map(|(parent, _)| parent)
+    }
+
+    /// The `tracestate` that came with that, if one did.
+    #[must_use]
+    pub fn trace_state(&self) -> Option<&str> {
+        parts_of(&self.attempt.body)?.1
     }
 
     /// The job's tags.

@@ -407,8 +407,9 @@ macro_rules! options {
             self
         }
 
-        /// A W3C trace context (`traceparent`) to carry along; 256 bytes at most. Its follow-ups have it, too, unless they bring one. One
-        /// that is not well-formed is carried as it is, and [followed](crate::Propagation) by nothing.
+        /// A W3C trace context to carry along: a `traceparent`, and behind a blank its `tracestate`, if there is one; 568 bytes at most. Its
+        /// follow-ups have it, too, unless they bring one. One that is not well-formed is carried as it is, and
+        /// [followed](crate::Propagation) by nothing.
         pub fn trace_context(mut self, context: &str) -> Self {
             self.options_mut().trace = Some(context.to_owned());
             self

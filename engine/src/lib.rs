@@ -148,7 +148,7 @@ pub use schedule::{Fire, Schedule, ScheduleRule, ScheduleStatus};
 #[cfg(feature = "signal")]
 pub use signal::{SignalStop, StopSignal, StopSignals, stop_signal};
 pub use status::{AttemptEnd, JobDetail, JobPage, JobStatus};
-pub use trace::Propagation;
+pub use trace::{Propagation, TraceContext};
 pub use unique::{Unique, UniqueScope};
 pub use windlass_scheduler::attempt::{AttemptLog, AttemptResult, Failure, FailureKind, LogLevel, LogLine};
 pub use windlass_scheduler::breaker::Circuit;

@@ -11,6 +11,7 @@ use windlass_scheduler::settings::ShardSettings;
 use windlass_scheduler::unique::UniqueKey;
 
 use crate::error::{ConfigError, OutOfRange};
+use crate::trace::CONTEXT_BYTES_MAX;
 
 /// What a number counts. A file says it in words: `"30s"`, `"256 KiB"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +106,7 @@ pub(crate) const CATCH_UP: Range = Range::count("missed instants to catch up wit
 pub(crate) const TAGS: Range = Range::count("tags", 0, 16);
 pub(crate) const TAG: Range = Range::bytes("bytes of a tag", 0, LABEL_BYTES_MAX);
 pub(crate) const CORRELATION_ID: Range = Range::bytes("bytes of the correlation id", 0, LABEL_BYTES_MAX);
-pub(crate) const TRACE_CONTEXT: Range = Range::bytes("bytes of the trace context", 0, LABEL_BYTES_MAX);
+pub(crate) const TRACE_CONTEXT: Range = Range::bytes("bytes of the trace context", 0, CONTEXT_BYTES_MAX as u64);
 /// It stands in keys on disk, and in memory while it is taken.
 pub(crate) const UNIQUE_KEY: Range = Range::bytes("bytes of a unique key", 1, UniqueKey::BYTES_MAX as u64);
 /// Whatever comes again after a year is another thing.

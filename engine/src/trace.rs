@@ -1,6 +1,6 @@
 //! The seam to whatever traces: a job carries the trace that it was enqueued in, and its attempts go on in it.
 //!
-//! Owns the form that W3C gives a `traceparent`, and who is asked when. Never traces anything itself, and knows no OpenTelemetry: a
+//! Owns the form that W3C gives a `traceparent` and its `tracestate`, and who is asked when. Never traces anything itself, and knows no OpenTelemetry: a
 //! service has its own.
 
 use std::fmt;
@@ -16,13 +16,45 @@ use crate::error::panic_text;
 /// What connects jobs to the traces of a service. Its methods run in the middle of calls and of starts: they have to be quick. A panic in one
 /// is logged, and costs the connection.
 pub trait Propagation: Send + Sync + 'static {
-    /// The `traceparent` of what goes on in this moment on this thread, for a job that is being enqueued and brings none; also for the
-    /// follow-ups of an attempt. What is no well-formed one is left out.
-    fn current(&self) -> Option<String>;
+    /// What goes on in this moment on this thread, for a job that is being enqueued and brings none; also for the follow-ups of an attempt.
+    /// What is not well-formed is left out.
+    fn current(&self) -> Option<TraceContext>;
 
-    /// An attempt is about to begin, and this is its span: what is to come happened because of what this `traceparent` names. The span has not
+    /// An attempt is about to begin, and this is its span: what is to come happened because of what this context names. The span has not
     /// been entered yet, also where the payload had to be read from the disk first. Only called with a well-formed one.
-    fn follow(&self, span: &Span, parent: &str);
+    fn follow(&self, span: &Span, context: &TraceContext);
+}
+
+/// Where a trace goes on: the two headers of [W3C's Trace Context](https://www.w3.org/TR/trace-context/).
+///
+/// A job carries it as one text, [`trace_context`](crate::Enqueue::trace_context): the first, and behind a blank the second, if there is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceContext {
+    /// The trace, the span in it, and its flags.
+    pub traceparent: String,
+    /// What systems on the way have to say of it, of 512 bytes at most; longer ones are left out.
+    pub tracestate: Option<String>,
+}
+
+impl TraceContext {
+    /// A context without state.
+    #[must_use]
+    pub fn new(traceparent: impl Into<String>) -> Self {
+        Self { traceparent: traceparent.into(), tracestate: None }
+    }
+
+    /// As a job carries it, if it is well-formed.
+    fn into_text(self) -> Option<String> {
+        let Self { traceparent: mut text, tracestate } = self;
+        if !is_parent(&text) {
+            return None;
+        }
+        if let Some(state) = tracestate.filter(|state| is_state(state)) {
+            text.push(' ');
+            text.push_str(&state);
+        }
+        Some(text)
+    }
 }
 
 /// Who connects, if anybody does.
@@ -32,14 +64,15 @@ pub(crate) struct Propagator(Option<Arc<dyn Propagation>>);
 impl Propagator {
     pub(crate) fn current(&self) -> Option<String> {
         let propagation = self.0.as_ref()?;
-        contained(|| propagation.current()).flatten().filter(|parent| is_parent(parent))
+        contained(|| propagation.current()).flatten()?.into_text()
     }
 
     /// The span is one of an attempt of a job with this body.
     pub(crate) fn follow(&self, span: &Span, body: &Body) {
         let Some(propagation) = &self.0 else { return };
-        if let Some(parent) = parent_of(body) {
-            let _ = contained(|| propagation.follow(span, parent));
+        if let Some((parent, state)) = parts_of(body) {
+            let context = TraceContext { traceparent: parent.to_owned(), tracestate: state.map(str::to_owned) };
+            let _ = contained(|| propagation.follow(span, &context));
         }
     }
 }
@@ -60,19 +93,19 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
     /// [`trace_context`](crate::Enqueue::trace_context), and the span of each attempt goes on in it.
     ///
     /// ```
-    /// use windlass::Propagation;
+    /// use windlass::{Propagation, TraceContext};
     ///
     /// struct Mine;
     ///
     /// impl Propagation for Mine {
-    ///     fn current(&self) -> Option<String> {
-    ///         // Of OpenTelemetry: inject `Span::current().context()` into a map, and take `traceparent` out of it.
-    ///         Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned())
+    ///     fn current(&self) -> Option<TraceContext> {
+    ///         // Of OpenTelemetry: inject `Span::current().context()` into a map, and take both out of it.
+    ///         Some(TraceContext::new("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"))
     ///     }
     ///
-    ///     fn follow(&self, span: &tracing::Span, parent: &str) {
-    ///         // Of OpenTelemetry: extract a context from a map with that `traceparent`, and `span.set_parent(context)`.
-    ///         let _ = (span, parent);
+    ///     fn follow(&self, span: &tracing::Span, context: &TraceContext) {
+    ///         // Of OpenTelemetry: extract a context from a map with both, and give it to `span.set_parent`.
+    ///         let _ = (span, context);
     ///     }
     /// }
     ///
@@ -86,9 +119,22 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
     }
 }
 
-/// The `traceparent` that came with the job, if it is one: whatever else came is carried, and is nobody's parent.
-pub(crate) fn parent_of(body: &Body) -> Option<&str> {
-    body.labels.trace().filter(|context| is_parent(context))
+/// The `traceparent` that came with the job, if it is one, and its `tracestate`: whatever else came is carried, and is nobody's parent.
+pub(crate) fn parts_of(body: &Body) -> Option<(&str, Option<&str>)> {
+    let text = body.labels.trace()?;
+    let (parent, state) = text.split_once(' ').map_or((text, None), |(parent, state)| (parent, Some(state)));
+    is_parent(parent).then_some((parent, state.filter(|state| is_state(state))))
+}
+
+/// The longest `tracestate` that W3C asks to be carried along.
+const STATE_BYTES_MAX: usize = 512;
+
+/// The longest text of a context: `traceparent` of version 00 has 55 bytes.
+pub(crate) const CONTEXT_BYTES_MAX: usize = 55 + 1 + STATE_BYTES_MAX;
+
+/// Whether this may be a `tracestate`: a header's text, of which only whose systems are in it know more.
+fn is_state(text: &str) -> bool {
+    (1..=STATE_BYTES_MAX).contains(&text.len()) && text.bytes().all(|b| matches!(b, b' '..=b'~'))
 }
 
 /// Whether this is a `traceparent` of version 00.

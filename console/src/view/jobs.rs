@@ -189,20 +189,20 @@ pub(crate) struct LineView {
     pub(crate) text: String,
 }
 
-impl From<&AttemptLog> for LogView {
-    fn from(log: &AttemptLog) -> Self {
+impl LogView {
+    fn new(log: &AttemptLog, kind: &str, redaction: &Redaction) -> Self {
         let line = |line: &LogLine| LineView {
             at: line.at.into(),
             level: line.level.as_str(),
             target: line.target.clone(),
-            text: line.text.clone(),
+            text: redaction.line(kind, &line.text),
         };
         Self { lines: log.lines.iter().map(line).collect(), dropped: log.dropped }
     }
 }
 
-impl From<&AttemptEnd> for AttemptView {
-    fn from(end: &AttemptEnd) -> Self {
+impl AttemptView {
+    fn new(end: &AttemptEnd, kind: &str, redaction: &Redaction) -> Self {
         Self {
             attempt: end.attempt,
             started: end.started.into(),
@@ -210,7 +210,7 @@ impl From<&AttemptEnd> for AttemptView {
             ran_ms: super::millis(end.ended.duration_since(end.started).unwrap_or_default()),
             result: end.result.as_str(),
             failure: end.failure().map(FailureView::from),
-            log: end.log.as_deref().map(LogView::from),
+            log: end.log.as_deref().map(|log| LogView::new(log, kind, redaction)),
         }
     }
 }
@@ -218,6 +218,7 @@ impl From<&AttemptEnd> for AttemptView {
 impl JobWhole {
     pub(crate) fn new(detail: &JobDetail, redaction: &Redaction) -> Self {
         let kind = &detail.status.kind;
+        let log = |log: &AttemptLog| LogView::new(log, kind, redaction);
         let holder = if let Some(Why::Key { holder }) = &detail.status.why { Some(holder.to_string()) } else { None };
         Self {
             job: JobView::new(&detail.status, redaction),
@@ -231,8 +232,8 @@ impl JobWhole {
             key_holder: holder,
             limit_key: detail.limit_key.clone(),
             weight: detail.weight,
-            running_log: detail.running_log.as_deref().map(LogView::from),
-            attempts_kept: detail.attempts.iter().map(AttemptView::from).collect(),
+            running_log: detail.running_log.as_deref().map(log),
+            attempts_kept: detail.attempts.iter().map(|end| AttemptView::new(end, kind, redaction)).collect(),
             output: detail.output.as_ref().map(|output| redaction.shown(kind, output)),
         }
     }

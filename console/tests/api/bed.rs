@@ -1,5 +1,7 @@
 //! An engine with something in every state, and a console of it.
 
+use std::sync::Once;
+
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
@@ -7,8 +9,10 @@ use http_body_util::BodyExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tower::ServiceExt;
+use tracing_subscriber::prelude::*;
 use windlass::{
-    Context, Engine, Flow, Job, JobError, JobId, MIN, MemoryJournal, QueueConfig, RetryPolicy, SEC, Schedule, StepDraft,
+    AttemptLogLayer, Context, Engine, Flow, Job, JobError, JobId, MIN, MemoryJournal, QueueConfig, RetryPolicy, SEC,
+    Schedule, StepDraft,
 };
 use windlass_console::{Access, Action, Console, Identity, Token};
 
@@ -35,7 +39,10 @@ pub(crate) fn to(name: &str) -> Mail {
 
 async fn mail(mail: Mail, _: Context<()>) -> Result<String, JobError> {
     match mail.to.as_str() {
-        "nobody" => Err(JobError::permanent(format!("no mailbox `{}`", mail.to))),
+        "nobody" => {
+            tracing::warn!(password = mail.password, "nobody is there");
+            Err(JobError::permanent(format!("no mailbox `{}`", mail.to)))
+        }
         "never" => std::future::pending().await,
         _ => Ok(format!("sent to {}", mail.to)),
     }
@@ -48,6 +55,8 @@ pub(crate) struct Bed {
 }
 
 pub(crate) async fn engine() -> Engine {
+    static LOGS: Once = Once::new();
+    LOGS.call_once(|| tracing_subscriber::registry().with(AttemptLogLayer::new()).init());
     let queue = QueueConfig::new("mail").concurrency(4).retry(RetryPolicy::fixed(MIN).attempts(2));
     let schedule = Schedule::cron("nightly", "0 3 * * *", &to("nightly")).zone("Europe/Berlin");
     let engine = Engine::builder().journal(MemoryJournal::new()).queue(queue).handler(mail).schedule(schedule);

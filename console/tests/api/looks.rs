@@ -1,6 +1,7 @@
 //! What is asked is answered with what is so.
 
 use axum::http::StatusCode;
+use serde_json::json;
 use windlass_console::Console;
 
 use crate::bed::{Bed, READER, access, engine, to};
@@ -58,7 +59,10 @@ async fn a_job_is_shown_with_payload_attempts_and_why_it_does_not_run() {
     assert_eq!(seen["payload"]["to"], "nobody");
     assert_eq!(seen["state"], "dead");
     assert_eq!(seen["failure"]["kind"], "permanent error");
-    assert_eq!(seen["attempts_kept"][0]["failure"]["message"], "no mailbox `nobody`");
+    let attempt = &seen["attempts_kept"][0];
+    assert_eq!((&attempt["failure"]["message"], &attempt["result"]), (&json!("no mailbox `nobody`"), &json!("failed")));
+    let line = &attempt["log"]["lines"][0];
+    assert_eq!((&line["level"], &line["text"]), (&json!("warn"), &json!("nobody is there password=\"secret\"")));
     let seen = bed.get(&format!("/api/v1/jobs/{delayed}")).await;
     assert_eq!(seen["why"], "its time has not come");
     let done = bed.engine.enqueue(to("ada")).await.unwrap();
@@ -158,7 +162,7 @@ async fn what_the_service_hides_is_nowhere_to_be_seen() {
         if let Some(password) = value.get_mut("password") {
             *password = "***".into();
         }
-        if value.as_str().is_some_and(|text| text.starts_with("sent to")) {
+        if value.as_str().is_some_and(|text| text.starts_with("sent to") || text.contains("password=")) {
             *value = "hidden".into();
         }
     });
@@ -168,6 +172,7 @@ async fn what_the_service_hides_is_nowhere_to_be_seen() {
     let seen = bed.get(&format!("/api/v1/jobs/{dead}")).await;
     assert_eq!(seen["payload"]["password"], "***");
     assert!(!seen.to_string().contains("secret"), "{seen}");
+    assert_eq!(seen["attempts_kept"][0]["log"]["lines"][0]["text"], "hidden");
     assert_eq!(bed.get(&format!("/api/v1/jobs/{}", done.id())).await["output"], "hidden");
     let edit = serde_json::json!({"payload": {"to": "ada", "password": "***"}});
     let (status, problem) = bed.post(&format!("/api/v1/jobs/{dead}/edit"), &edit).await;

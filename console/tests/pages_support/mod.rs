@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where its house does not stand")]
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 use axum::Router;
 use axum::body::Body;
@@ -11,9 +11,10 @@ use http_body_util::BodyExt;
 use scraper::{ElementRef, Html, Selector};
 use serde::{Deserialize, Serialize};
 use tower::ServiceExt;
+use tracing_subscriber::prelude::*;
 use windlass::{
-    Context, Draft, Engine, Filter, Flow, FlowId, HOUR, Job, JobError, JobId, LimitOf, MemoryJournal, Override,
-    QueueConfig, Schedule, StepDraft, Verb,
+    AttemptLogLayer, Context, Draft, Engine, Filter, Flow, FlowId, HOUR, Job, JobError, JobId, LimitOf, MemoryJournal,
+    Override, QueueConfig, Schedule, StepDraft, Verb,
 };
 use windlass_console::{Access, Console, Identity};
 
@@ -60,6 +61,7 @@ async fn mail(mail: Mail, _: Context<()>) -> Result<String, JobError> {
 }
 
 async fn breaks(breaks: Breaks, _: Context<()>) -> Result<(), JobError> {
+    tracing::warn!("{}", breaks.text);
     Err(JobError::permanent(breaks.text))
 }
 
@@ -77,6 +79,8 @@ pub(crate) struct House {
 }
 
 pub(crate) async fn house() -> House {
+    static LOGS: Once = Once::new();
+    LOGS.call_once(|| tracing_subscriber::registry().with(AttemptLogLayer::new()).init());
     let text = || Mail { text: "hello".to_owned() };
     let engine = Engine::builder()
         .journal(MemoryJournal::new())

@@ -21,20 +21,25 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 use windlass::{
     Context, Engine, EnqueueError, Job, JobError, JobHandle, JobId, MemoryJournal, Propagation, QueueConfig, SEC,
+    TraceContext,
 };
 
 /// What connects the engine to OpenTelemetry.
 struct OpenTelemetry;
 
 impl Propagation for OpenTelemetry {
-    fn current(&self) -> Option<String> {
+    fn current(&self) -> Option<TraceContext> {
         let mut carrier = HashMap::new();
         TraceContextPropagator::new().inject_context(&Span::current().context(), &mut carrier);
-        carrier.remove("traceparent")
+        let tracestate = carrier.remove("tracestate").filter(|state| !state.is_empty());
+        Some(TraceContext { traceparent: carrier.remove("traceparent")?, tracestate })
     }
 
-    fn follow(&self, span: &Span, parent: &str) {
-        let carrier = HashMap::from([("traceparent".to_owned(), parent.to_owned())]);
+    fn follow(&self, span: &Span, context: &TraceContext) {
+        let TraceContext { traceparent, tracestate } = context.clone();
+        let headers = [("traceparent", Some(traceparent)), ("tracestate", tracestate)];
+        let carrier: HashMap<_, _> =
+            headers.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?))).collect();
         // Fails for spans that are filtered out, and have no parent.
         let _ = span.set_parent(TraceContextPropagator::new().extract(&carrier));
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use windlass_scheduler::attempt::{AttemptResult, Failure, FailureKind, Output};
-use windlass_scheduler::change::{Claim, Counters, EndedKey, JobRecord, Key, Record};
+use windlass_scheduler::change::{AttemptRecord, Claim, Counters, EndedKey, JobRecord, Key, Record};
 use windlass_scheduler::command::{QueueNo, TimerClass};
 use windlass_scheduler::effect::Deadline;
 use windlass_scheduler::job::{JobId, Name};
@@ -335,17 +335,12 @@ impl World {
                 Record::Unique(held) => self.keys.get(&(is_volatile, (*held.key).clone())) == Some(&**held),
                 Record::Order(order) => !is_volatile && self.orders.get(&order.id) == Some(&**order),
                 Record::Attempt(one) => {
-                    let stands = match jobs.get(&one.id) {
-                        Some(job) => {
-                            let is_recent = one.attempt + 20 > job.attempts_ended;
-                            one.attempt <= job.attempts_ended && (one.attempt == 1 || is_recent)
-                        }
-                        None => ended.contains_key(&one.id),
+                    let of_live = |job: &&Job| {
+                        let is_recent = one.attempt + 20 > job.attempts_ended;
+                        one.attempt <= job.attempts_ended && (one.attempt == 1 || is_recent)
                     };
-                    // What died with its process told nothing.
-                    let lost = matches!(&one.result, AttemptResult::Failed(why) if why.kind == FailureKind::Lost);
-                    let log = log_of(one.id, one.attempt).filter(|_| !lost);
-                    stands && one.log == log && (log.is_some() || one.result.failure().is_some())
+                    let is_kept = || ended.contains_key(&one.id);
+                    is_as_told(one) && jobs.get(&one.id).map_or_else(is_kept, of_live)
                 }
                 Record::Checkpoint(id, bytes) => checkpoint_of(id) == Some(bytes),
                 Record::Result(id, bytes) => {
@@ -382,4 +377,12 @@ impl World {
 /// What stands of a job, whatever becomes of it.
 fn stands(job: &JobRecord) -> (&Name, &Bytes, &String) {
     (&job.kind, &job.body.payload, &job.body.labels.tags()[0])
+}
+
+/// Whether its record has the log that the attempt left, and stands for that or for a failure.
+fn is_as_told(attempt: &AttemptRecord) -> bool {
+    // What died with its process told nothing.
+    let lost = matches!(&attempt.result, AttemptResult::Failed(why) if why.kind == FailureKind::Lost);
+    let log = log_of(attempt.id, attempt.attempt).filter(|_| !lost);
+    attempt.log == log && (log.is_some() || attempt.result.failure().is_some())
 }

@@ -45,9 +45,9 @@ fn options() -> Vec<(Draft, Draft, &'static str)> {
             "bytes of the correlation id: 257 given, 0 to 256 allowed",
         ),
         (
-            draft().trace_context(&long(256)),
-            draft().trace_context(&long(257)),
-            "bytes of the trace context: 257 given, 0 to 256 allowed",
+            draft().trace_context(&long(568)),
+            draft().trace_context(&long(569)),
+            "bytes of the trace context: 569 given, 0 to 568 allowed",
         ),
         (
             draft().delay(LONGEST),

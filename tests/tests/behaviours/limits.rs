@@ -137,7 +137,7 @@ async fn labels_have_limits() {
         tagged.await,
         engine.enqueue(step("a")).tag(&long).await,
         engine.enqueue(step("a")).correlation_id(&long).await,
-        engine.enqueue(step("a")).trace_context(&long).await,
+        engine.enqueue(step("a")).trace_context(&"x".repeat(569)).await,
     ];
     for result in results {
         assert!(matches!(result, Err(EnqueueError::Range(_))), "{result:?}");

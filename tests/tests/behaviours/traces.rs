@@ -8,7 +8,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Span, Subscriber};
 use windlass::storage::StorageError;
-use windlass::{Engine, EngineBuilder, MemoryJournal, Propagation, RetryPolicy, SEC};
+use windlass::{Engine, EngineBuilder, MemoryJournal, Propagation, RetryPolicy, SEC, TraceContext};
 use windlass_tests::fault::FaultJournal;
 use windlass_tests::script::{Play, Script, block, step};
 use windlass_tests::world::{builder, work};
@@ -82,18 +82,22 @@ struct Tracer {
 }
 
 impl Propagation for Tracer {
-    fn current(&self) -> Option<String> {
-        let current = self.current.lock().unwrap().clone();
-        assert!(current.as_deref() != Some("panic"), "as the test says");
-        current
+    fn current(&self) -> Option<TraceContext> {
+        let current = self.current.lock().unwrap().clone()?;
+        assert!(current != "panic", "as the test says");
+        let (traceparent, tracestate) = current.split_once(' ').unwrap_or((&current, ""));
+        let tracestate = (!tracestate.is_empty()).then(|| tracestate.to_owned());
+        Some(TraceContext { traceparent: traceparent.to_owned(), tracestate })
     }
 
-    fn follow(&self, span: &Span, parent: &str) {
+    fn follow(&self, span: &Span, context: &TraceContext) {
+        let TraceContext { traceparent: parent, tracestate } = context;
         let is_entered = |(id, dispatch): (&Id, &tracing::Dispatch)| {
             dispatch.downcast_ref::<Spans>().unwrap().0.lock().unwrap()[place_of(id)].contains_key("entered")
         };
         assert!(!span.with_subscriber(is_entered).unwrap(), "it comes too late");
-        self.followed.lock().unwrap().push((span.id().unwrap(), parent.to_owned()));
+        let state = tracestate.iter().map(|state| format!(" {state}"));
+        self.followed.lock().unwrap().push((span.id().unwrap(), parent.clone() + &state.collect::<String>()));
         assert!(!parent.ends_with("ff"), "as the test says");
     }
 }
@@ -171,6 +175,19 @@ async fn a_job_goes_on_in_the_trace_that_it_was_enqueued_in_or_in_its_own() {
     let (id, said) = run(engine.enqueue(step("a")).trace_context(OWN)).await;
     assert_eq!(said, format!("Some({OWN:?}) Some({OWN:?})"));
     assert_eq!(followed(&tracer, &spans, id), [OWN]);
+    // With what systems on the way say of it; what is no header's text, or too long, stays behind.
+    let with = |state: &str| format!("{OUTER} {state}");
+    let text = "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE";
+    for (state, goes) in [(text, true), (&"x".repeat(512), true), (&"x".repeat(513), false), ("größe=1", false)] {
+        *tracer.current.lock().unwrap() = Some(with(state));
+        let (id, said) = run(engine.enqueue(step("a"))).await;
+        let expected = if goes { with(state) } else { OUTER.to_owned() };
+        assert_eq!(said, format!("Some({OUTER:?}) Some({expected:?})"));
+        assert_eq!(followed(&tracer, &spans, id), [expected]);
+    }
+    script.plan("state", [Play::run(|cx| async move { Ok(format!("{:?}", cx.trace_state())) })]);
+    let said = engine.enqueue(step("state")).trace_context(&with(text)).and_wait().await.unwrap();
+    assert_eq!(said, format!("Some({text:?})"));
     // One that is none is carried, and followed by nothing; of the tracer's it is not even taken.
     let (id, said) = run(engine.enqueue(step("a")).trace_context("00-trace")).await;
     assert_eq!((said.as_str(), followed(&tracer, &spans, id).len()), ("None Some(\"00-trace\")", 0));
