@@ -13,6 +13,8 @@ pub mod child;
 #[cfg(feature = "rocksdb")]
 mod claims;
 #[cfg(feature = "rocksdb")]
+mod console;
+#[cfg(feature = "rocksdb")]
 mod counted;
 #[cfg(feature = "rocksdb")]
 mod counting;

@@ -7,8 +7,8 @@ use std::time::Instant;
 use crate::ceilings::Ceilings;
 use crate::figure::{Figure, table};
 use crate::{
-    Failure, backlog, claims, delays, enqueue, flows, latency, life, memory, recovery, schedules, soak, turns, unique,
-    urgent,
+    Failure, backlog, claims, console, delays, enqueue, flows, latency, life, memory, recovery, schedules, soak, turns,
+    unique, urgent,
 };
 
 /// The groups, in order.
@@ -16,7 +16,7 @@ pub const GROUPS: [&str; 9] =
     ["enqueue", "life", "latency", "memory", "delays", "recovery", "urgent", "claims", "ceilings"];
 
 /// The workloads by their numbers, for those who know them so: `ONLY=w2` is `ONLY=life`.
-const NUMBERS: [(&str, &str); 13] = [
+const NUMBERS: [(&str, &str); 14] = [
     ("w1", "enqueue"),
     ("w2", "life"),
     ("w3", "latency"),
@@ -30,10 +30,11 @@ const NUMBERS: [(&str, &str); 13] = [
     ("w11", "unique"),
     ("w12", "turns"),
     ("w13", "flows"),
+    ("w14", "console"),
 ];
 
 /// Groups that run only where they are asked for by name.
-pub const ASKED_FOR: [&str; 6] = ["backlog", "soak", "schedules", "unique", "turns", "flows"];
+pub const ASKED_FOR: [&str; 7] = ["backlog", "soak", "schedules", "unique", "turns", "flows", "console"];
 
 /// What to run, and where.
 #[derive(Clone, Debug)]
@@ -105,6 +106,7 @@ pub fn run(options: &Options) -> Result<bool, Failure> {
             "schedules" => figures.extend(schedules::measure(dir)?),
             "unique" => figures.extend(unique::measure(dir)?),
             "flows" => figures.extend(flows::measure(dir)?),
+            "console" => figures.extend(console::measure(dir)?),
             "turns" => figures.extend(turns::measure(dir)?),
             _ => ceilings.measure_all()?,
         }

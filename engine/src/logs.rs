@@ -40,9 +40,10 @@ enum State {
     Sealed(Option<Arc<AttemptLog>>),
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Lines {
     kept: VecDeque<LogLine>,
+    #[cfg(any(test, feature = "logs"))]
     bytes: usize,
     dropped: u64,
 }
@@ -82,12 +83,6 @@ impl LogBuffer {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Clone for Lines {
-    fn clone(&self) -> Self {
-        Self { kept: self.kept.clone(), ..*self }
     }
 }
 
