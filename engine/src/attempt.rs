@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use ractor::ActorRef;
+use tokio::time::Instant;
 use tracing::instrument::Instrumented;
 use tracing::{Instrument as _, Span, error};
 use windlass_scheduler::attempt::{Failure, FailureKind, Outcome, Retry};
@@ -24,6 +25,7 @@ use crate::handler::{AttemptFuture, Handler, Registry, RetryRule, Runner};
 use crate::live::{LiveTable, Signals};
 use crate::messages::{QueueMsg, SupervisorMsg, WorkerMsg};
 use crate::telemetry::{Stopwatch, Traced};
+use crate::times::Timed;
 
 /// After so many attempts a task lets others on its thread have their turn.
 const TURN: usize = 32;
@@ -79,6 +81,8 @@ pub(crate) struct Crew {
     pub(crate) worker: ActorRef<WorkerMsg>,
     pub(crate) door: Arc<Door>,
     pub(crate) supervisor: ActorRef<SupervisorMsg>,
+    /// When they began, where somebody has asked for times.
+    pub(crate) began: Option<Instant>,
 }
 
 /// An async attempt that waits for its first poll.
@@ -191,6 +195,8 @@ pub(crate) struct Guard {
     pub(crate) traced: Traced,
     /// Where somebody wants to know how long it takes.
     pub(crate) watch: Option<Stopwatch>,
+    /// Where somebody has asked the engine.
+    pub(crate) timed: Option<Timed>,
     pub(crate) stage: Stage,
 }
 
@@ -223,6 +229,9 @@ impl Guard {
             watch.ended(&outcome);
         }
         let crew = &self.crew;
+        if let Some(timed) = self.timed {
+            crew.door.book.ended(timed, &outcome);
+        }
         crew.live.ended(self.id, self.token, outcome.clone());
         let is_first = crew.ends.push(self.row, (self.id, self.token, outcome));
         if is_first && crew.worker.send_message(WorkerMsg::Ended).is_err() {

@@ -3,6 +3,8 @@
 //! Owns the permits that bound what waits in the ring (jobs, bytes, calls), and what everyone outside the actors shares:
 //! the gate, the readers, the table of live attempts, the health. Never decides anything about a job.
 
+mod guards;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +20,7 @@ use tokio::task::JoinHandle;
 use windlass_scheduler::bug;
 use windlass_scheduler::command::Request;
 use windlass_scheduler::effect::Answer;
-use windlass_scheduler::flow::{FlowId, FlowPlan};
+use windlass_scheduler::flow::FlowPlan;
 use windlass_scheduler::job::{JobId, Name, NewJob};
 use windlass_scheduler::lease::LeaseToken;
 use windlass_scheduler::order::OrderId;
@@ -26,6 +28,8 @@ use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::settings::{Level, QueueSettings, ShardSettings};
 use windlass_storage::{Reader, StorageError};
 
+use self::guards::CallGuard;
+pub(crate) use self::guards::{FlowWatchGuard, WatchGuard};
 use crate::error::{ControlError, EnqueueError};
 use crate::events::Ring;
 use crate::health::{Health, HealthState, HealthWarning, Vitals};
@@ -37,6 +41,7 @@ use crate::patience::Patience;
 use crate::telemetry::Meters;
 #[cfg(feature = "testing")]
 use crate::testing::{Settled, StandIn};
+use crate::times::Book;
 use crate::trace::Propagator;
 use crate::witness::Witness;
 
@@ -111,6 +116,7 @@ pub(crate) struct Door {
     pub(crate) hooks: Arc<Teller>,
     pub(crate) events: Arc<Ring>,
     pub(crate) meters: Meters,
+    pub(crate) book: Book,
     pub(crate) propagator: Propagator,
     /// Answers where there is no engine.
     #[cfg(feature = "testing")]
@@ -153,6 +159,7 @@ impl Door {
             hooks,
             events: Arc::default(),
             meters,
+            book: Book::new(settings),
             propagator: Propagator::default(),
             #[cfg(feature = "testing")]
             stand_in: None,
@@ -444,53 +451,6 @@ impl Door {
 
 fn closed(_: AcquireError) -> EnqueueError {
     EnqueueError::Unavailable("it is gone".to_owned())
-}
-
-/// Gives up a call's place in a full queue when its caller leaves.
-struct CallGuard<'a> {
-    door: &'a Door,
-    request: Request,
-    is_over: bool,
-}
-
-impl Drop for CallGuard<'_> {
-    fn drop(&mut self) {
-        if !self.is_over {
-            self.door.tell_queue(QueueMsg::Withdraw(self.request));
-        }
-    }
-}
-
-/// Takes the wait for a flow back when nobody waits any more.
-pub(crate) struct FlowWatchGuard {
-    pub(crate) door: Arc<Door>,
-    pub(crate) request: Request,
-    pub(crate) id: FlowId,
-    pub(crate) is_over: bool,
-}
-
-impl Drop for FlowWatchGuard {
-    fn drop(&mut self) {
-        if !self.is_over {
-            self.door.tell_queue(QueueMsg::UnwatchFlow { request: self.request, id: self.id });
-        }
-    }
-}
-
-/// Takes a wait back when nobody waits any more.
-pub(crate) struct WatchGuard {
-    pub(crate) door: Arc<Door>,
-    pub(crate) request: Request,
-    pub(crate) id: JobId,
-    pub(crate) is_over: bool,
-}
-
-impl Drop for WatchGuard {
-    fn drop(&mut self) {
-        if !self.is_over {
-            self.door.tell_queue(QueueMsg::Unwatch { request: self.request, id: self.id });
-        }
-    }
 }
 
 impl fmt::Debug for Door {

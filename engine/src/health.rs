@@ -231,7 +231,6 @@ pub(crate) struct Vitals {
     call: AtomicU64,
 }
 
-#[cfg(feature = "metrics")]
 impl Vitals {
     /// Free bytes on the journal's disk, as far as it is on one.
     pub(crate) fn free_bytes(&self) -> Option<u64> {
@@ -242,9 +241,7 @@ impl Vitals {
     pub(crate) fn quarantined(&self) -> u64 {
         self.quarantined.load(Ordering::Relaxed)
     }
-}
 
-impl Vitals {
     pub(crate) fn new(free_bytes_min: u64) -> Self {
         Self {
             origin: Instant::now(),

@@ -104,11 +104,13 @@ mod schedule;
 pub mod serde_id;
 #[cfg(feature = "signal")]
 mod signal;
+mod spread;
 mod status;
 mod step;
 mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod times;
 mod trace;
 mod unique;
 mod witness;
@@ -147,7 +149,9 @@ pub use middleware::{Attempt, AttemptOutcome, Middleware};
 pub use schedule::{Fire, Schedule, ScheduleRule, ScheduleStatus};
 #[cfg(feature = "signal")]
 pub use signal::{SignalStop, StopSignal, StopSignals, stop_signal};
+pub use spread::Spread;
 pub use status::{AttemptEnd, JobDetail, JobPage, JobStatus};
+pub use times::{AttemptTimes, JournalStats};
 pub use trace::{Propagation, TraceContext};
 pub use unique::{Unique, UniqueScope};
 pub use windlass_scheduler::attempt::{AttemptLog, AttemptResult, Failure, FailureKind, LogLevel, LogLine};

@@ -42,6 +42,8 @@ pub struct JobStatus {
     pub expires: Option<SystemTime>,
     /// From when on no attempt of it goes on.
     pub deadline: Option<SystemTime>,
+    /// When its running attempt started.
+    pub started: Option<SystemTime>,
     /// When it ended.
     pub ended: Option<SystemTime>,
     /// Why it is dead, or how its last attempt ended before it was cancelled.
@@ -157,6 +159,7 @@ impl JobStatus {
             due: view.due.map(time),
             expires: view.expires.map(time),
             deadline: view.deadline.map(time),
+            started: view.started.map(time),
             ended: None,
             failure: None,
             progress,
@@ -179,6 +182,7 @@ impl JobStatus {
             due: None,
             expires: record.head.expires.map(time),
             deadline: record.head.deadline.map(time),
+            started: None,
             ended: Some(time(record.at)),
             failure: record.failure,
             progress: None,

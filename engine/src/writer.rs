@@ -259,6 +259,7 @@ impl WriterCore {
         self.door.vitals.set_free_bytes(self.journal.free_bytes());
         let (live, retained, _) = shard.sizes();
         self.door.meters.loaded(began, live + retained);
+        self.door.book.loaded();
         info!(journal = self.journal.describe(), term = opened.term, recovered = %opened.recovered, "journal opened");
         Ok(Opening { term: opened.term, shard, reader, twin_reader, twin_term, quarantined })
     }
@@ -268,7 +269,7 @@ impl WriterCore {
         let last = wave.last;
         if !wave.changes.is_empty() {
             let batch = Batch { commit_no: CommitNo { term, step: last }, changes: wave.changes };
-            let began = self.door.meters.begin();
+            let (began, timed) = (self.door.meters.begin(), self.door.book.begin());
             let underway = self.door.vitals.begin(JournalCall::Append);
             let answer = self.journal.append(&batch);
             drop(underway);
@@ -276,6 +277,7 @@ impl WriterCore {
                 Append::Ok => {
                     let bytes = bytes + CHANGE_BYTES * batch.changes.len();
                     self.door.meters.written(began, batch.changes.len(), bytes);
+                    self.door.book.written(timed, batch.changes.len(), bytes);
                     self.unsynced_since.get_or_insert_with(Instant::now);
                     self.unsynced_bytes += bytes;
                 }
@@ -298,7 +300,7 @@ impl WriterCore {
             return;
         }
         if self.unsynced_since.is_some() {
-            let began = self.door.meters.begin();
+            let (began, timed) = (self.door.meters.begin(), self.door.book.begin());
             let underway = self.door.vitals.begin(JournalCall::Sync);
             let synced = if bug!(SyncSkipped) { Ok(()) } else { self.journal.sync() };
             drop(underway);
@@ -306,6 +308,7 @@ impl WriterCore {
                 return self.broken(format!("a sync failed: {error}"));
             }
             self.door.meters.synced(began);
+            self.door.book.synced(timed);
             (self.unsynced_since, self.unsynced_bytes) = (None, 0);
         }
         self.synced = self.written;

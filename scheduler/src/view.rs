@@ -39,6 +39,8 @@ pub struct JobView {
     pub expires: Option<Timestamp>,
     /// From when on no attempt of it goes on.
     pub deadline: Option<Timestamp>,
+    /// When its running attempt started.
+    pub started: Option<Timestamp>,
     /// Someone cancelled it while it ran.
     pub cancel_requested: bool,
     /// Why it is not running, or that it is.

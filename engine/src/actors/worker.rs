@@ -117,7 +117,8 @@ impl WorkerState {
     fn crew(&self, myself: &ActorRef<WorkerMsg>) -> Crew {
         let WorkerParts { registry, live, ends, door, supervisor, .. } = &self.parts;
         let (registry, live, ends) = (registry.clone(), live.clone(), ends.clone());
-        Crew { registry, live, ends, worker: myself.clone(), door: door.clone(), supervisor: supervisor.clone() }
+        let began = door.book.begin();
+        Crew { registry, live, ends, worker: myself.clone(), door: door.clone(), supervisor: supervisor.clone(), began }
     }
 
     /// Starts a blocking attempt; gives an async one back, ready to be polled. A body that is not in memory is read before
@@ -142,6 +143,8 @@ impl WorkerState {
             debug!(%id, %token, "the core that handed it out fell before it could begin");
             return None;
         }
+        let no = handler.map(|handler| handler.no);
+        let timed = self.parts.door.book.started(crew.began, self.parts.queue, no, &lease.kind, lease.waited_ms);
         let needs_thread = matches!(runner, Some(Runner::Blocking(_))) && !self.parts.is_single_runtime;
         let guard = Guard {
             id,
@@ -152,7 +155,8 @@ impl WorkerState {
             rule,
             failures: lease.failures + 1,
             traced: Traced::new(&span),
-            watch: self.parts.meters.started(handler.map(|handler| handler.no), lease.kind.as_str(), lease.waited_ms),
+            watch: self.parts.meters.started(no, lease.kind.as_str(), lease.waited_ms),
+            timed,
             stage: if needs_thread { Stage::NeedsThread } else { Stage::Waiting },
         };
         let (body, queue) = (lease.body.take(), lease.queue.clone());

@@ -63,6 +63,7 @@ mod steer;
 mod steps;
 mod supervision;
 mod suspects;
+mod times;
 mod tower_layers;
 mod traces;
 mod two_clocks;

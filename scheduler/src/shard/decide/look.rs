@@ -64,6 +64,7 @@ pub(crate) fn view(state: &State, live: &Live, now: Now) -> JobView {
         due: live.due.time(),
         expires: live.more().expires.time(),
         deadline: live.more().deadline.time(),
+        started: live.run().and_then(|_| live.more().started.time()),
         cancel_requested: live.cancel_requested,
         why: why(state, live, now),
     }
