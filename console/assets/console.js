@@ -1,7 +1,7 @@
 // Keeps what is marked `data-live` up to date, asks before what cannot be taken back, and brings `/` to the filter. Pages work without.
 "use strict";
 (() => {
-  const EVERY_MS = 2000;
+  const AGAIN_MS = 10000;
   const sign = document.querySelector("[data-live-sign]");
   const address = new URL(location.href);
 
@@ -49,11 +49,41 @@
     sign.textContent = word;
     sign.classList.toggle("off", word !== "live");
   };
-  const again = () => setTimeout(async () => { await look(); again(); }, EVERY_MS);
-  if (document.querySelector("[data-live]") !== null) {
-    say("live");
-    again();
-    document.addEventListener("visibilitychange", look);
+
+  // The console says when there may be something new. It is listened to while the page is seen, and one look is under way at a time.
+  let source = null, retry = 0, isLooking = false, isWanted = false;
+  const want = async () => {
+    isWanted = true;
+    if (isLooking) return;
+    isLooking = true;
+    while (isWanted) {
+      isWanted = false;
+      await look();
+    }
+    isLooking = false;
+  };
+  const leave = () => {
+    clearTimeout(retry);
+    source?.close();
+    source = null;
+  };
+  const listen = () => {
+    if (source !== null || document.visibilityState !== "visible") return;
+    source = new EventSource(sign.dataset.liveSign);
+    source.addEventListener("look", want);
+    source.addEventListener("error", () => {
+      say("not live");
+      // What was cut off the browser takes up again; what was refused it does not.
+      if (source?.readyState !== EventSource.CLOSED) return;
+      leave();
+      retry = setTimeout(listen, AGAIN_MS);
+    });
+  };
+  if (sign !== null && document.querySelector("[data-live]") !== null) {
+    listen();
+    document.addEventListener("visibilitychange", () => { if (document.visibilityState === "visible") listen(); else leave(); });
+    addEventListener("pagehide", leave);
+    addEventListener("pageshow", listen);
   }
 
   // Asks in a dialog, and sends the form as its button would have.

@@ -112,11 +112,8 @@ pub struct Credentials {
     pub peer: Option<SocketAddr>,
 }
 
-impl Credentials {
-    pub(crate) fn of(parts: &Parts) -> Self {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
-        Self { headers: parts.headers.clone(), extensions: parts.extensions.clone(), peer }
-    }
+fn peer_of(parts: &Parts) -> Option<SocketAddr> {
+    parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0)
 }
 
 type Decision = Pin<Box<dyn Future<Output = Result<Identity, Denied>> + Send>>;
@@ -169,12 +166,17 @@ impl Access {
         matches!(self.0, Kind::Tokens(_))
     }
 
-    pub(crate) async fn decide(&self, credentials: Credentials) -> Result<Identity, Denied> {
-        match &self.0 {
-            Kind::Loopback(identity) => loopback(identity, credentials.peer.map(|peer| peer.ip())),
-            Kind::Tokens(tokens) => by_token(tokens, &credentials.headers),
-            Kind::Service(decide) => decide(credentials).await,
-        }
+    pub(crate) async fn decide(&self, parts: &Parts) -> Result<Identity, Denied> {
+        let decision = match &self.0 {
+            Kind::Loopback(identity) => return loopback(identity, peer_of(parts).map(|peer| peer.ip())),
+            Kind::Tokens(tokens) => return by_token(tokens, &parts.headers),
+            // What the service decides by is its own: it may keep it for longer than the request lasts.
+            Kind::Service(decide) => {
+                let (headers, extensions) = (parts.headers.clone(), parts.extensions.clone());
+                decide(Credentials { headers, extensions, peer: peer_of(parts) })
+            }
+        };
+        decision.await
     }
 }
 

@@ -3,6 +3,7 @@
 //! Owns paths, status codes and problems. Reading is GET; every change is a POST with a JSON body, asks for a permission of its own, and
 //! is noted in the audit log whatever comes of it.
 
+mod change;
 mod events;
 pub(crate) mod flows;
 mod jobs;
@@ -22,7 +23,7 @@ use std::future::Future;
 use axum::Router;
 use axum::routing::{get, post};
 
-pub(crate) use self::events::Streams;
+pub(crate) use self::events::{STREAMS_MAX, Streams};
 pub(crate) use self::problem::Problem;
 use crate::action::Action;
 use crate::console::Console;
@@ -34,6 +35,8 @@ pub(crate) fn router() -> Router<Console> {
         .route("/api/v1/overview", get(queues::overview))
         .route("/api/v1/health", get(queues::health))
         .route("/api/v1/queues", get(queues::list))
+        .route("/api/v1/kinds", get(queues::kinds))
+        .route("/api/v1/journal", get(queues::journal))
         .route("/api/v1/queues/{queue}/pause", post(queues::pause))
         .route("/api/v1/queues/{queue}/resume", post(queues::resume))
         .route("/api/v1/queues/{queue}/purge", post(queues::purge))

@@ -1,6 +1,7 @@
 //! Who did what: the last entries, and all of them in the log.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -35,7 +36,10 @@ pub struct AuditEntry {
 
 /// The last ones.
 #[derive(Debug, Default)]
-pub(crate) struct Audit(Mutex<VecDeque<AuditEntry>>);
+pub(crate) struct Audit {
+    last: Mutex<VecDeque<AuditEntry>>,
+    noted: AtomicU64,
+}
 
 impl Audit {
     pub(crate) fn note(&self, who: &str, action: Action, target: &str, outcome: &str) {
@@ -47,7 +51,8 @@ impl Audit {
             target: target.to_owned(),
             outcome: outcome.chars().take(OUTCOME_CHARS_MAX).collect(),
         };
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.noted.fetch_add(1, Ordering::Relaxed);
+        let mut kept = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() == KEPT {
             kept.pop_back();
         }
@@ -56,6 +61,11 @@ impl Audit {
 
     /// The latest first.
     pub(crate) fn last(&self, count: usize) -> Vec<AuditEntry> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().take(count).cloned().collect()
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).iter().take(count).cloned().collect()
+    }
+
+    /// How many there ever were.
+    pub(crate) fn count(&self) -> u64 {
+        self.noted.load(Ordering::Relaxed)
     }
 }

@@ -15,7 +15,9 @@ use crate::api::Streams;
 use crate::audit::Audit;
 use crate::guard::{BODY_BYTES_MAX, FormKey, guard};
 use crate::history::History;
+use crate::pace::Shots;
 use crate::redact::Redaction;
+use crate::sampler::Sampler;
 use crate::{AuditEntry, api, pages};
 
 /// A console of one engine. Cloning is cheap, and every clone is the same console.
@@ -31,9 +33,13 @@ struct Inner {
     hosts: Vec<String>,
     redaction: Redaction,
     environment: Option<String>,
+    version: Option<String>,
     form_key: FormKey,
     audit: Arc<Audit>,
     streams: Streams,
+    watchers: Streams,
+    shots: Arc<Shots>,
+    sampler: Arc<Sampler>,
     history: Arc<History>,
 }
 
@@ -41,16 +47,22 @@ impl Console {
     /// A console of this engine, into which those come of whom `access` says so.
     #[must_use]
     pub fn new(engine: Engine, access: Access) -> Self {
-        let history = Arc::new(History::new(engine.clone(), None));
+        let (audit, shots) = (Arc::<Audit>::default(), Arc::<Shots>::default());
+        let history = Arc::new(History::new(engine.clone(), shots.clone(), None));
+        let sampler = Arc::new(Sampler::new(engine.clone(), shots.clone(), audit.clone()));
         let inner = Inner {
             engine,
             access,
             hosts: Vec::new(),
             redaction: Redaction::default(),
             environment: None,
+            version: None,
             form_key: FormKey::new(),
-            audit: Arc::default(),
+            audit,
             streams: Streams::default(),
+            watchers: Streams::default(),
+            shots,
+            sampler,
             history,
         };
         Self { inner: Arc::new(inner) }
@@ -80,19 +92,27 @@ impl Console {
         self
     }
 
-    /// Keeps what the charts show in this file, through restarts: up to 200 KB, written each minute and at the end. A file that makes no
+    /// Which version of the service this is: it stands in charts where the service started.
+    #[must_use]
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.change().version = Some(version.into());
+        self
+    }
+
+    /// Keeps what the charts show in this file, through restarts: up to 1 MB, with a history of each of the first 32 queues, written each minute and at the end. A file that makes no
     /// sense is moved aside. Of two consoles, each wants a file of its own. Without one, history begins with the process.
     #[must_use]
     pub fn history_at(mut self, path: impl Into<PathBuf>) -> Self {
-        let history = History::new(self.engine().clone(), Some(path.into()));
+        let history = History::new(self.engine().clone(), self.inner.shots.clone(), Some(path.into()));
         self.change().history = Arc::new(history);
         self
     }
 
-    /// The routes, to be nested under any prefix: they answer to every path below it. History begins with them, or, outside of a runtime, with
+    /// The routes, to be nested under any prefix: they answer to every path below it. Not to be merged: what they have no page for they answer
+    /// themselves, and of two routers that do so axum's `merge` panics. History begins with them, or, outside of a runtime, with
     /// the first look at the overview.
     pub fn router(&self) -> Router {
-        self.history().start();
+        self.begin_history();
         api::router()
             .merge(pages::router())
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -134,8 +154,22 @@ impl Console {
         &self.inner.streams
     }
 
+    /// Places for pages that are watched.
+    pub(crate) fn watchers(&self) -> &Streams {
+        &self.inner.watchers
+    }
+
+    pub(crate) fn sampler(&self) -> &Arc<Sampler> {
+        &self.inner.sampler
+    }
+
     pub(crate) fn form_key(&self) -> &FormKey {
         &self.inner.form_key
+    }
+
+    /// Unless it has begun.
+    pub(crate) fn begin_history(&self) {
+        self.inner.history.start(self.inner.version.as_deref());
     }
 
     pub(crate) fn history(&self) -> &Arc<History> {

@@ -14,11 +14,12 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use tokio::time::timeout;
 
-use crate::access::{Credentials, Denied, Identity};
+use crate::access::{Denied, Identity};
 use crate::action::Action;
 use crate::api::Problem;
 use crate::console::Console;
 use crate::pages;
+use crate::view::hex;
 
 /// Bytes of a body at most: an edited payload is the largest.
 pub(crate) const BODY_BYTES_MAX: usize = 2 << 20;
@@ -74,7 +75,7 @@ impl FormKey {
     fn token_of(&self, identity: &Identity) -> String {
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { unreachable!("a key of any length will do") };
         mac.update(identity.name().as_bytes());
-        mac.finalize().into_bytes().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+        hex(&mac.finalize().into_bytes())
     }
 }
 
@@ -119,7 +120,7 @@ async fn let_in(console: &Console, mut request: Request) -> Result<Request, Resp
         check_origin(request.headers(), request.uri()).map_err(Problem::into_response)?;
     }
     let (parts, body) = request.into_parts();
-    let identity = console.access().decide(Credentials::of(&parts)).await.map_err(|denied| refuse(console, &denied))?;
+    let identity = console.access().decide(&parts).await.map_err(|denied| refuse(console, &denied))?;
     let form_token = console.form_key().token_of(&identity);
     request = Request::from_parts(parts, body);
     let visitor = Visitor { identity, base: base_of(&request), form_token };

@@ -1,11 +1,11 @@
 //! How many jobs there were, and how many ended, over time: sampled, bounded, and kept across restarts where there is a file for it.
 //!
-//! Owns the samples, the task that takes them, and the file. The task holds no console: it ends with the last one, or with the engine.
+//! Owns the samples and the task that takes them; `file` has what is kept of them. The task holds no console: it ends with the last one, or with the engine.
 
-use std::collections::VecDeque;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
-use std::path::{Path, PathBuf};
+mod file;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,15 +16,25 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 use windlass::{Engine, HealthState};
 
-use crate::view::millis;
+use crate::pace::{Shot, Shots};
 use crate::view::overview::{Numbers, QueueView};
+use crate::view::{millis, since_1970};
 
 /// How often a sample is taken.
 const EVERY: Duration = Duration::from_secs(10);
 /// How many samples lie between two writes of the file: a minute's.
 const WRITTEN_EVERY: u32 = 6;
-/// The file's format. Another one is not read.
-const FORMAT: u32 = 1;
+/// The file's format. A later one is not read.
+const FORMAT: u32 = 2;
+/// Queues that have a history of their own, the first ones that come.
+const QUEUES_MAX: usize = 32;
+/// How far samples are apart at least, in milliseconds: those of the hour, and those of the week. A tick that is a little early counts.
+const ALL_APART_MS: [u64; 2] = [0, 600_000];
+const QUEUE_APART_MS: [u64; 2] = [28_000, 1_800_000];
+/// Starts that are kept, of a week.
+const STARTS_MAX: usize = 100;
+/// Characters of a version.
+const VERSION_CHARS_MAX: usize = 40;
 
 /// How far back a chart looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,22 +61,26 @@ impl Span {
     }
 
     /// Points of a chart: each has room for some samples, so that one which comes late leaves no gap.
-    pub(crate) const fn points(self) -> u64 {
-        match self {
-            Self::Hour => 120,
-            Self::Week => 336,
-        }
-    }
-
-    const fn samples_max(self) -> usize {
-        match self {
-            Self::Hour => 360,
-            Self::Week => 1_008,
+    const fn points(self, of: &Of) -> u64 {
+        match (self, of) {
+            (Self::Hour, Of::All) => 120,
+            (Self::Hour, Of::Queue(_)) => 60,
+            (Self::Week, Of::All) => 336,
+            (Self::Week, Of::Queue(_)) => 168,
         }
     }
 }
 
-/// The numbers of one moment: of all queues together.
+/// Whose history it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Of {
+    /// That of all queues together.
+    All,
+    /// That of one.
+    Queue(String),
+}
+
+/// The numbers of one moment: of all queues together, or of one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "[u64; 8]", into = "[u64; 8]")]
 pub(crate) struct Sample {
@@ -94,18 +108,55 @@ impl From<Sample> for [u64; 8] {
     }
 }
 
-/// The samples, the oldest first.
+impl Sample {
+    fn of(at: u64, numbers: &Numbers) -> Self {
+        let Numbers { waiting, delayed, ready, running, dead, done_total, failures_total, .. } = *numbers;
+        Self { at, waiting, delayed, ready, running, dead, done_total, failures_total }
+    }
+}
+
+/// The service has started: with it, the engine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Start {
+    /// Milliseconds since 1970.
+    at: u64,
+    version: Option<String>,
+}
+
+/// A start in a chart.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Mark {
+    /// Where: 0 is the chart's begin, 1 its end.
+    pub(crate) part: f64,
+    /// What was started, where the service says so.
+    pub(crate) version: Option<String>,
+}
+
+/// The samples of all queues together or of one, the oldest first.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Rings {
-    format: u32,
+struct Row {
     hour: VecDeque<Sample>,
     week: VecDeque<Sample>,
 }
 
-impl Rings {
-    fn push(&mut self, sample: Sample) {
-        let Self { hour, week, .. } = self;
-        for (ring, span, apart) in [(hour, Span::Hour, 0), (week, Span::Week, 600_000)] {
+/// All that is kept.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Rings {
+    format: u32,
+    #[serde(flatten)]
+    all: Row,
+    // The first format had none of these.
+    #[serde(default)]
+    queues: BTreeMap<String, Row>,
+    #[serde(default)]
+    starts: VecDeque<Start>,
+}
+
+impl Row {
+    /// One more. The times are how far those of the hour and of the week are apart at least, in milliseconds.
+    fn push(&mut self, sample: Sample, apart: [u64; 2]) {
+        let Self { hour, week } = self;
+        for (ring, span, apart) in [(hour, Span::Hour, apart[0]), (week, Span::Week, apart[1])] {
             // A clock that was set back: what it had said before is of a future that did not come.
             while ring.back().is_some_and(|last| last.at >= sample.at) {
                 ring.pop_back();
@@ -113,10 +164,44 @@ impl Rings {
             if ring.back().is_none_or(|last| sample.at - last.at >= apart) {
                 ring.push_back(sample);
             }
-            while ring.len() > span.samples_max() || ring.front().is_some_and(|at| at.at + span.ms() < sample.at) {
+            // Of those that are taken at each tick there are no more than ticks.
+            let max = span.ms() / apart.max(millis(EVERY));
+            while ring.len() as u64 > max || ring.front().is_some_and(|at| at.at + span.ms() < sample.at) {
                 ring.pop_front();
             }
         }
+    }
+
+    const fn ring(&self, span: Span) -> &VecDeque<Sample> {
+        match span {
+            Span::Hour => &self.hour,
+            Span::Week => &self.week,
+        }
+    }
+}
+
+impl Rings {
+    fn push(&mut self, sample: Sample) {
+        self.all.push(sample, ALL_APART_MS);
+    }
+
+    fn push_of(&mut self, queue: &str, sample: Sample) {
+        if !self.queues.contains_key(queue) {
+            // One that is no more makes room when its week is over.
+            self.queues.retain(|_, row| row.week.back().is_some_and(|last| last.at + Span::Week.ms() >= sample.at));
+            if self.queues.len() >= QUEUES_MAX {
+                return;
+            }
+        }
+        self.queues.entry(queue.to_owned()).or_default().push(sample, QUEUE_APART_MS);
+    }
+
+    fn push_start(&mut self, start: Start) {
+        let is_old = |one: &Start| one.at + Span::Week.ms() < start.at;
+        while self.starts.len() >= STARTS_MAX || self.starts.front().is_some_and(is_old) {
+            self.starts.pop_front();
+        }
+        self.starts.push_back(start);
     }
 }
 
@@ -132,6 +217,7 @@ pub(crate) struct Point {
 #[derive(Debug)]
 pub(crate) struct History {
     engine: Engine,
+    shots: Arc<Shots>,
     path: Option<PathBuf>,
     rings: Mutex<Rings>,
     is_started: AtomicBool,
@@ -140,17 +226,24 @@ pub(crate) struct History {
 
 impl History {
     /// With what the file has, if there is one.
-    pub(crate) fn new(engine: Engine, path: Option<PathBuf>) -> Self {
-        let rings = path.as_deref().map(read).unwrap_or_default();
+    pub(crate) fn new(engine: Engine, shots: Arc<Shots>, path: Option<PathBuf>) -> Self {
+        let rings = path.as_deref().map(file::read).unwrap_or_default();
         let (is_started, is_written) = (AtomicBool::new(false), AtomicBool::new(true));
-        Self { engine, path, rings: Mutex::new(rings), is_started, is_written }
+        Self { engine, shots, path, rings: Mutex::new(rings), is_started, is_written }
     }
 
     /// Begins to sample, unless it has begun. Outside of a runtime nothing begins.
-    pub(crate) fn start(self: &Arc<Self>) {
+    pub(crate) fn start(self: &Arc<Self>, version: Option<&str>) {
+        if self.shots.is_empty() {
+            // What is counted from now on is told of.
+            self.shots.push(Shot::new(self.engine.attempt_times(), None));
+        }
         if let Ok(runtime) = Handle::try_current()
             && !self.is_started.swap(true, Ordering::Relaxed)
         {
+            let version =
+                version.map(|text| text.chars().filter(|char| !char.is_control()).take(VERSION_CHARS_MAX).collect());
+            self.rings().push_start(Start { at: since_1970(SystemTime::now()), version });
             runtime.spawn(follow(Arc::downgrade(self)));
         }
     }
@@ -161,26 +254,33 @@ impl History {
 
     /// When the oldest sample of this span was taken.
     pub(crate) fn since(&self, span: Span) -> Option<SystemTime> {
-        let rings = self.rings();
-        let ring = if span == Span::Hour { &rings.hour } else { &rings.week };
-        ring.front().map(|sample| UNIX_EPOCH + Duration::from_millis(sample.at))
+        self.rings().all.ring(span).front().map(|sample| UNIX_EPOCH + Duration::from_millis(sample.at))
     }
 
     /// The time of the last sample, which tells one drawing from the next.
     pub(crate) fn latest(&self) -> u64 {
-        self.rings().hour.back().map_or(0, |sample| sample.at)
+        self.rings().all.hour.back().map_or(0, |sample| sample.at)
     }
 
     /// The points of a span that ends now, the oldest first.
-    pub(crate) fn points(&self, span: Span, now: SystemTime) -> Vec<Point> {
-        let rings = self.rings();
-        let ring = if span == Span::Hour { &rings.hour } else { &rings.week };
-        points(ring, span, millis(now.duration_since(UNIX_EPOCH).unwrap_or_default()))
+    pub(crate) fn points(&self, of: &Of, span: Span, now: SystemTime) -> Vec<Point> {
+        let (rings, none) = (self.rings(), Row::default());
+        let row = match of {
+            Of::All => &rings.all,
+            Of::Queue(queue) => rings.queues.get(queue).unwrap_or(&none),
+        };
+        points(row.ring(span), (span, span.points(of)), since_1970(now))
     }
 
-    pub(crate) fn push(&self, sample: Sample) {
-        self.rings().push(sample);
-        self.is_written.store(false, Ordering::Relaxed);
+    /// When the service started, within a span that ends now.
+    pub(crate) fn marks(&self, span: Span, now: SystemTime) -> Vec<Mark> {
+        let (rings, now) = (self.rings(), since_1970(now));
+        let begin = now.saturating_sub(span.ms());
+        let within = rings.starts.iter().filter(|start| (begin..=now).contains(&start.at));
+        #[expect(clippy::cast_precision_loss, reason = "a place among some hundred pixels")]
+        let mark =
+            |start: &Start| Mark { part: (start.at - begin) as f64 / span.ms() as f64, version: start.version.clone() };
+        within.map(mark).collect()
     }
 
     fn rings(&self) -> MutexGuard<'_, Rings> {
@@ -190,10 +290,16 @@ impl History {
     async fn sample(&self) {
         // While the engine does not answer there is nothing to see: the charts have a gap there.
         let Ok(stats) = self.engine.stats().await else { return };
+        self.shots.push(Shot::new(self.engine.attempt_times(), self.engine.journal_stats().await.ok()));
         let queues: Vec<_> = stats.iter().map(QueueView::from).collect();
-        let Numbers { waiting, delayed, ready, running, dead, done_total, failures_total, .. } = Numbers::sum(&queues);
-        let at = millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
-        self.push(Sample { at, waiting, delayed, ready, running, dead, done_total, failures_total });
+        let at = since_1970(SystemTime::now());
+        let mut rings = self.rings();
+        rings.push(Sample::of(at, &Numbers::sum(&queues)));
+        for queue in &queues {
+            rings.push_of(&queue.name, Sample::of(at, &queue.numbers));
+        }
+        drop(rings);
+        self.is_written.store(false, Ordering::Relaxed);
     }
 
     fn has_ended(&self) -> bool {
@@ -211,7 +317,7 @@ impl History {
             rings.format = FORMAT;
             serde_json::to_vec(&*rings).unwrap_or_default()
         };
-        if let Err(error) = write(path, &text) {
+        if let Err(error) = file::write(path, &text) {
             warn!(path = %path.display(), %error, "the console's history was not written");
         }
     }
@@ -244,8 +350,8 @@ async fn follow(history: Weak<History>) {
     }
 }
 
-fn points(ring: &VecDeque<Sample>, span: Span, now: u64) -> Vec<Point> {
-    let (count, width) = (span.points(), span.ms() / span.points());
+fn points(ring: &VecDeque<Sample>, (span, count): (Span, u64), now: u64) -> Vec<Point> {
+    let width = span.ms() / count;
     let begin = now.saturating_sub(span.ms());
     let mut points = vec![Point::default(); usize::try_from(count).unwrap_or_default()];
     for sample in ring.iter().filter(|sample| sample.at >= begin) {
@@ -272,48 +378,6 @@ fn points(ring: &VecDeque<Sample>, span: Span, now: u64) -> Vec<Point> {
     points
 }
 
-fn read(path: &Path) -> Rings {
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Rings::default(),
-        Err(error) => {
-            warn!(path = %path.display(), %error, "the console's history cannot be read, and begins anew");
-            return Rings::default();
-        }
-    };
-    let reason = match serde_json::from_slice::<Rings>(&text) {
-        Ok(rings) if rings.format == FORMAT => return rings,
-        Ok(rings) => format!("its format is {}, and this build reads {FORMAT}", rings.format),
-        Err(error) => error.to_string(),
-    };
-    let aside = beside(path, "damaged");
-    let moved = fs::rename(path, &aside);
-    let (path, aside) = (path.display(), aside.display());
-    match moved {
-        Ok(()) => {
-            warn!(%path, %aside, reason, "the console's history makes no sense: it is moved aside, and begins anew");
-        }
-        Err(error) => warn!(%path, reason, %error, "the console's history makes no sense, and begins anew"),
-    }
-    Rings::default()
-}
-
-/// The whole new file, or the whole old one.
-fn write(path: &Path, text: &[u8]) -> io::Result<()> {
-    let draft = beside(path, "new");
-    let mut file = File::create(&draft)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    fs::rename(&draft, path)
-}
-
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(ending);
-    name.into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,10 +392,12 @@ mod tests {
         for tick in 0..2_000_000 / 10 {
             rings.push(at(tick * 10_000, tick));
         }
-        assert_eq!(rings.hour.len(), 360);
-        assert_eq!(rings.week.len(), 1_008);
-        assert!(rings.week.iter().zip(rings.week.iter().skip(1)).all(|(one, next)| next.at - one.at == 600_000));
-        assert_eq!(rings.hour.back(), Some(&at(1_999_990_000, 199_999)));
+        assert_eq!(rings.all.hour.len(), 360);
+        assert_eq!(rings.all.week.len(), 1_008);
+        assert!(
+            rings.all.week.iter().zip(rings.all.week.iter().skip(1)).all(|(one, next)| next.at - one.at == 600_000)
+        );
+        assert_eq!(rings.all.hour.back(), Some(&at(1_999_990_000, 199_999)));
     }
 
     #[test]
@@ -339,8 +405,8 @@ mod tests {
         let mut rings = Rings::default();
         rings.push(at(0, 0));
         rings.push(at(3_600_001, 1));
-        assert_eq!(rings.hour, [at(3_600_001, 1)]);
-        assert_eq!(rings.week.len(), 2);
+        assert_eq!(rings.all.hour, [at(3_600_001, 1)]);
+        assert_eq!(rings.all.week.len(), 2);
     }
 
     #[test]
@@ -349,14 +415,14 @@ mod tests {
         for ms in [10_000, 20_000, 30_000, 15_000] {
             rings.push(at(ms, 0));
         }
-        assert_eq!(rings.hour, [at(10_000, 0), at(15_000, 0)]);
+        assert_eq!(rings.all.hour, [at(10_000, 0), at(15_000, 0)]);
     }
 
     #[test]
     fn rates_are_of_a_minute_and_gaps_stay_gaps() {
         let now = 100_000_000;
         let ring = VecDeque::from([at(now - 3_000_000, 0), at(now - 80_000, 10), at(now - 50_000, 25), at(now, 5)]);
-        let points = points(&ring, Span::Hour, now);
+        let points = points(&ring, (Span::Hour, 120), now);
         let rates: Vec<_> = points.iter().filter_map(|point| point.per_minute.map(|(done, _)| done)).collect();
         // 15 in 30 s, and nothing of what came before the gap, or after the journal was another one.
         assert_eq!(rates, [30]);
@@ -364,25 +430,19 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_makes_no_sense_is_moved_aside() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("history.json");
-        for nonsense in ["{", r#"{"format":99,"hour":[],"week":[]}"#, r#"{"format":1,"hour":[[1]],"week":[]}"#] {
-            fs::write(&path, nonsense).unwrap();
-            assert_eq!(read(&path), Rings::default());
-            assert!(!path.exists());
-            assert_eq!(fs::read_to_string(dir.path().join("history.json.damaged")).unwrap(), nonsense);
+    fn queues_starts_and_what_is_kept_of_each_are_bounded() {
+        let mut rings = Rings::default();
+        for tick in 0..70_000 {
+            rings.push_of("mail", at(tick * 10_000, tick));
+            rings.push_start(Start { at: tick * 10_000, version: None });
         }
-    }
-
-    #[test]
-    fn what_is_written_is_read() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("history.json");
-        let mut rings = Rings { format: FORMAT, ..Rings::default() };
-        rings.push([1, 2, 3, 4, 5, 6, 7, 8].into());
-        write(&path, &serde_json::to_vec(&rings).unwrap()).unwrap();
-        assert_eq!(read(&path), rings);
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        let row = &rings.queues["mail"];
+        assert_eq!((row.hour.len(), row.week.len(), rings.starts.len()), (121, 336, STARTS_MAX));
+        for no in 0..2 * QUEUES_MAX {
+            rings.push_of(&format!("queue {no}"), at(700_000_000, 0));
+        }
+        assert_eq!(rings.queues.len(), QUEUES_MAX);
+        rings.push_of("later", at(700_000_000 + Span::Week.ms() + 1, 0));
+        assert_eq!(rings.queues.len(), 1, "those that are no more make room");
     }
 }

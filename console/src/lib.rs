@@ -33,8 +33,11 @@ mod audit;
 mod console;
 mod guard;
 mod history;
+mod pace;
 mod pages;
+mod payload;
 mod redact;
+mod sampler;
 mod serve;
 mod view;
 

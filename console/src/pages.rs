@@ -13,6 +13,7 @@ mod graph;
 mod job;
 mod jobs;
 mod limits;
+mod live;
 mod orders;
 mod overview;
 mod queues;
@@ -51,6 +52,7 @@ pub(crate) fn router() -> Router<Console> {
         .route("/workers", get(workers::list))
         .route("/limits", get(limits::list).post(limits::set))
         .route("/audit", get(audit::list))
+        .route("/live", get(live::stream))
         .route("/chart/{file}", get(charts::draw))
         .route("/assets/{hash}/{file}", get(assets::serve))
         .fallback(nothing_here)

@@ -8,9 +8,10 @@ pub(crate) mod flows;
 pub(crate) mod jobs;
 pub(crate) mod limits;
 pub(crate) mod overview;
+pub(crate) mod pace;
 pub(crate) mod schedules;
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Serialize, Serializer};
@@ -49,6 +50,18 @@ impl Serialize for When {
 
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Milliseconds since 1970, as histories and the engine have a time.
+pub(crate) fn since_1970(time: SystemTime) -> u64 {
+    millis(time.duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// The word for a kind of failure.

@@ -1,5 +1,6 @@
 //! The pages, from outside: every one, every form, and what people put into payloads.
 
+mod pages_live;
 mod pages_support;
 
 use std::collections::BTreeSet;
@@ -277,6 +278,22 @@ async fn history_survives_a_restart() {
 }
 
 #[tokio::test]
+async fn a_slash_behind_the_prefix_is_answered_where_it_is_nested_as_a_service() {
+    let house = house().await;
+    let ask = async |routes: axum::Router, path: &str| {
+        let request = axum::http::Request::get(path).body(axum::body::Body::empty()).unwrap();
+        tower::ServiceExt::oneshot(routes, request).await.unwrap().status()
+    };
+    let nested = || axum::Router::new().nest("/console", house.console().router());
+    let service = || axum::Router::new().nest_service("/console", house.console().router());
+    assert_eq!(ask(nested(), "/console").await, StatusCode::OK);
+    assert_eq!(ask(nested(), "/console/").await, StatusCode::NOT_FOUND);
+    for path in ["/console", "/console/", "/console/queues"] {
+        assert_eq!(ask(service(), path).await, StatusCode::OK, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn charts_are_drawn_without_scripts() {
     let house = house().await;
     let site = house.site("/console", Identity::reader("eve"));
@@ -288,5 +305,27 @@ async fn charts_are_drawn_without_scripts() {
         assert!(drawn.iter().all(|chart| chart.header("content-type") == "image/svg+xml"));
         assert!(drawn.iter().all(|chart| chart.text.starts_with("<svg") && !chart.text.contains("<script")));
         assert_ne!(drawn[0].text, drawn[1].text);
+    }
+}
+
+#[tokio::test]
+async fn charts_of_a_queue_are_its_own_and_the_service_s_start_is_marked_with_its_version() {
+    let house = house().await;
+    let console = house.console_for(Identity::reader("eve")).version("2.0 <b>\"x\"&");
+    let site = house.site_of("/console", &console);
+    let page = site.get("/queue?name=mail&span=week").await;
+    let source = page.attribute("[data-live=charts] img", "src");
+    assert!(source.contains("span=week") && source.ends_with("&queue=mail"), "{source}");
+    page.is_sound("/console");
+    let chart = async |of: &str| site.get(&format!("/chart/depth.svg?span=hour{of}")).await;
+    // Until the first sample is taken.
+    while chart("").await.text == chart("&queue=empty").await.text {
+        tokio::task::yield_now().await;
+    }
+    for of in ["", "&queue=mail", "&queue=nobody"] {
+        let chart = chart(of).await;
+        assert_eq!(chart.all("svg g.start line").len(), 1, "{}", chart.text);
+        assert_eq!(chart.shown("svg g.start text"), "2.0 <b>\"x\"&");
+        assert!(!chart.text.contains("<b>"));
     }
 }

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use futures_util::{Stream, StreamExt};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use utoipa::IntoParams;
 use windlass::{Event, EventFilter, EventKind, EventNo, Gap};
 
@@ -22,13 +22,20 @@ use crate::console::Console;
 use crate::view::events::{EventView, GapView};
 
 /// Streams at once: each is a connection, and a place in the engine's list of subscribers.
-const STREAMS_MAX: usize = 64;
+pub(crate) const STREAMS_MAX: usize = 64;
 /// A stream on which nothing happens says so, lest something between takes it for dead.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 
 /// Places for streams.
 #[derive(Clone, Debug)]
 pub(crate) struct Streams(Arc<Semaphore>);
+
+impl Streams {
+    /// A place, until it is dropped.
+    pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.clone().try_acquire_owned().ok()
+    }
+}
 
 impl Default for Streams {
     fn default() -> Self {
@@ -101,7 +108,7 @@ pub(super) async fn stream(
     query: Result<Query<EventQuery>, QueryRejection>,
 ) -> Result<Sse<impl Stream<Item = Result<Message, Infallible>>>, Problem> {
     let Query(query) = query?;
-    let place = console.streams().0.clone().try_acquire_owned().map_err(|_| {
+    let place = console.streams().place().ok_or_else(|| {
         let detail = format!("{STREAMS_MAX} streams of events are open: close some, or ask for what stands instead");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many streams", detail)
     })?;

@@ -1,13 +1,14 @@
 //! Flows: where they stand, and what is done to them.
 
-use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use windlass::FlowId;
 
+use super::change::Change;
 use super::problem::Problem;
 use super::queues::{DONE, Done, Nothing};
 use super::{act, look};
@@ -55,12 +56,9 @@ pub(super) async fn whole(State(console): State<Console>, Path(id): Path<String>
 #[utoipa::path(post, path = "/flows/{id}/cancel", params(("id" = String, Path)), request_body = Nothing,
     responses((status = 200, body = Done), (status = 404, body = Problem)))]
 pub(super) async fn cancel(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
-    body: Result<Json<Nothing>, JsonRejection>,
+    Change { console, visitor, body: Nothing {} }: Change<Nothing>,
 ) -> Result<Json<Done>, Problem> {
-    let Json(Nothing {}) = body?;
     cancel_flow(&console, &visitor, look::flow_id(&id)?).await?;
     Ok(DONE)
 }
@@ -74,12 +72,9 @@ pub(crate) async fn cancel_flow(console: &Console, visitor: &Visitor, id: FlowId
     request_body = Nothing,
     responses((status = 200, body = Done), (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub(super) async fn retry(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
     Path((id, step)): Path<(String, String)>,
-    body: Result<Json<Nothing>, JsonRejection>,
+    Change { console, visitor, body: Nothing {} }: Change<Nothing>,
 ) -> Result<Json<Done>, Problem> {
-    let Json(Nothing {}) = body?;
     retry_step(&console, &visitor, look::flow_id(&id)?, &step).await?;
     Ok(DONE)
 }
@@ -103,12 +98,9 @@ pub(crate) struct Skip {
     request_body = Skip,
     responses((status = 200, body = Done), (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub(super) async fn skip(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
     Path((id, step)): Path<(String, String)>,
-    body: Result<Json<Skip>, JsonRejection>,
+    Change { console, visitor, body: Skip { output } }: Change<Skip>,
 ) -> Result<Json<Done>, Problem> {
-    let Json(Skip { output }) = body?;
     skip_step(&console, &visitor, look::flow_id(&id)?, &step, output.as_ref()).await?;
     Ok(DONE)
 }
@@ -142,12 +134,9 @@ pub(crate) struct Signalled {
     request_body = Value,
     responses((status = 200, body = Signalled), (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub(super) async fn signal(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
     Path((id, name)): Path<(String, String)>,
-    body: Result<Json<Value>, JsonRejection>,
+    Change { console, visitor, body: payload }: Change<Value>,
 ) -> Result<Json<Signalled>, Problem> {
-    let Json(payload) = body?;
     bring_signal(&console, &visitor, look::flow_id(&id)?, &name, &payload).await.map(Json)
 }
 

@@ -1,13 +1,13 @@
 //! Limits, and what is set over them.
 
+use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
-use axum::{Extension, Json};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use windlass::{Override, RateLimit};
 
 use super::act;
+use super::change::Change;
 use super::problem::Problem;
 use super::queues::{DONE, Done};
 use crate::action::Action;
@@ -41,11 +41,8 @@ pub(crate) struct ResetLimit {
 #[utoipa::path(post, path = "/limits/set", request_body = SetLimit,
     responses((status = 200, body = Done), (status = 400, body = Problem), (status = 404, body = Problem)))]
 pub(super) async fn set(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
-    body: Result<Json<SetLimit>, JsonRejection>,
+    Change { console, visitor, body: SetLimit { of, set } }: Change<SetLimit>,
 ) -> Result<Json<Done>, Problem> {
-    let Json(SetLimit { of, set }) = body?;
     set_limit(&console, &visitor, &of, Some(set)).await?;
     Ok(DONE)
 }
@@ -54,11 +51,8 @@ pub(super) async fn set(
 #[utoipa::path(post, path = "/limits/reset", request_body = ResetLimit,
     responses((status = 200, body = Done), (status = 404, body = Problem)))]
 pub(super) async fn reset(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
-    body: Result<Json<ResetLimit>, JsonRejection>,
+    Change { console, visitor, body: ResetLimit { of } }: Change<ResetLimit>,
 ) -> Result<Json<Done>, Problem> {
-    let Json(ResetLimit { of }) = body?;
     set_limit(&console, &visitor, &of, None).await?;
     Ok(DONE)
 }

@@ -21,6 +21,8 @@ use crate::view::events::GapView;
         queues::overview,
         queues::health,
         queues::list,
+        queues::kinds,
+        queues::journal,
         queues::pause,
         queues::resume,
         queues::purge,

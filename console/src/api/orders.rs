@@ -1,13 +1,13 @@
 //! Orders on many jobs: what is done to all that a filter means.
 
-use axum::extract::rejection::JsonRejection;
+use axum::Json;
 use axum::extract::{Path, State};
-use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use windlass::{OrderId, OrderStatus};
 
 use super::act;
+use super::change::Change;
 use super::problem::Problem;
 use super::query::JobQuery;
 use super::queues::Nothing;
@@ -56,11 +56,8 @@ impl Placed {
 #[utoipa::path(post, path = "/jobs/steer", request_body = OrderWords,
     responses((status = 200, body = Placed), (status = 400, body = Problem), (status = 403, body = Problem)))]
 pub(super) async fn place(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
-    body: Result<Json<OrderWords>, JsonRejection>,
+    Change { console, visitor, body: words }: Change<OrderWords>,
 ) -> Result<Json<Placed>, Problem> {
-    let Json(words) = body?;
     steer_many(&console, &visitor, words).await.map(Json)
 }
 
@@ -92,12 +89,9 @@ pub(super) async fn list(State(console): State<Console>) -> Result<Json<Vec<Orde
 #[utoipa::path(post, path = "/orders/{id}/cancel", params(("id" = String, Path)), request_body = Nothing,
     responses((status = 200, body = OrderView), (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub(super) async fn cancel(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
-    body: Result<Json<Nothing>, JsonRejection>,
+    Change { console, visitor, body: Nothing {} }: Change<Nothing>,
 ) -> Result<Json<OrderView>, Problem> {
-    let Json(Nothing {}) = body?;
     cancel_order(&console, &visitor, &id).await.map(Json)
 }
 

@@ -3,11 +3,13 @@
 use std::str::FromStr;
 use std::time::SystemTime;
 
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use windlass::{Cursor, Filter, JobState};
 
 use super::problem::Problem;
+use crate::payload::FieldFilter;
 
 /// Which jobs are meant: all that meet every part that is said. Parts that take several values (queues, kinds, states) have them with
 /// commas between, and are met by any of them.
@@ -54,6 +56,11 @@ pub(crate) struct JobQuery {
     /// Ended before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ended_until: Option<String>,
+    /// With this field in the payload, as far as that may be seen: `customer.id=42`, or, where names have dots in them, as a JSON pointer,
+    /// `/customer/id=42`. The value is JSON, or a text without quotes. Only for lists: so many jobs are looked at for a page, which says how
+    /// many and may be short, or empty, and have a next one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) payload: Option<String>,
     /// Jobs on a page: 1 to 1,000, and 50 unless said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) limit: Option<usize>,
@@ -71,7 +78,23 @@ type WithTime = fn(Filter, SystemTime) -> Filter;
 const PAGE: usize = 50;
 
 impl JobQuery {
+    /// What the engine can tell by itself: all, or it is refused.
     pub(crate) fn filter(&self) -> Result<Filter, Problem> {
+        if self.payload_filter()?.is_some() {
+            let detail = "what payloads have in them is looked at for lists of jobs alone: to count jobs, group them or do something to many, \
+                          leave `payload` out, and use a tag, a limit key or a correlation id";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "only for lists", detail));
+        }
+        self.filter_but_payload()
+    }
+
+    /// What has to stand in the payload.
+    pub(crate) fn payload_filter(&self) -> Result<Option<FieldFilter>, Problem> {
+        self.payload.as_deref().filter(|text| !text.is_empty()).map(FieldFilter::parse).transpose()
+    }
+
+    /// What is asked of the engine where payloads are looked at afterwards.
+    pub(crate) fn filter_but_payload(&self) -> Result<Filter, Problem> {
         let mut filter = Filter::new();
         for queue in values(self.queue.as_deref()) {
             filter = filter.queue(queue);

@@ -1,10 +1,13 @@
 //! The engine at a glance, and its queues.
 
+use axum::Json;
 use axum::extract::{Path, State};
-use axum::{Extension, Json};
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::change::Change;
+use super::look::Fresh;
 use super::orders::Placed;
 use super::problem::Problem;
 use super::{act, look};
@@ -13,6 +16,7 @@ use crate::action::Action;
 use crate::console::Console;
 use crate::guard::Visitor;
 use crate::view::overview::{HealthView, Overview, QueueView};
+use crate::view::pace::{JournalView, KindView};
 
 /// Entries of the audit log that are given at most.
 const AUDIT_MAX: usize = 1_000;
@@ -32,7 +36,7 @@ pub(crate) struct Nothing {}
 
 #[utoipa::path(get, path = "/overview", responses((status = 200, body = Overview)))]
 pub(super) async fn overview(State(console): State<Console>) -> Result<Json<Overview>, Problem> {
-    look::overview(&console).await.map(Json)
+    look::overview(&console, Fresh::Now).await.map(Json)
 }
 
 /// Answered without asking the engine's parts, so that it is also when they do not.
@@ -43,18 +47,36 @@ pub(super) async fn health(State(console): State<Console>) -> Json<HealthView> {
 
 #[utoipa::path(get, path = "/queues", responses((status = 200, body = Vec<QueueView>)))]
 pub(super) async fn list(State(console): State<Console>) -> Result<Json<Vec<QueueView>>, Problem> {
-    look::queues(&console).await.map(Json)
+    look::seen(&console, Fresh::Now).await.map(|seen| Json(seen.queues.clone()))
+}
+
+/// How fast jobs go, by queue and kind: rates, and how long they waited and ran, over the last five minutes or since the console looked
+/// first. Kinds of which nothing has started since then are left out.
+#[utoipa::path(get, path = "/kinds", responses((status = 200, body = Vec<KindView>)))]
+pub(super) async fn kinds(State(console): State<Console>) -> Result<Json<Vec<KindView>>, Problem> {
+    look::seen(&console, Fresh::Now).await.map(|seen| Json(seen.paces.kinds.clone()))
+}
+
+/// How the journal is: times of writes and syncs, how much shares a write, what it takes on its disk.
+#[utoipa::path(get, path = "/journal",
+    responses((status = 200, body = JournalView), (status = 503, body = Problem)))]
+pub(super) async fn journal(State(console): State<Console>) -> Result<Json<JournalView>, Problem> {
+    let silent = || {
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the journal does not answer",
+            "it is closed, or being opened anew",
+        )
+    };
+    look::seen(&console, Fresh::Now).await?.paces.journal.clone().map(Json).ok_or_else(silent)
 }
 
 #[utoipa::path(post, path = "/queues/{queue}/pause", params(("queue" = String, Path)), request_body = Nothing,
     responses((status = 200, body = Done), (status = 404, body = Problem)))]
 pub(super) async fn pause(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
     Path(queue): Path<String>,
-    body: Result<Json<Nothing>, axum::extract::rejection::JsonRejection>,
+    Change { console, visitor, body: Nothing {} }: Change<Nothing>,
 ) -> Result<Json<Done>, Problem> {
-    let Json(Nothing {}) = body?;
     pause_queue(&console, &visitor, &queue).await?;
     Ok(DONE)
 }
@@ -66,12 +88,9 @@ pub(crate) async fn pause_queue(console: &Console, visitor: &Visitor, queue: &st
 #[utoipa::path(post, path = "/queues/{queue}/resume", params(("queue" = String, Path)), request_body = Nothing,
     responses((status = 200, body = Done), (status = 404, body = Problem)))]
 pub(super) async fn resume(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
     Path(queue): Path<String>,
-    body: Result<Json<Nothing>, axum::extract::rejection::JsonRejection>,
+    Change { console, visitor, body: Nothing {} }: Change<Nothing>,
 ) -> Result<Json<Done>, Problem> {
-    let Json(Nothing {}) = body?;
     resume_queue(&console, &visitor, &queue).await?;
     Ok(DONE)
 }
@@ -92,12 +111,9 @@ pub(crate) struct Purge {
 #[utoipa::path(post, path = "/queues/{queue}/purge", params(("queue" = String, Path)), request_body = Purge,
     responses((status = 200, body = Placed), (status = 400, body = Problem), (status = 404, body = Problem)))]
 pub(super) async fn purge(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
     Path(queue): Path<String>,
-    body: Result<Json<Purge>, axum::extract::rejection::JsonRejection>,
+    Change { console, visitor, body }: Change<Purge>,
 ) -> Result<Json<Placed>, Problem> {
-    let Json(body) = body?;
     purge_queue(&console, &visitor, &queue, &body.confirm).await.map(Json)
 }
 

@@ -1,13 +1,13 @@
 //! Schedules: what they are, and what is done to them.
 
-use axum::extract::rejection::JsonRejection;
+use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::act;
+use super::change::Change;
 use super::problem::Problem;
 use super::queues::Nothing;
 use crate::action::Action;
@@ -34,12 +34,9 @@ pub(crate) struct ScheduleSteered {
     request_body = Nothing,
     responses((status = 200, body = ScheduleSteered), (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub(super) async fn steer(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
     Path((name, what)): Path<(String, String)>,
-    body: Result<Json<Nothing>, JsonRejection>,
+    Change { console, visitor, body: Nothing {} }: Change<Nothing>,
 ) -> Result<Json<ScheduleSteered>, Problem> {
-    let Json(Nothing {}) = body?;
     steer_schedule(&console, &visitor, &name, &what).await.map(Json)
 }
 

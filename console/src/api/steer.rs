@@ -2,23 +2,23 @@
 
 use std::time::Duration;
 
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
+use axum::Json;
+use axum::extract::Path;
 use axum::http::StatusCode;
-use axum::{Extension, Json};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 use windlass::{JobId, JobState, Priority, Timestamp, Verb, When as CoreWhen};
 
+use super::change::Change;
 use super::problem::Problem;
 use super::query::moment;
 use super::{act, look};
 use crate::action::Action;
 use crate::console::Console;
 use crate::guard::Visitor;
-use crate::view::millis;
+use crate::view::since_1970;
 
 /// What is done to a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -62,8 +62,7 @@ impl VerbWords {
             Self::Requeue => (Verb::Requeue, Action::Requeue),
             Self::Reprioritise { priority } => (Verb::Reprioritise(Priority(*priority)), Action::Reprioritise),
             Self::Reschedule { at: Some(at), in_ms: None } => {
-                let since = moment("at", at)?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-                let at = Timestamp(millis(since));
+                let at = Timestamp(since_1970(moment("at", at)?));
                 (Verb::Reschedule(CoreWhen::At(at)), Action::Reschedule)
             }
             Self::Reschedule { at: None, in_ms: Some(ms) } => {
@@ -86,12 +85,9 @@ pub(crate) struct Steered {
 #[utoipa::path(post, path = "/jobs/{id}/steer", params(("id" = String, Path)), request_body = VerbWords,
     responses((status = 200, body = Steered), (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub(super) async fn steer(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
-    body: Result<Json<VerbWords>, JsonRejection>,
+    Change { console, visitor, body: words }: Change<VerbWords>,
 ) -> Result<Json<Steered>, Problem> {
-    let Json(words) = body?;
     steer_one(&console, &visitor, look::job_id(&id)?, &words).await.map(Json)
 }
 
@@ -143,12 +139,9 @@ pub(crate) struct Edit {
 #[utoipa::path(post, path = "/jobs/{id}/edit", params(("id" = String, Path)), request_body = Edit,
     responses((status = 200, body = Steered), (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub(super) async fn edit(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
-    body: Result<Json<Edit>, JsonRejection>,
+    Change { console, visitor, body: edit }: Change<Edit>,
 ) -> Result<Json<Steered>, Problem> {
-    let Json(edit) = body?;
     edit_one(&console, &visitor, look::job_id(&id)?, edit).await.map(Json)
 }
 

@@ -8,8 +8,8 @@ use axum::response::IntoResponse;
 use sha2::{Digest, Sha256};
 
 use super::Answer;
-use super::text::hex;
 use crate::api::Problem;
+use crate::view::hex;
 
 const FILES: [(&str, &str, &str); 3] = [
     ("console.css", "text/css; charset=utf-8", include_str!("../../assets/console.css")),

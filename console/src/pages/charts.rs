@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use askama::Template;
 use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
@@ -10,7 +11,7 @@ use charts_rs::{Color, LineChart, Series, Symbol};
 use super::Answer;
 use super::submitted::Ask;
 use crate::api::Problem;
-use crate::history::{Point, Span};
+use crate::history::{Mark, Of, Point, Span};
 
 type Value = fn(&Point) -> Option<u64>;
 
@@ -29,6 +30,13 @@ const THROUGHPUT: [Line; 2] = [
     Line("failed", ["#c0302d", "#ff8f88"], |point| point.per_minute.map(|(_, failed)| failed)),
 ];
 
+/// Pixels of a chart, and of what lies beside the place in which the lines are.
+const WIDTH: f32 = 620.0;
+const LEFT: f32 = 52.0;
+const RIGHT: f32 = 10.0;
+/// Pixels that a version takes, so that two of them do not stand in one another.
+const VERSION_WIDTH: f64 = 70.0;
+
 pub(super) fn span_of(ask: &Ask) -> Span {
     if ask.fields.text("span") == Some(Span::Week.as_str()) { Span::Week } else { Span::Hour }
 }
@@ -40,10 +48,15 @@ pub(super) async fn draw(Path(file): Path<String>, ask: Ask) -> Answer {
         _ => return Err(Problem::new(StatusCode::NOT_FOUND, "not there", "there is no such chart")),
     };
     let span = span_of(&ask);
-    let points = ask.console.history().points(span, SystemTime::now());
+    let (history, now) = (ask.console.history(), SystemTime::now());
+    let points = history.points(&ask.fields.owned("queue").map_or(Of::All, Of::Queue), span, now);
     let is_dark = ask.fields.text("theme") == Some("dark");
     let svg = chart(lines, span, &points, is_dark).map_err(|error| {
         let detail = format!("the chart could not be drawn: {error}");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no chart", detail)
+    })?;
+    let svg = marked(svg, &history.marks(span, now), is_dark).map_err(|error| {
+        let detail = format!("the chart could not be marked: {error}");
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no chart", detail)
     })?;
     Ok(([(header::CONTENT_TYPE, "image/svg+xml")], svg).into_response())
@@ -61,7 +74,8 @@ fn chart(lines: &[Line], span: Span, points: &[Point], is_dark: bool) -> charts_
     let of_theme = usize::from(is_dark);
     let ink: Color = if is_dark { "#9aa7b4" } else { "#5b6672" }.into();
     let grid: Color = if is_dark { "#2a323b" } else { "#e3e7ec" }.into();
-    (chart.width, chart.height) = (620.0, 220.0);
+    (chart.width, chart.height) = (WIDTH, 220.0);
+    (chart.grid.left, chart.grid.right) = (Some(LEFT), Some(RIGHT));
     chart.background_color = Color::transparent();
     "system-ui, sans-serif".clone_into(&mut chart.font_family);
     chart.series.colors = lines.iter().map(|Line(_, colours, _)| colours[of_theme].into()).collect();
@@ -80,6 +94,44 @@ fn chart(lines: &[Line], span: Span, points: &[Point], is_dark: bool) -> charts_
         }
     }
     chart.svg()
+}
+
+/// A start of the service: a line, and its version where there is room for it.
+struct Started {
+    x: f64,
+    anchor: &'static str,
+    version: Option<String>,
+}
+
+#[derive(Template)]
+#[template(
+    source = "{% for one in lines %}<g class=\"start\"><line x1=\"{{ one.x }}\" x2=\"{{ one.x }}\" y1=\"14\" y2=\"185\" \
+              stroke=\"{{ ink }}\" stroke-width=\"1\" stroke-dasharray=\"3 3\"/>{% if let Some(version) = one.version %}<text \
+              x=\"{{ one.x }}\" y=\"11\" text-anchor=\"{{ one.anchor }}\" font-size=\"10\" font-family=\"system-ui, sans-serif\" \
+              fill=\"{{ ink }}\">{{ version }}</text>{% endif %}</g>{% endfor %}</svg>",
+    ext = "html"
+)]
+struct Marks {
+    lines: Vec<Started>,
+    ink: &'static str,
+}
+
+/// The chart with a dashed line wherever the service started.
+fn marked(svg: String, marks: &[Mark], is_dark: bool) -> askama::Result<String> {
+    let Some(open) = svg.trim_end().strip_suffix("</svg>") else { return Ok(svg) };
+    let (left, width) = (f64::from(LEFT), f64::from(WIDTH - LEFT - RIGHT));
+    let mut free_from = 0.0;
+    let lines = marks.iter().map(|mark| {
+        let x = (left + mark.part * width).round();
+        let has_room = x >= free_from;
+        if has_room {
+            free_from = x + VERSION_WIDTH;
+        }
+        let anchor = if mark.part > 0.8 { "end" } else { "start" };
+        Started { x, anchor, version: mark.version.clone().filter(|_| has_room) }
+    });
+    let marks = Marks { lines: lines.collect(), ink: if is_dark { "#9aa7b4" } else { "#5b6672" } };
+    Ok(format!("{open}{}", marks.render()?))
 }
 
 /// How long ago each point was: a server does not know what clocks of those who look show.

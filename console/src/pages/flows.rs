@@ -27,7 +27,8 @@ struct Flows {
 
 pub(super) async fn list(ask: Ask) -> Answer {
     let (state, after) = (ask.fields.text("state"), ask.fields.text("after"));
-    let list = look::flows_page(&ask.console, after, state, FLOWS_PAGE).await?;
+    let of = format!("flows {state:?} {after:?}");
+    let list = ask.shared(of, look::flows_page(&ask.console, after, state, FLOWS_PAGE)).await?;
     page(&Flows {
         list,
         state: state.unwrap_or_default().to_owned(),
@@ -47,7 +48,8 @@ struct FlowPage {
 }
 
 pub(super) async fn one(Path(id): Path<String>, ask: Ask) -> Answer {
-    let whole = look::flow_whole(&ask.console, look::flow_id(&id)?).await?;
+    let flow = look::flow_id(&id)?;
+    let whole = ask.shared(format!("flow {flow}"), look::flow_whole(&ask.console, flow)).await?;
     let shell = ask.shell("/flows", format!("{} {}", whole.flow.name, text::short(&whole.flow.id)));
     let graph = Graph::of(&whole, &shell);
     page(&FlowPage { shell, whole, graph })

@@ -73,7 +73,8 @@ struct JobPage {
 }
 
 pub(super) async fn show(Path(id): Path<String>, ask: Ask) -> Answer {
-    let whole = look::job_whole(&ask.console, look::job_id(&id)?).await?;
+    let job = look::job_id(&id)?;
+    let whole = ask.shared(format!("job {job}"), look::job_whole(&ask.console, job)).await?;
     let shell = ask.shell("/jobs", format!("{} {}", whole.job.kind, text::short(&whole.job.id)));
     let can = Can::of(&whole, &shell);
     let queues = if can.move_it { look::queues(&ask.console).await? } else { Vec::new() };

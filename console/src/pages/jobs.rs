@@ -12,7 +12,7 @@ use crate::api::query::JobQuery;
 use crate::view::jobs::{JobList, JobView, OrderView};
 
 /// What a filter may say.
-pub(super) const FIELDS: [&str; 13] = [
+pub(super) const FIELDS: [&str; 14] = [
     "state",
     "kind",
     "queue",
@@ -26,6 +26,7 @@ pub(super) const FIELDS: [&str; 13] = [
     "due_until",
     "ended_from",
     "ended_until",
+    "payload",
 ];
 
 /// What can be done to many, with the action that it takes.
@@ -103,6 +104,7 @@ pub(super) fn query_of(fields: &Fields) -> JobQuery {
         due_until: time("due_until"),
         ended_from: time("ended_from"),
         ended_until: time("ended_until"),
+        payload: fields.owned("payload"),
         limit: None,
         after: fields.owned("after"),
     }
@@ -123,8 +125,9 @@ struct Jobs {
 
 pub(super) async fn list(ask: Ask) -> Answer {
     let query = query_of(&ask.fields);
-    let list = look::jobs_page(&ask.console, &query).await?;
-    let mut orders = super::orders::all(&ask.console).await?;
+    let of = format!("jobs {query:?}");
+    let list = ask.shared(of, look::jobs_page(&ask.console, &query)).await?;
+    let mut orders = ask.shared("orders", super::orders::all(&ask.console)).await?;
     orders.retain(|order| order.ended.is_none());
     let shell = ask.shell("/jobs", "Jobs");
     let verbs = VERBS.iter().filter(|(_, _, action)| shell.may(*action)).map(|(verb, name, _)| (*verb, *name));

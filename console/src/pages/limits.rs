@@ -27,7 +27,7 @@ pub(super) async fn all(console: &Console) -> Result<Vec<LimitView>, Problem> {
 }
 
 pub(super) async fn list(ask: Ask) -> Answer {
-    let limits = all(&ask.console).await?;
+    let limits = ask.shared("limits", all(&ask.console)).await?;
     page(&LimitsPage { shell: ask.shell("/limits", "Limits"), limits, back: "limits" })
 }
 

@@ -30,7 +30,7 @@ pub(super) async fn all(console: &Console) -> Result<Vec<OrderView>, Problem> {
 }
 
 pub(super) async fn list(ask: Ask) -> Answer {
-    let orders = all(&ask.console).await?;
+    let orders = ask.shared("orders", all(&ask.console)).await?;
     page(&Orders { shell: ask.shell("/orders", "Orders"), orders })
 }
 

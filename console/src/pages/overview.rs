@@ -32,13 +32,14 @@ struct Overview {
     span: Span,
     since: Option<When>,
     latest: u64,
+    chart_queue: Option<String>,
     is_history_kept: bool,
 }
 
 pub(super) async fn show(ask: Ask) -> Answer {
     let (console, history) = (&ask.console, ask.console.history());
-    history.start();
-    let asked = timeout(PATIENCE, look::overview(console)).await;
+    console.begin_history();
+    let asked = timeout(PATIENCE, look::overview(console, ask.fresh())).await;
     let (glance, silent) = match asked {
         Ok(Ok(glance)) => (glance, None),
         Ok(Err(problem)) => (health_only(&ask), Some(problem.detail().to_owned())),
@@ -56,6 +57,7 @@ pub(super) async fn show(ask: Ask) -> Answer {
         span,
         since: history.since(span).map(When),
         latest: history.latest(),
+        chart_queue: None,
         is_history_kept: history.is_kept(),
     })
 }
@@ -70,6 +72,8 @@ fn health_only(ask: &Ask) -> Glance {
         health: HealthView::from(&ask.console.engine().health()),
         all: Numbers::default(),
         queues: Vec::new(),
+        kinds: Vec::new(),
         memory: None,
+        journal: None,
     }
 }

@@ -3,14 +3,17 @@
 use askama::Template;
 use axum::http::StatusCode;
 
+use super::charts::span_of;
 use super::shell::Shell;
 use super::submitted::{Ask, Submitted};
 use super::{Answer, page, text};
 use crate::action::Action;
 use crate::api::queues::{pause_queue, purge_queue, resume_queue};
 use crate::api::{Problem, look};
+use crate::history::Span;
 use crate::view::limits::{LimitRef, LimitView};
 use crate::view::overview::QueueView;
+use crate::view::pace::KindView;
 
 #[derive(Template)]
 #[template(path = "queues.html")]
@@ -20,7 +23,7 @@ struct QueuesPage {
 }
 
 pub(super) async fn list(ask: Ask) -> Answer {
-    let queues = look::queues(&ask.console).await?;
+    let queues = look::seen(&ask.console, ask.fresh()).await?.queues.clone();
     page(&QueuesPage { shell: ask.shell("/queues", "Queues"), queues })
 }
 
@@ -29,6 +32,10 @@ pub(super) async fn list(ask: Ask) -> Answer {
 struct QueuePage {
     shell: Shell,
     queue: QueueView,
+    kinds: Vec<KindView>,
+    span: Span,
+    latest: u64,
+    chart_queue: Option<String>,
     /// Its own one first, and those of its keys.
     limits: Vec<LimitView>,
     back: &'static str,
@@ -36,19 +43,29 @@ struct QueuePage {
 
 pub(super) async fn one(ask: Ask) -> Answer {
     let name = ask.fields.need("name")?;
-    let queues = look::queues(&ask.console).await?;
-    let Some(queue) = queues.into_iter().find(|queue| queue.name == name) else {
+    let seen = look::seen(&ask.console, ask.fresh()).await?;
+    let Some(queue) = seen.queues.iter().find(|queue| queue.name == name).cloned() else {
         let shown = text::cut(name, 100);
         return Err(Problem::new(StatusCode::NOT_FOUND, "not there", format!("there is no queue `{shown}`")));
     };
-    let mut limits = super::limits::all(&ask.console).await?;
+    let kinds = seen.paces.kinds.iter().filter(|kind| kind.queue == name).cloned().collect();
+    let mut limits = ask.shared("limits", super::limits::all(&ask.console)).await?;
     limits.retain(|limit| match &limit.of {
         LimitRef::Queue { name: of } | LimitRef::EachKey { name: of } | LimitRef::Key { name: of, .. } => of == name,
         _ => false,
     });
     limits.sort_by_key(|limit| !matches!(limit.of, LimitRef::Queue { .. }));
     let title = format!("Queue {name}");
-    page(&QueuePage { shell: ask.shell("/queues", title), queue, limits, back: "queue" })
+    page(&QueuePage {
+        shell: ask.shell("/queues", title),
+        kinds,
+        span: span_of(&ask),
+        latest: ask.console.history().latest(),
+        chart_queue: Some(queue.name.clone()),
+        queue,
+        limits,
+        back: "queue",
+    })
 }
 
 impl QueueView {

@@ -6,7 +6,9 @@ use super::shell::Shell;
 use super::submitted::{Ask, Submitted};
 use super::{Answer, page, text};
 use crate::action::Action;
+use crate::api::Problem;
 use crate::api::schedules::steer_schedule;
+use crate::console::Console;
 use crate::view::schedules::ScheduleView;
 
 #[derive(Template)]
@@ -17,8 +19,12 @@ struct Schedules {
 }
 
 pub(super) async fn list(ask: Ask) -> Answer {
-    let schedules = ask.console.engine().schedules().await?.iter().map(ScheduleView::from).collect();
+    let schedules = ask.shared("schedules", all(&ask.console)).await?;
     page(&Schedules { shell: ask.shell("/schedules", "Schedules"), schedules })
+}
+
+async fn all(console: &Console) -> Result<Vec<ScheduleView>, Problem> {
+    Ok(console.engine().schedules().await?.iter().map(ScheduleView::from).collect())
 }
 
 pub(super) async fn steer(form: Submitted) -> Answer {

@@ -5,11 +5,11 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use super::assets;
-use super::text::hex;
 use crate::access::Role;
 use crate::action::Action;
 use crate::console::Console;
 use crate::guard::Visitor;
+use crate::view::hex;
 
 /// Each page of the navigation: its path, its name, and its icon's place in the sprite.
 const TABS: [(&str, &str); 9] = [

@@ -1,6 +1,7 @@
 //! What a request to a page brings: a query, or the fields of a form that this console gave.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::str::FromStr;
 
 use axum::RequestExt;
@@ -13,6 +14,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use super::shell::{Shell, seal};
 use super::text::encode;
 use crate::api::Problem;
+use crate::api::look::Fresh;
 use crate::console::Console;
 use crate::guard::Visitor;
 
@@ -71,6 +73,19 @@ pub(super) struct Ask {
 }
 
 impl Ask {
+    pub(super) fn fresh(&self) -> Fresh {
+        if self.is_live { Fresh::Lately } else { Fresh::Now }
+    }
+
+    /// What this look sees. Those who watch the same share it: `of` tells it from others.
+    pub(super) async fn shared<T: Clone + Send + Sync + 'static>(
+        &self,
+        of: impl fmt::Display,
+        look: impl Future<Output = Result<T, Problem>>,
+    ) -> Result<T, Problem> {
+        if self.is_live { self.console.sampler().shared(of.to_string(), look).await } else { look.await }
+    }
+
     pub(super) fn shell(&self, tab: &'static str, title: impl Into<String>) -> Shell {
         let shell = Shell::new(&self.console, &self.visitor, tab, title);
         shell.with_message(&self.visitor, self.fields.text("said"), self.fields.text("seal"))

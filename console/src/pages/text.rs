@@ -7,6 +7,7 @@ use askama::Template;
 use askama::filters::HtmlSafe;
 use serde_json::Value;
 
+use crate::view::pace::PaceView;
 use crate::view::{When, millis};
 
 /// Something small, behind however many references templates put before it.
@@ -125,6 +126,28 @@ fn two(large: u64, unit: &str, small: u64, part: &str) -> String {
     if small == 0 || large >= 10 { format!("{large} {unit}") } else { format!("{large} {unit} {small} {part}") }
 }
 
+/// A time in microseconds.
+pub(super) fn micros(us: impl Plain<u64>) -> String {
+    match us.plain() {
+        us @ 0..1_000 => format!("{us} µs"),
+        us @ 1_000..10_000 if !us.is_multiple_of(1_000) => format!("{}.{} ms", us / 1_000, us % 1_000 / 100),
+        us => age(us / 1_000),
+    }
+}
+
+impl PaceView {
+    /// How long half, 95 and 99 of 100 waited, and how long they ran; blank where none did.
+    pub(super) fn times(&self) -> [[String; 3]; 2] {
+        [self.wait, self.run]
+            .map(|all| all.map(|all| [all.p50_us, all.p95_us, all.p99_us].map(micros)).unwrap_or_default())
+    }
+}
+
+/// A rate, with a tenth where it is small.
+pub(super) fn rate(per_minute: &f64) -> String {
+    if *per_minute < 10.0 { per_minute.to_string() } else { format!("{per_minute:.0}") }
+}
+
 pub(super) fn bytes(number: impl Plain<u64>) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let (mut whole, mut tenths, mut unit) = (number.plain(), 0, 0);
@@ -172,13 +195,6 @@ pub(super) fn encode(text: impl AsRef<str>) -> String {
         }
     }
     encoded
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

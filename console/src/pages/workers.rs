@@ -17,6 +17,7 @@ use crate::view::overview::QueueView;
 const PARKED_LOOKED_AT: usize = 500;
 
 /// A kind that nobody serves, in a queue, and why.
+#[derive(Clone)]
 struct Unserved {
     kind: String,
     queue: String,
@@ -35,10 +36,10 @@ struct Workers {
 }
 
 pub(super) async fn list(ask: Ask) -> Answer {
-    let queues = look::queues(&ask.console).await?;
+    let queues = look::seen(&ask.console, ask.fresh()).await?.queues.clone();
     let parked = queues.iter().map(|queue| queue.numbers.parked).sum();
-    let unserved = if parked > 0 { unserved(&ask).await? } else { Vec::new() };
-    let running = look::workers(&ask.console).await?;
+    let unserved = if parked > 0 { ask.shared("unserved", unserved(&ask)).await? } else { Vec::new() };
+    let running = ask.shared("running", look::workers(&ask.console)).await?;
     page(&Workers { shell: ask.shell("/workers", "Workers"), running, queues, unserved, parked })
 }
 
@@ -52,9 +53,9 @@ async fn unserved(ask: &Ask) -> Result<Vec<Unserved>, crate::api::Problem> {
 }
 
 impl JobView {
-    /// How long ago it was accepted, in milliseconds.
-    fn age_ms(&self) -> u64 {
-        millis(self.created.0.elapsed().unwrap_or_default())
+    /// For how long its attempt has run, in milliseconds.
+    pub(super) fn runs_ms(&self) -> Option<u64> {
+        self.started.map(|started| millis(started.0.elapsed().unwrap_or_default()))
     }
 
     /// How far it says that it is, where it says so as a part of a whole: a number up to 1, or one up to 100.

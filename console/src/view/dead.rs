@@ -1,14 +1,13 @@
 //! Dead letters by what they died of: failures that say the same, but for numbers and names, are one group.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 use windlass::JobStatus;
 
-use super::{When, failure_word};
+use super::{When, failure_word, hex};
 
 /// Characters of a message that tell one failure from another: what comes after is detail.
 const TOLD_CHARS: usize = 200;
@@ -107,10 +106,7 @@ pub(crate) fn fingerprint(job: &JobStatus) -> String {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
-    hash.finalize().iter().take(8).fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex(&hash.finalize()[..8])
 }
 
 /// A message without what differs from job to job: numbers, ids in hexadecimal, what stands in quotes.

@@ -15,12 +15,14 @@ pub(crate) struct JobList {
     pub(crate) jobs: Vec<JobView>,
     /// Where to go on, for `after`; absent at the end. A page may be short, or empty, and have a next one.
     pub(crate) next: Option<String>,
+    /// Jobs whose payloads were looked at, where that was asked for.
+    pub(crate) looked_at: Option<u64>,
 }
 
 impl JobList {
     pub(crate) fn new(page: &JobPage, redaction: &Redaction) -> Self {
         let jobs = page.jobs.iter().map(|job| JobView::new(job, redaction)).collect();
-        Self { jobs, next: page.next.as_ref().map(ToString::to_string) }
+        Self { jobs, next: page.next.as_ref().map(ToString::to_string), looked_at: None }
     }
 }
 
@@ -55,6 +57,9 @@ pub(crate) struct JobView {
     /// From when on no attempt of it goes on.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub(crate) deadline: Option<When>,
+    /// When its running attempt started.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(crate) started: Option<When>,
     /// When it ended.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub(crate) ended: Option<When>,
@@ -102,6 +107,7 @@ impl JobView {
             due: job.due.map(When),
             expires: job.expires.map(When),
             deadline: job.deadline.map(When),
+            started: job.started.map(When),
             ended: job.ended.map(When),
             failure: job.failure.as_ref().map(FailureView::from),
             progress,

@@ -6,6 +6,7 @@ use windlass::{Health, Memory, QueueStats};
 
 use super::When;
 use super::limits::circuit_word;
+use super::pace::{JournalView, KindView, PaceView};
 
 /// An engine at a glance.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -18,8 +19,12 @@ pub(crate) struct Overview {
     pub(crate) all: Numbers,
     /// Its queues.
     pub(crate) queues: Vec<QueueView>,
+    /// How fast it goes, by queue and kind.
+    pub(crate) kinds: Vec<KindView>,
     /// What its memory is used for; absent while it cannot say.
     pub(crate) memory: Option<MemoryView>,
+    /// How its journal is; absent while it cannot say.
+    pub(crate) journal: Option<JournalView>,
 }
 
 /// How an engine is.
@@ -124,6 +129,28 @@ impl Numbers {
         self.waiting + self.delayed + self.ready + self.running + self.parked
     }
 
+    /// What tells a moment from the next.
+    pub(crate) const fn told(&self) -> [u64; 16] {
+        [
+            self.waiting,
+            self.delayed,
+            self.ready,
+            self.running,
+            self.parked,
+            self.done,
+            self.dead,
+            self.cancelled,
+            self.expired,
+            self.slots,
+            self.done_last_minute,
+            self.failed_last_minute,
+            self.waiting_callers,
+            self.enqueued_total,
+            self.attempts_total,
+            self.failures_total,
+        ]
+    }
+
     fn add(&mut self, other: &Self) {
         self.waiting += other.waiting;
         self.delayed += other.delayed;
@@ -177,6 +204,8 @@ pub(crate) struct QueueView {
     pub(crate) depth_max: u64,
     /// Where its breaker stands, if it has one: `closed`, `half_open` or `open`.
     pub(crate) breaker: Option<&'static str>,
+    /// How fast it goes; absent where nothing has started since the console looked first.
+    pub(crate) pace: Option<PaceView>,
 }
 
 impl From<&QueueStats> for QueueView {
@@ -213,6 +242,7 @@ impl From<&QueueStats> for QueueView {
             is_late: stats.is_late,
             depth_max: stats.depth_max,
             breaker: stats.circuit.map(circuit_word),
+            pace: None,
         }
     }
 }

@@ -6,6 +6,7 @@ mod access;
 mod bed;
 mod described;
 mod looks;
+mod payloads;
 mod served;
 mod steers;
 mod streams;

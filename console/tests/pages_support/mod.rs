@@ -56,6 +56,10 @@ impl Job for Breaks {
     type Output = ();
 }
 
+pub(crate) fn mail_of(text: &str) -> Mail {
+    Mail { text: text.to_owned() }
+}
+
 async fn mail(mail: Mail, _: Context<()>) -> Result<String, JobError> {
     Ok(mail.text)
 }
@@ -208,6 +212,12 @@ impl Site {
         self.send(Request::get(whole).body(Body::empty()).unwrap()).await
     }
 
+    /// A path below the base, as the script of a page asks for it again.
+    pub(crate) async fn get_live(&self, path: &str) -> Page {
+        let request = Request::get(format!("{}{path}", self.base)).header("x-windlass-live", "1");
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
     /// What forms have to bring back.
     pub(crate) async fn token(&self) -> String {
         let page = self.get("/limits").await;
@@ -263,6 +273,11 @@ impl Page {
     /// The text of the first one.
     pub(crate) fn shown(&self, selector: &str) -> String {
         self.each(selector, |element| element.text().collect::<String>()).swap_remove(0)
+    }
+
+    /// The texts of all that it selects.
+    pub(crate) fn texts(&self, selector: &str) -> Vec<String> {
+        self.each(selector, |element| element.text().collect::<String>().trim().to_owned())
     }
 
     /// The hidden fields of a form.
