@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use windlass::storage::{BackupError, LoadError, OpenError, StorageError};
 
 use crate::holder::holder_of;
+use crate::online::Trouble;
 
 /// What was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +70,9 @@ pub(crate) enum Failure {
     /// What the storage crate says.
     #[error(transparent)]
     Copy(BackupError),
+    /// A console did not answer with what was asked for.
+    #[error(transparent)]
+    Online(#[from] Trouble),
     /// The system refused to take the output.
     #[error("the output could not be written: {0}: see where it goes, and ask again")]
     Output(#[source] io::Error),

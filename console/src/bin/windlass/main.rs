@@ -9,9 +9,11 @@ mod failure;
 mod holder;
 mod inspect;
 mod offline;
+mod online;
 mod output;
 mod salvage;
 mod survey;
+mod token;
 mod verify;
 
 use std::process::ExitCode;
@@ -21,18 +23,21 @@ use clap_complete::Shell;
 
 use self::failure::{Failure, Verdict};
 use self::offline::Offline;
+use self::online::Online;
 use self::output::Out;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done, and nothing is wrong
-  1  done, and something is wrong: verify found problems, salvage or export could not read everything
-  2  could not be done: no journal there, an engine holds it, a newer format, a mistake in the command line
+  1  done, and something is wrong: verify found problems, salvage or export could not read everything, an engine does not serve,
+     an order could not change all jobs that it meant; or not done, since you answered no
+  2  could not be done: no journal there, an engine holds it, a newer format; no console there, or it refused; a mistake in the
+     command line
 
 A reader of the output that goes away ends a command quietly, as if it were done.
 No colour where NO_COLOR is set or the output is no terminal; progress is shown on terminals only.";
 
-/// Looks after the data directories of Windlass, the background-job engine.
+/// Looks after Windlass, the background-job engine: running services by their consoles, and data directories of stopped ones.
 #[derive(Debug, Parser)]
 #[command(name = "windlass", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
 struct Cli {
@@ -53,11 +58,12 @@ struct How {
     quiet: bool,
 }
 
-// What asks a running engine over HTTP is flattened in beside `Offline`, as an enum of its own.
 #[derive(Debug, Subcommand)]
 enum Command {
     #[command(flatten)]
     Offline(Offline),
+    #[command(flatten)]
+    Online(Box<Online>),
     /// Print a script that completes commands and options, for a shell to read
     #[command(after_help = "bash: source <(windlass completions bash)\n\
                             zsh:  windlass completions zsh > ~/.zfunc/_windlass\n\
@@ -74,6 +80,7 @@ fn main() -> ExitCode {
     let mut out = Out::new(how.json, how.quiet);
     let answer = match command {
         Command::Offline(command) => command.run(&mut out),
+        Command::Online(command) => command.run(&mut out),
         Command::Completions { shell } => completions(&shell, &mut out),
     };
     let answer = answer.and_then(|verdict| out.flush().map(|()| verdict));

@@ -5,11 +5,13 @@
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write as _};
 
-use comfy_table::{Cell, CellAlignment, Table, presets};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::failure::Failure;
+use crate::online::as_json;
 
 /// The output of a command.
 pub(crate) struct Out {
@@ -46,6 +48,23 @@ impl Out {
         serde_json::to_writer(&mut self.to, one).map_err(io::Error::from)?;
         writeln!(self.to)?;
         Ok(())
+    }
+
+    /// What a console said, as it said it.
+    pub(crate) fn answer(&mut self, answer: &RawValue) -> Result<(), Failure> {
+        writeln!(self.to, "{}", as_json(answer.get()))?;
+        Ok(())
+    }
+
+    /// A table: as wide as the terminal where there is one, and as its rows elsewhere.
+    pub(crate) fn table(&mut self, mut table: Table) -> Result<(), Failure> {
+        if io::stdout().is_terminal()
+            && let Ok((columns, _)) = ratatui::crossterm::terminal::size()
+            && columns > 0
+        {
+            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(columns);
+        }
+        self.line(table)
     }
 
     pub(crate) fn raw(&mut self, bytes: &[u8]) -> Result<(), Failure> {
@@ -104,7 +123,12 @@ pub(crate) fn table(columns: &[&str]) -> Table {
 
 /// A number, where numbers belong.
 pub(crate) fn number(number: u64) -> Cell {
-    Cell::new(number).set_alignment(CellAlignment::Right)
+    right(number)
+}
+
+/// The same for what is made of numbers.
+pub(crate) fn right(text: impl ToString) -> Cell {
+    Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
 /// Bytes as people say them.
