@@ -3,6 +3,7 @@
 //! Owns the words of the command line, and what its exit codes mean. Each command has a room of its own. What is known here
 //! about directories is the storage crate's; what is known about jobs is the core's.
 
+mod alone;
 mod cross;
 mod export;
 mod failure;
@@ -21,6 +22,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
+use self::alone::Alone;
 use self::failure::{Failure, Verdict};
 use self::offline::Offline;
 use self::online::Online;
@@ -64,6 +66,8 @@ enum Command {
     Offline(Offline),
     #[command(flatten)]
     Online(Box<Online>),
+    /// Serve the console of a data directory whose service is stopped; no job runs meanwhile, and nothing is forgotten
+    Console(Alone),
     /// Print a script that completes commands and options, for a shell to read
     #[command(after_help = "bash: source <(windlass completions bash)\n\
                             zsh:  windlass completions zsh > ~/.zfunc/_windlass\n\
@@ -81,6 +85,7 @@ fn main() -> ExitCode {
     let answer = match command {
         Command::Offline(command) => command.run(&mut out),
         Command::Online(command) => command.run(&mut out),
+        Command::Console(alone) => alone.run(&mut out),
         Command::Completions { shell } => completions(&shell, &mut out),
     };
     let answer = answer.and_then(|verdict| out.flush().map(|()| verdict));
