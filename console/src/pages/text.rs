@@ -21,6 +21,12 @@ impl Plain<Self> for u64 {
     }
 }
 
+impl Plain<Self> for f64 {
+    fn plain(&self) -> Self {
+        *self
+    }
+}
+
 impl Plain<Self> for When {
     fn plain(&self) -> Self {
         *self
@@ -144,8 +150,9 @@ impl PaceView {
 }
 
 /// A rate, with a tenth where it is small.
-pub(super) fn rate(per_minute: &f64) -> String {
-    if *per_minute < 10.0 { per_minute.to_string() } else { format!("{per_minute:.0}") }
+pub(super) fn rate(per_minute: impl Plain<f64>) -> String {
+    let per_minute = per_minute.plain();
+    if per_minute < 10.0 { per_minute.to_string() } else { format!("{per_minute:.0}") }
 }
 
 pub(super) fn bytes(number: impl Plain<u64>) -> String {

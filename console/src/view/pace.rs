@@ -6,6 +6,7 @@ use windlass::{JournalStats, Spread};
 
 /// How large most values are, in microseconds; each is told to a sixteenth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "a number says what unit it has")]
 pub(crate) struct Quantiles {
     /// Half of them are up to this.
     pub(crate) p50_us: u64,

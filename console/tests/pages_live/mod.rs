@@ -1,5 +1,7 @@
 //! Pages are told when to look again, and what they show of how fast it goes is what happened.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where what it asked for does not come")]
+
 use axum::body::{Body, BodyDataStream};
 use axum::http::{Request, StatusCode};
 use futures_util::StreamExt;
