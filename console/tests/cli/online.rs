@@ -101,12 +101,13 @@ fn a_job_is_told_with_all_that_is_kept_of_it() {
     let (dead, delayed, done) = (service.dead("nobody"), service.delayed(), service.done());
     let table = service.table(&["job", &dead.to_string()]);
     has_all(&table, &[": dead", "permanent error: no mailbox `nobody`", "\"to\": \"nobody\"", "tenant:7", "story"]);
-    has_all(&table, &["attempts that failed:", "what it said", "mail, version 1"]);
+    has_all(&table, &["attempts that failed or left a log:", "what it said", "mail, version 1"]);
+    has_all(&table, &["log of attempt 1:", " info  cli::served: mail to nobody"]);
     has_all(&service.table(&["job", &delayed.to_string()]), &["why", "its time has not come", "due", "in 59 min"]);
     has_all(&service.table(&["job", &done.to_string()]), &["output:", "sent to ada"]);
     let seen = service.json(&["job", &dead.to_string()]);
     assert_eq!((&seen["state"], &seen["payload"]["to"]), (&"dead".into(), &"nobody".into()), "{seen}");
-    assert_eq!(seen["failed_attempts"][0]["failure"]["message"], "no mailbox `nobody`");
+    assert_eq!(seen["attempts_kept"][0]["failure"]["message"], "no mailbox `nobody`");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A console that is served, and the command line that asks it.
 
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use axum::Router;
 use serde::{Deserialize, Serialize};
@@ -9,9 +9,10 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
+use tracing_subscriber::prelude::*;
 use windlass::{
-    Context, Engine, Flow, HOUR, Job, JobError, JobId, MIN, MemoryJournal, QueueConfig, RetryPolicy, SEC, Schedule,
-    StepDraft,
+    AttemptLogLayer, Context, Engine, Flow, HOUR, Job, JobError, JobId, MIN, MemoryJournal, QueueConfig, RetryPolicy,
+    SEC, Schedule, StepDraft,
 };
 use windlass_console::{Access, Console, Token};
 
@@ -38,6 +39,7 @@ pub(crate) fn to(name: &str) -> Mail {
 }
 
 async fn mail(mail: Mail, cx: Context<Arc<Notify>>) -> Result<String, JobError> {
+    tracing::info!("mail to {}", mail.to);
     match mail.to.as_str() {
         "held" => {
             cx.progress(&HOSTILE)?;
@@ -170,6 +172,8 @@ pub(crate) fn serve(runtime: &Runtime, routes: Router) -> String {
 }
 
 async fn start(let_go: Arc<Notify>) -> Engine {
+    static LOGS: Once = Once::new();
+    LOGS.call_once(|| tracing_subscriber::registry().with(AttemptLogLayer::new()).init());
     let queue = |name: &str| QueueConfig::new(name).concurrency(4).retry(RetryPolicy::fixed(MIN).attempts(2));
     let schedule = Schedule::cron("nightly", "0 3 * * *", &to("nightly")).zone("Europe/Berlin");
     let builder = Engine::builder().app(let_go).journal(MemoryJournal::new()).queue(queue("mail")).queue(queue("bulk"));

@@ -115,22 +115,47 @@ fn tell(job: Shown<'_>, out: &mut Out) -> Result<(), Failure> {
     let hidden = if job.at("is_redacted").is() { " (the service may hide parts of it)" } else { "" };
     block(&format!("payload{hidden}"), job.at("payload"), out)?;
     block("output", job.at("output"), out)?;
-    if job.at("failed_attempts").each().next().is_none() {
+    attempts(job, out)?;
+    log("log of the attempt that runs", job.at("running_log"), out)
+}
+
+fn attempts(job: Shown<'_>, out: &mut Out) -> Result<(), Failure> {
+    if job.at("attempts_kept").each().next().is_none() {
         return Ok(());
     }
-    let mut rows = table(&["attempt", "started", "ran", "how", "what it said"]);
-    for attempt in job.at("failed_attempts").each() {
+    let mut rows = table(&["attempt", "started", "ran", "result", "how", "what it said"]);
+    for attempt in job.at("attempts_kept").each() {
         let failure = attempt.at("failure");
         rows.add_row(vec![
             right(attempt.at("attempt").text()),
             attempt.at("started").when().into(),
             right(span(attempt.at("ran_ms").number())),
+            attempt.at("result").text().into(),
             failure.at("kind").text().into(),
             failure.at("message").text().into(),
         ]);
     }
-    out.line("attempts that failed:")?;
-    out.table(rows)
+    out.line("attempts that failed or left a log:")?;
+    out.table(rows)?;
+    for attempt in job.at("attempts_kept").each() {
+        log(&format!("log of attempt {}", attempt.at("attempt").text()), attempt.at("log"), out)?;
+    }
+    Ok(())
+}
+
+fn log(name: &str, log: Shown<'_>, out: &mut Out) -> Result<(), Failure> {
+    if !log.is_there() {
+        return Ok(());
+    }
+    out.line(format_args!("{name}:"))?;
+    if log.at("dropped").number() > 0 {
+        out.line(format_args!("  ({} lines before these are not kept)", log.at("dropped").text()))?;
+    }
+    for line in log.at("lines").each() {
+        let [at, level, target, text] = ["at", "level", "target", "text"].map(|part| line.at(part).text());
+        out.line(format_args!("  {at} {level:5} {target}: {text}"))?;
+    }
+    Ok(())
 }
 
 fn block(name: &str, value: Shown<'_>, out: &mut Out) -> Result<(), Failure> {
