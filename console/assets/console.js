@@ -14,7 +14,7 @@
 
   // What somebody is at is left alone.
   const isBusy = (part) =>
-    part.contains(document.activeElement) && document.activeElement !== document.body && !document.activeElement.matches("a")
+    part.contains(document.activeElement) && document.activeElement !== document.body && !document.activeElement.matches("a, [data-key] > summary")
     || part.querySelector("details[open].menu, dialog[open]") !== null
     || document.getSelection().toString() !== "" && part.contains(document.getSelection().anchorNode);
 
@@ -25,10 +25,15 @@
       if (next === null || isBusy(part)) continue;
       const html = next.innerHTML;
       if ((served.get(part) ?? part.innerHTML) === html) continue;
-      const focused = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+      const active = part.contains(document.activeElement) ? document.activeElement : null;
+      const href = active?.getAttribute("href"), key = active?.closest("[data-key]")?.dataset.key;
+      const open = new Map([...part.querySelectorAll("details[data-key]")].map((details) => [details.dataset.key, details.open]));
       part.replaceChildren(...[...next.childNodes].map((node) => document.importNode(node, true)));
       served.set(part, html);
-      if (focused !== null) part.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+      // Logs that somebody has opened stay open.
+      for (const details of part.querySelectorAll("details[data-key]")) details.open = open.get(details.dataset.key) ?? details.open;
+      const again = href ? `a[href="${CSS.escape(href)}"]` : key ? `[data-key="${CSS.escape(key)}"] > summary` : null;
+      if (again !== null) part.querySelector(again)?.focus({ preventScroll: true });
     }
   };
 
