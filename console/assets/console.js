@@ -12,11 +12,23 @@
     history.replaceState(null, "", address);
   }
 
-  // What somebody is at is left alone.
+  // On a phone the pages' names do not fit beside each other: one sees where one is.
+  document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
+  // What somebody is at is left alone: what they press, write into, have opened or selected. A link or a button that only has the focus is
+  // renewed, and has it again.
   const isBusy = (part) =>
-    part.contains(document.activeElement) && document.activeElement !== document.body && !document.activeElement.matches("a, [data-key] > summary")
+    part.querySelector(":active") !== null
+    || part !== document.activeElement && part.contains(document.activeElement) && !document.activeElement.matches("a, button, [data-key] > summary")
     || part.querySelector("details[open].menu, dialog[open]") !== null
     || document.getSelection().toString() !== "" && part.contains(document.getSelection().anchorNode);
+
+  // Where a link leads, and what a button sends: another one beside it is another one.
+  const means = (element) => element.form ? new URLSearchParams(new FormData(element.form, element)).toString() : element.getAttribute("href") ?? element.parentElement.dataset.key;
+
+  // Tables that somebody pushed sideways stay where they are.
+  const scrolled = (part) => [...part.querySelectorAll(".scroll, .graph, pre, .said")]
+    .map((element) => ({ element, left: element.scrollLeft, top: element.scrollTop }));
 
   const served = new WeakMap();
   const renew = (page) => {
@@ -25,15 +37,15 @@
       if (next === null || isBusy(part)) continue;
       const html = next.innerHTML;
       if ((served.get(part) ?? part.innerHTML) === html) continue;
-      const active = part.contains(document.activeElement) ? document.activeElement : null;
-      const href = active?.getAttribute("href"), key = active?.closest("[data-key]")?.dataset.key;
+      const focused = part.contains(document.activeElement) && part !== document.activeElement ? means(document.activeElement) : null;
+      const pushed = scrolled(part);
       const open = new Map([...part.querySelectorAll("details[data-key]")].map((details) => [details.dataset.key, details.open]));
       part.replaceChildren(...[...next.childNodes].map((node) => document.importNode(node, true)));
       served.set(part, html);
       // Logs that somebody has opened stay open.
       for (const details of part.querySelectorAll("details[data-key]")) details.open = open.get(details.dataset.key) ?? details.open;
-      const again = href ? `a[href="${CSS.escape(href)}"]` : key ? `[data-key="${CSS.escape(key)}"] > summary` : null;
-      if (again !== null) part.querySelector(again)?.focus({ preventScroll: true });
+      scrolled(part).forEach(({ element }, at) => element.scrollTo(pushed[at]?.left ?? 0, pushed[at]?.top ?? 0));
+      if (focused !== null) [...part.querySelectorAll("a, button, [data-key] > summary")].find((one) => means(one) === focused)?.focus({ preventScroll: true });
     }
   };
 

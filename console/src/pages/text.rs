@@ -168,6 +168,18 @@ pub(super) fn bytes(number: impl Plain<u64>) -> String {
     }
 }
 
+/// A time with its zone as one reads it: without the zone's name, which stands with its rule.
+pub(super) fn local(text: impl AsRef<str>) -> String {
+    let time = text.as_ref().split('[').next().unwrap_or_default().replacen('T', " ", 1);
+    if let Some(time) = time.strip_suffix('Z') {
+        return format!("{time} UTC");
+    }
+    match time.get(19..) {
+        Some(offset) if offset.starts_with(['+', '-']) => format!("{} {offset}", &time[..19]),
+        _ => time,
+    }
+}
+
 /// The end of an id: its beginning is a time that its neighbours share.
 pub(super) fn short(id: impl AsRef<str>) -> String {
     let id = id.as_ref();
@@ -226,6 +238,19 @@ mod tests {
         }
         for (number, text) in [(1_023, "1023 B"), (1_024, "1 KiB"), (1_536, "1.5 KiB"), (1 << 30, "1 GiB")] {
             assert_eq!(bytes(number), text);
+        }
+    }
+
+    #[test]
+    fn times_have_no_name_of_a_zone() {
+        for (time, text) in [
+            ("2026-11-29T02:30:00+01:00[Europe/Berlin]", "2026-11-29 02:30:00 +01:00"),
+            ("2026-11-29T02:30:00-03:00[America/Sao_Paulo]", "2026-11-29 02:30:00 -03:00"),
+            ("2026-11-28T11:18:40Z", "2026-11-28 11:18:40 UTC"),
+            ("2026-11-28T11:18:40.5+00:00[UTC]", "2026-11-28 11:18:40.5+00:00"),
+            ("é", "é"),
+        ] {
+            assert_eq!(local(time), text);
         }
     }
 
