@@ -22,7 +22,7 @@ RUN = if [ -d /usr/lib/ccache ]; then PATH="/usr/lib/ccache:$$PATH"; export PATH
 help: ## say what can be asked
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
-setup: ## install what the build needs (libclang, a C++ compiler), only if missing
+setup: ## install what the build needs (libclang, a C++ compiler) and what the tests want (a browser), only if missing
 	@.ci/setup
 
 demo: setup ## a service with jobs, killed twice while it works: about a minute, exit code 0 only if nothing was lost

@@ -56,7 +56,8 @@ pub(crate) async fn inspect(State(shop): State<Shop>, Path(id): Path<String>) ->
                 "attempt": end.attempt,
                 "started_ms": unix_ms(end.started),
                 "ended_ms": unix_ms(end.ended),
-                "error": end.failure.to_string(),
+                "result": end.result.as_str(),
+                "error": end.failure().map(ToString::to_string),
             })
         })
         .collect();
