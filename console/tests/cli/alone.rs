@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
+use windlass::storage::Journal as _;
 use windlass::{Engine, HOUR, ManualClock, QueueConfig, RocksJournal, SEC, Schedule};
 
 use crate::served::asking;
@@ -212,4 +213,9 @@ fn what_cannot_be_opened_is_left_as_it_is() {
     let none = windlass("console", empty.path(), &[]);
     assert!(none.code == 2 && none.err.contains("not a journal"), "{none:?}");
     assert_eq!(fs::read_dir(empty.path()).unwrap().count(), 0);
+    let mut fresh = RocksJournal::at(empty.path());
+    fresh.open().unwrap();
+    fresh.close().unwrap();
+    let none = windlass("console", empty.path(), &[]);
+    assert!(none.code == 2 && none.err.contains("nothing to show"), "{none:?}");
 }

@@ -164,6 +164,10 @@ fn queues_of(dir: &Path, out: &Out) -> Result<BTreeSet<String>, Failure> {
         }
     })?;
     bar.finish_and_clear();
+    if queues.is_empty() {
+        let what = "nothing in it speaks of a queue or a job, so that there is nothing to show";
+        return Err(Failure::Other(format!("{}: {what}", dir.display())));
+    }
     Ok(queues)
 }
 
