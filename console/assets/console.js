@@ -9,7 +9,8 @@
   if (address.searchParams.has("said")) {
     address.searchParams.delete("said");
     address.searchParams.delete("seal");
-    history.replaceState(null, "", address);
+    // Without the origin: an address that somebody came by may have a name and a password in it.
+    history.replaceState(null, "", address.pathname + address.search + address.hash);
   }
 
   // On a phone the pages' names do not fit beside each other: one sees where one is.

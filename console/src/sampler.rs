@@ -35,8 +35,12 @@ pub(crate) struct Seen {
     pub(crate) paces: Paces,
 }
 
-/// A look that others may share: what it saw, under which sample, and when.
-type Kept = Arc<tokio::sync::Mutex<Option<(u64, Instant, Box<dyn Any + Send + Sync>)>>>;
+/// How much is known to have changed when a look began: the last sample that said something new, and what was done through this console. So
+/// whoever has done something never sees how it was before.
+type Known = (u64, u64);
+
+/// A look that others may share: what was known, when, and what it saw.
+type Kept = Arc<tokio::sync::Mutex<Option<(Known, Instant, Box<dyn Any + Send + Sync>)>>>;
 
 /// The one who looks.
 pub(crate) struct Sampler {
@@ -44,7 +48,7 @@ pub(crate) struct Sampler {
     shots: Arc<Shots>,
     audit: Arc<Audit>,
     no: AtomicU64,
-    last: tokio::sync::Mutex<Option<(Instant, Arc<Seen>)>>,
+    last: tokio::sync::Mutex<Option<(u64, Instant, Arc<Seen>)>>,
     looks: Mutex<HashMap<String, Kept>>,
     /// The number of the last sample that said something new.
     told: watch::Sender<u64>,
@@ -71,21 +75,28 @@ impl Sampler {
 
     /// What the engine is like now.
     pub(crate) async fn look(&self) -> Result<Arc<Seen>, Problem> {
+        let changes = self.audit.count();
         let seen = Arc::new(self.take().await?);
-        *self.last.lock().await = Some((Instant::now(), seen.clone()));
+        *self.last.lock().await = Some((changes, Instant::now(), seen.clone()));
         Ok(seen)
+    }
+
+    fn known(&self) -> Known {
+        (*self.told.borrow(), self.audit.count())
     }
 
     /// What it was like a moment ago: whoever asks meanwhile waits for the same answer.
     pub(crate) async fn glance(&self) -> Result<Arc<Seen>, Problem> {
         let mut last = self.last.lock().await;
-        if let Some((at, seen)) = &*last
+        let changes = self.audit.count();
+        if let Some((of, at, seen)) = &*last
+            && *of == changes
             && at.elapsed() < EVERY
         {
             return Ok(seen.clone());
         }
         let seen = Arc::new(self.take().await?);
-        *last = Some((Instant::now(), seen.clone()));
+        *last = Some((changes, Instant::now(), seen.clone()));
         Ok(seen)
     }
 
@@ -116,16 +127,16 @@ impl Sampler {
             looks.entry(key).or_default().clone()
         };
         let mut kept = kept.lock().await;
-        let no = *self.told.borrow();
+        let known = self.known();
         if let Some((of, at, seen)) = &*kept
-            && *of == no
+            && *of == known
             && at.elapsed() < EVERY
             && let Some(seen) = seen.downcast_ref::<T>()
         {
             return Ok(seen.clone());
         }
         let seen = look.await?;
-        *kept = Some((no, Instant::now(), Box::new(seen.clone())));
+        *kept = Some((known, Instant::now(), Box::new(seen.clone())));
         Ok(seen)
     }
 
@@ -200,6 +211,7 @@ impl Mark {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::action::Action;
     use windlass::{MemoryJournal, QueueConfig};
 
     async fn sampler() -> Arc<Sampler> {
@@ -243,6 +255,12 @@ mod tests {
         assert_eq!(sampler.shared("flows".to_owned(), look()).await.unwrap(), 1);
         tokio::time::advance(EVERY).await;
         assert_eq!(sampler.shared("jobs".to_owned(), look()).await.unwrap(), 2);
+        // Whoever has done something sees what came of it.
+        let before = sampler.glance().await.unwrap();
+        assert!(Arc::ptr_eq(&before, &sampler.glance().await.unwrap()));
+        sampler.audit.note("ada", Action::PauseQueue, "mail", "done");
+        assert_eq!(sampler.shared("jobs".to_owned(), look()).await.unwrap(), 3);
+        assert!(!Arc::ptr_eq(&before, &sampler.glance().await.unwrap()));
         for no in 0..1_000 {
             sampler.shared(format!("jobs {no}"), look()).await.unwrap();
         }

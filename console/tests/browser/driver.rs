@@ -196,15 +196,16 @@ impl Browser {
 
     /// Waits for something that a person could see.
     pub(crate) async fn find(&self, xpath: &str) -> Element {
-        self.wait(xpath, async || {
-            for element in self.wire.all(xpath).await.ok()? {
-                if self.wire.of(&element, "displayed").await.is_ok_and(|is_seen| is_seen == true) {
-                    return Some(element);
-                }
+        self.wait(xpath, async || self.shown(xpath).await).await
+    }
+
+    async fn shown(&self, xpath: &str) -> Option<Element> {
+        for element in self.wire.all(xpath).await.ok()? {
+            if self.wire.of(&element, "displayed").await.is_ok_and(|is_seen| is_seen == true) {
+                return Some(element);
             }
-            None
-        })
-        .await
+        }
+        None
     }
 
     async fn wait<T>(&self, what: &str, look: impl AsyncFn() -> Option<T>) -> T {
@@ -234,16 +235,22 @@ impl Browser {
 
     /// The text of the first one, as it is seen.
     pub(crate) async fn text(&self, xpath: &str) -> String {
-        text(self.wire.of(&self.find(xpath).await, "text").await.unwrap())
+        let read = async || self.wire.of(&self.shown(xpath).await?, "text").await.ok();
+        text(self.wait(xpath, read).await)
     }
 
     pub(crate) async fn click(&self, xpath: &str) {
-        self.wire.to(&self.find(xpath).await, "click", json!({})).await.unwrap();
+        // The live update may put another one in its place between the look and the click.
+        self.wait(xpath, async || {
+            let element = self.shown(xpath).await?;
+            self.wire.to(&element, "click", json!({})).await.ok()
+        })
+        .await;
     }
 
     pub(crate) async fn focus(&self, xpath: &str) {
-        let element = self.find(xpath).await;
-        self.wire.run("arguments[0].focus()", vec![element.json()]).await.unwrap();
+        let focus = async || self.wire.run("arguments[0].focus()", vec![self.shown(xpath).await?.json()]).await.ok();
+        self.wait(xpath, focus).await;
     }
 
     /// Clicks what leads to another page, and waits until that one is there.
@@ -266,8 +273,12 @@ impl Browser {
             self.click(&format!("{xpath}/option[normalize-space()='{text}']")).await;
             return;
         }
-        self.wire.to(&element, "clear", json!({})).await.unwrap();
-        self.wire.to(&element, "value", json!({ "text": text })).await.unwrap();
+        let fill = async || {
+            let element = self.shown(&xpath).await?;
+            self.wire.to(&element, "clear", json!({})).await.ok()?;
+            self.wire.to(&element, "value", json!({ "text": text })).await.ok()
+        };
+        self.wait(&xpath, fill).await;
     }
 
     /// Keys, to whatever has the focus.

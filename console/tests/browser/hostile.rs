@@ -53,7 +53,7 @@ const FOREIGN: &str = "(() => {
             if (leads && value !== '#main' && !new URL(value, document.baseURI).href.startsWith(base)) foreign.push(element.outerHTML);
         }
     }
-    if (document.querySelector('base, iframe, object, script:not([src])') !== null) foreign.push('an element of another world');
+    if (document.querySelector('base, iframe, object, meta[http-equiv], script:not([src])') !== null) foreign.push('an element of another world');
     if (window.hit !== undefined) foreign.push('it was run');
     return foreign;
 })()";
@@ -103,7 +103,7 @@ async fn evil(house: &House) -> Evil {
         pages.extend([
             format!("/queue?name={bad}"),
             format!("/nothing/{bad}"),
-            format!("/?span={bad}&said={bad}&seal={bad}"),
+            format!("?span={bad}&said={bad}&seal={bad}"),
         ]);
     }
     Evil { pages, flow }
@@ -111,7 +111,7 @@ async fn evil(house: &House) -> Evil {
 
 /// As it stands in a URL.
 fn encoded(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    text.bytes().fold(String::new(), |text, byte| text + &format!("%{byte:02X}"))
 }
 
 async fn is_harmless(browser: &Browser, site: &Site, what: &str) {

@@ -66,7 +66,7 @@ async fn busy() -> Engine {
     engine.enqueue_all(drafts(37, "charge").into_iter().map(|draft| draft.queue("payments"))).await.unwrap();
     for number in 0..13 {
         let watch = Watch { says: json!({ "done": number * 7, "total": 100 }) };
-        engine.enqueue(watch).limit_key(&format!("tenant {}", number % 5)).await.unwrap();
+        engine.enqueue(watch).limit_key(format!("tenant {}", number % 5)).await.unwrap();
     }
     let mut last = None;
     for draft in drafts(1_284, "hello") {

@@ -1,4 +1,4 @@
-//! WebDriver, as far as these tests want it: JSON over HTTP, to a chromedriver of this machine.
+//! `WebDriver`, as far as these tests want it: JSON over HTTP, to a chromedriver of this machine.
 //!
 //! Owns the words of the protocol, and nothing of what they are used for.
 
