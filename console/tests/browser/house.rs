@@ -1,15 +1,17 @@
 //! An engine in memory with something of everything, and consoles of it on ports of their own.
 
 use std::net::SocketAddr;
+use std::sync::Once;
 
 use axum::Router;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tracing_subscriber::prelude::*;
 use windlass::{
-    CircuitBreaker, Context, Engine, Flow, FlowId, HOUR, Job, JobError, JobId, JobState, JobStatus, Limit, MIN,
-    MemoryJournal, Overlap, QueueConfig, Schedule, StepDraft,
+    AttemptLogLayer, CircuitBreaker, Context, Engine, Flow, FlowId, HOUR, Job, JobError, JobId, JobState, JobStatus,
+    Limit, MIN, MemoryJournal, Overlap, QueueConfig, Schedule, StepDraft,
 };
 use windlass_console::{Access, Action, Console, Identity};
 
@@ -59,10 +61,12 @@ impl Job for Fax {
 }
 
 pub(crate) async fn mail(mail: Mail, _: Context<()>) -> Result<String, JobError> {
+    tracing::warn!("{}", mail.text);
     if mail.fails { Err(JobError::permanent(mail.text)) } else { Ok(mail.text) }
 }
 
 pub(crate) async fn watch(watch: Watch, cx: Context<()>) -> Result<(), JobError> {
+    tracing::info!("watches {}", watch.says);
     cx.progress(&watch.says)?;
     cx.cancellation().cancelled().await;
     Err(JobError::cancel("somebody asked"))
@@ -88,6 +92,8 @@ pub(crate) struct House {
 }
 
 pub(crate) async fn house() -> House {
+    static LOGS: Once = Once::new();
+    LOGS.call_once(|| tracing_subscriber::registry().with(AttemptLogLayer::new()).init());
     let probe = Schedule::every("probe", HOUR, &text("probe")).overlap(Overlap::Skip);
     let engine = Engine::builder()
         .journal(MemoryJournal::new())

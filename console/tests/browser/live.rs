@@ -51,6 +51,24 @@ async fn pages_change_by_themselves_while_the_engine_works() {
 }
 
 #[tokio::test]
+async fn a_log_that_somebody_has_closed_stays_closed_while_its_attempt_goes_on() {
+    let Some(browser) = browser().await else { return };
+    let house = house().await;
+    let site = Site::of_ada(&house).await;
+    browser.stay(&site.at(&format!("/jobs/{}", house.running))).await;
+    browser.find("//li[contains(., 'Attempt 1 runs')]//ol/li[contains(., 'info') and contains(., 'watches')]").await;
+    browser.click("//summary[normalize-space()='1 line of log']").await;
+    let timeline = "document.querySelector('[data-live=timeline]').innerText";
+    let before: String = browser.ask(timeline).await;
+    assert!(!before.contains("watches"));
+    browser.until(&format!("{timeline} !== {}", serde_json::json!(before))).await;
+    assert!(!browser.ask::<bool>("document.querySelector('[data-live=timeline] details').open").await);
+    assert_eq!(browser.ask::<String>("document.activeElement.innerText").await, "1 line of log");
+    assert!(browser.ask::<bool>(IS_SAME).await);
+    browser.end().await;
+}
+
+#[tokio::test]
 async fn what_somebody_is_at_is_left_alone() {
     let Some(browser) = browser().await else { return };
     let house = house().await;
