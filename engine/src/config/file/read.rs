@@ -26,8 +26,7 @@ pub(super) const KEEP: [(&str, KeepDone); 3] =
 pub(super) const NEVER: &str = "never";
 
 const ALL: [&str; 4] = ["engine", "queues", "kinds", "limits"];
-#[cfg(not(feature = "metrics"))]
-const WIDE: [&str; 8] = [
+const WIDE: &[&str] = &[
     "disk_free_bytes_min",
     "memory_bytes_max",
     "lost_max",
@@ -36,17 +35,7 @@ const WIDE: [&str; 8] = [
     "events_kept_max",
     "events_kept_bytes_max",
     "events_from_start",
-];
-#[cfg(feature = "metrics")]
-const WIDE: [&str; 9] = [
-    "disk_free_bytes_min",
-    "memory_bytes_max",
-    "lost_max",
-    "allow_unknown_kinds",
-    "single_runtime",
-    "events_kept_max",
-    "events_kept_bytes_max",
-    "events_from_start",
+    #[cfg(feature = "metrics")]
     "metrics_interval",
 ];
 const QUEUE: [&str; 20] = [
@@ -113,7 +102,7 @@ pub(super) fn config(document: &Document<'_>) -> Read<EngineConfig> {
     let all = Field::root(document).table(&ALL, "a table")?;
     let mut config = EngineConfig::default();
     if let Some(field) = all.get("engine") {
-        config.wide = wide(&field.table(&WIDE, "a table of settings")?, &mut config)?;
+        config.wide = wide(&field.table(WIDE, "a table of settings")?, &mut config)?;
     }
     if let Some(field) = all.get("queues") {
         for field in field.named("a table of queues, each by its name,")? {
