@@ -125,16 +125,7 @@ impl WorkerState {
     /// the handler begins.
     fn start(&self, crew: &Arc<Crew>, mut lease: Lease, wanted: &mut Vec<Wanted>) -> Option<Start> {
         let (id, token, signals) = (lease.id, lease.token, Arc::<Signals>::default());
-        let attempt = LiveAttempt {
-            queue: self.parts.queue,
-            token,
-            attempt: lease.attempt,
-            signals: signals.clone(),
-            abort: None,
-            outcome: None,
-            // A core that has to be rebuilt may not hold it any more.
-            body: lease.body.clone().filter(|_| self.parts.door.hooks.are_there()),
-        };
+        let attempt = self.live_attempt(&lease, &signals);
         let handler = self.parts.registry.handlers.get(&lease.kind);
         let (runner, rule) = handler.map(|handler| (&handler.runner, handler.retry)).unzip();
         // A service's own code runs in here, and may panic: that comes before anyone answers for the attempt.
@@ -195,6 +186,19 @@ impl WorkerState {
             (None, _) => guard.report(failed_here("no handler for this kind")),
         }
         None
+    }
+
+    fn live_attempt(&self, lease: &Lease, signals: &Arc<Signals>) -> LiveAttempt {
+        LiveAttempt {
+            queue: self.parts.queue,
+            token: lease.token,
+            attempt: lease.attempt,
+            signals: signals.clone(),
+            abort: None,
+            outcome: None,
+            // A core that has to be rebuilt may not hold it any more.
+            body: lease.body.clone().filter(|_| self.parts.door.hooks.are_there()),
+        }
     }
 
     /// Asks an attempt to end, and drops its code after its queue's grace where that can be done.

@@ -54,15 +54,23 @@ pub(crate) fn are_kept() -> bool {
     IS_THERE.load(Ordering::Relaxed)
 }
 
+/// Takes the offer back, also where a subscriber panics.
+struct Offer;
+
+impl Drop for Offer {
+    fn drop(&mut self) {
+        OFFERED.set(None);
+    }
+}
+
 /// Makes the attempt's span in such a way that a layer knows whose it is.
 pub(crate) fn offered<T>(signals: &Arc<Signals>, span: impl FnOnce() -> T) -> T {
     if !are_kept() {
         return span();
     }
     OFFERED.set(Some(signals.clone()));
-    let made = span();
-    OFFERED.set(None);
-    made
+    let _offer = Offer;
+    span()
 }
 
 impl AttemptLogLayer {
