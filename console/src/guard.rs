@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use axum::extract::{OriginalUri, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hmac::{Hmac, KeyInit, Mac};
@@ -40,6 +40,14 @@ pub(crate) struct Visitor {
 }
 
 impl Visitor {
+    /// Who was let in with this request.
+    pub(crate) fn of(extensions: &Extensions) -> Result<Self, Problem> {
+        // The guard puts it there.
+        let nobody =
+            || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no visitor", "the console's guard did not run");
+        extensions.get::<Self>().cloned().ok_or_else(nobody)
+    }
+
     /// Whether they may do this, said as an answer.
     pub(crate) fn may(&self, action: Action) -> Result<(), Problem> {
         if self.identity.may(action) {

@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::extract::{FromRequest, Request};
-use axum::http::StatusCode;
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
@@ -20,11 +19,7 @@ impl<T: DeserializeOwned> FromRequest<Console> for Change<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, console: &Console) -> Result<Self, Problem> {
-        // The guard puts it there.
-        let Some(visitor) = request.extensions().get::<Visitor>().cloned() else {
-            let detail = "the console's guard did not run";
-            return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no visitor", detail));
-        };
+        let visitor = Visitor::of(request.extensions())?;
         let Json(body) = Json::from_request(request, console).await?;
         Ok(Self { console: console.clone(), visitor, body })
     }

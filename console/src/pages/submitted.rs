@@ -7,7 +7,6 @@ use std::str::FromStr;
 use axum::RequestExt;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, FromRequest, FromRequestParts, Query, Request};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
 
@@ -96,7 +95,7 @@ impl FromRequestParts<Console> for Ask {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Problem> {
-        let visitor = visitor_of(parts)?;
+        let visitor = Visitor::of(&parts.extensions)?;
         let Query(fields) = Query::try_from_uri(&parts.uri)?;
         let is_live = parts.headers.contains_key("x-windlass-live");
         Ok(Self { console: console.clone(), visitor, fields: Fields(fields), is_live })
@@ -128,8 +127,8 @@ impl FromRequest<Console> for Submitted {
     type Rejection = Problem;
 
     async fn from_request(request: Request, console: &Console) -> Result<Self, Problem> {
-        let (mut parts, body) = request.into_parts();
-        let visitor = visitor_of(&mut parts)?;
+        let (parts, body) = request.into_parts();
+        let visitor = Visitor::of(&parts.extensions)?;
         let form: Result<Form<BTreeMap<String, String>>, FormRejection> =
             Request::from_parts(parts, body).extract().await;
         let Form(fields) = form.map_err(|no| Problem::new(no.status(), "not understood", no.body_text()))?;
@@ -137,10 +136,4 @@ impl FromRequest<Console> for Submitted {
         visitor.gave(fields.text("token").unwrap_or_default())?;
         Ok(Self { console: console.clone(), visitor, fields })
     }
-}
-
-fn visitor_of(parts: &mut Parts) -> Result<Visitor, Problem> {
-    // The guard puts it there.
-    let nobody = || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no visitor", "the console's guard did not run");
-    parts.extensions.get::<Visitor>().cloned().ok_or_else(nobody)
 }
