@@ -40,13 +40,22 @@ where
     T: Encode + 'static + BorrowDecode<'de, Context>,
 {
     fn borrow_decode<D: BorrowDecoder<'de, Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
-        let length = u64::decode(decoder)?;
-        let mut items = Vec::new();
-        for _ in 0..length {
-            items.push(T::borrow_decode(decoder)?);
-        }
-        Ok(Self(items))
+        read_items(decoder).map(Self)
     }
+}
+
+/// One after the other, with nothing reserved: see [`List`].
+fn read_items<'de, T, D>(decoder: &mut D) -> Result<Vec<T>, DecodeError>
+where
+    D: BorrowDecoder<'de>,
+    T: BorrowDecode<'de, D::Context>,
+{
+    let length = u64::decode(decoder)?;
+    let mut items = Vec::new();
+    for _ in 0..length {
+        items.push(T::borrow_decode(decoder)?);
+    }
+    Ok(items)
 }
 
 /// Borrowed texts; read like a [`List`].
@@ -54,12 +63,7 @@ pub(crate) struct Texts<'a>(pub(crate) Vec<&'a str>);
 
 impl<'de: 'a, 'a, Context> BorrowDecode<'de, Context> for Texts<'a> {
     fn borrow_decode<D: BorrowDecoder<'de, Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
-        let length = u64::decode(decoder)?;
-        let mut items = Vec::new();
-        for _ in 0..length {
-            items.push(<&str>::borrow_decode(decoder)?);
-        }
-        Ok(Self(items))
+        read_items(decoder).map(Self)
     }
 }
 

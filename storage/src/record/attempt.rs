@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use bincode::Encode;
-use bincode::de::{BorrowDecode, BorrowDecoder, Decode};
+use bincode::de::{BorrowDecode, BorrowDecoder};
 use bincode::error::DecodeError;
 use windlass_scheduler::attempt::{AttemptLog, AttemptResult, LogLevel, LogLine};
 use windlass_scheduler::change::AttemptRecord;
 use windlass_scheduler::job::JobId;
 use windlass_scheduler::time::Timestamp;
 
-use super::{BorrowDecodeDerive, FailureV1};
+use super::{BorrowDecodeDerive, FailureV1, read_items};
 
 /// Its job and number stand in the key.
 #[derive(Encode, BorrowDecodeDerive)]
@@ -50,12 +50,7 @@ struct LineV1<'a> {
 
 impl<'de: 'a, 'a, Context> BorrowDecode<'de, Context> for LinesV1<'a> {
     fn borrow_decode<D: BorrowDecoder<'de, Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
-        let length = u64::decode(decoder)?;
-        let mut lines = Vec::new();
-        for _ in 0..length {
-            lines.push(LineV1::borrow_decode(decoder)?);
-        }
-        Ok(Self(lines))
+        read_items(decoder).map(Self)
     }
 }
 
