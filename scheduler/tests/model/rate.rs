@@ -157,7 +157,9 @@ impl World {
         }
         for (rate, of) in before {
             let after = self.limit_of(&of).rate;
-            if idle.contains(&of) || after.is_none() && !live.contains(&of) {
+            // What a breaker has heard of it keeps it, without a rate as well.
+            let limits_nothing = || after.is_none() && !live.contains(&of) && self.hears_nothing(&of, now);
+            if idle.contains(&of) || limits_nothing() {
                 self.tokens.remove(&of);
             } else if after != rate {
                 self.tokens.insert(of, (0, now.mono.0));
