@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test check package bench bench-peers torture fuzz bugs
+.PHONY: help setup demo test check package bench bench-peers torture fuzz hunt bugs
 
 # CI passes LOCKED=--locked: there, a Cargo.lock that lags behind is an error.
 LOCKED ?=
@@ -98,6 +98,10 @@ fuzz: ## feed all fuzz targets for FUZZ_SECONDS (60) together, if cargo-fuzz is 
 		cargo fuzz run --sanitizer none "$$target" "fuzz/found/$$target" "fuzz/corpus/$$target" -- \
 			-max_total_time="$$(( each > 0 ? each : 1 ))" -max_len=4096 -timeout=20 -rss_limit_mb=2048 -print_final_stats=1; \
 	done
+
+hunt: setup ## new games of the two models, CASES (100,000) of each: those of make test are always the same ones
+	@$(RUN) WINDLASS_MODEL_SEED=random WINDLASS_MODEL_CASES=$(or $(CASES),100000) cargo test $(LOCKED) --package windlass-scheduler \
+		--test model --test flows
 
 bugs: setup ## the suite against every bug of the bank: all must be caught, and it says by what; ONLY=Name tries one
 	@$(RUN) cargo run $(LOCKED) --quiet --package windlass-tests --bin bugs -- $(ONLY)

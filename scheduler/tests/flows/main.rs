@@ -28,6 +28,7 @@ use windlass_scheduler::flow::FlowState;
 use windlass_scheduler::job::Priority;
 use windlass_scheduler::verb::Verb;
 
+use self::common::games;
 use self::plan::{MemberSpec, Spec, members, spec};
 use self::play::Play;
 use self::reload::Death;
@@ -285,15 +286,8 @@ fn come_to_rest(play: &mut Play) {
     assert!(left.is_empty(), "nobody needs these records any more: {left:?}");
 }
 
-/// So many sequences, or as many as `WINDLASS_MODEL_CASES` says. What fails once belongs into a script, not into a file
-/// of seeds.
-fn config(cases: u32) -> ProptestConfig {
-    let asked = std::env::var("WINDLASS_MODEL_CASES").ok().and_then(|cases| cases.parse().ok());
-    ProptestConfig { cases: asked.unwrap_or(cases), failure_persistence: None, ..ProptestConfig::default() }
-}
-
 proptest! {
-    #![proptest_config(config(5_000))]
+    #![proptest_config(games(5_000))]
 
     #[test]
     fn whatever_happens_flows_are_what_the_oracle_says(

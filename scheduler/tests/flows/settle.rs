@@ -44,7 +44,9 @@ impl World {
             let is_being_called_off = flow.is_called_off(*step) && flow.has_open_members(*step);
             is_being_called_off || self.jobs[&flow.steps[*step].job].cancel
         };
-        let open: Vec<_> = (0..flow.steps.len()).filter(|no| is_open(no) && !is_asked(no)).collect();
+        // What is found to be too late in the same visit is over before anybody calls it off.
+        let is_late = |step: &usize| self.said_ends.get(&(no, *step)) == Some(&(StepState::Job(State::Expired), None));
+        let open: Vec<_> = (0..flow.steps.len()).filter(|no| is_open(no) && !is_asked(no) && !is_late(no)).collect();
         if roots.is_empty() || open.is_empty() {
             return false;
         }

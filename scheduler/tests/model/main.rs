@@ -38,7 +38,7 @@ use windlass_scheduler::state::State;
 use windlass_scheduler::time::{Now, Timestamp};
 use windlass_scheduler::verb::Verb;
 
-use self::common::id;
+use self::common::{games, id};
 use self::play::Play;
 use self::rate::{Change, SHARES, change, share};
 use self::recur::{Plan, plan};
@@ -447,19 +447,12 @@ fn come_to_rest(play: &mut Play) {
     assert!(left.is_empty(), "nobody needs these records any more: {left:?}");
 }
 
-/// So many sequences, or as many as `WINDLASS_MODEL_CASES` says. What fails once belongs into a script, not into a file
-/// of seeds.
-fn config(cases: u32) -> ProptestConfig {
-    let asked = std::env::var("WINDLASS_MODEL_CASES").ok().and_then(|cases| cases.parse().ok());
-    ProptestConfig { cases: asked.unwrap_or(cases), failure_persistence: None, ..ProptestConfig::default() }
-}
-
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     prop::collection::vec(one_move(), 1..=200)
 }
 
 proptest! {
-    #![proptest_config(config(20_000))]
+    #![proptest_config(games(20_000))]
 
     #[test]
     fn whatever_happens_the_shard_is_what_the_oracle_says(memory in memory(), is_judged: bool, moves in moves()) {
@@ -472,7 +465,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(config(100))]
+    #![proptest_config(games(100))]
 
     #[test]
     fn the_same_commands_and_times_give_the_same_waves_and_effects(memory in memory(), moves in moves()) {
