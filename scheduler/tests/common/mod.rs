@@ -9,7 +9,7 @@
 // Queues are few.
 #![allow(clippy::cast_possible_truncation)]
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use proptest::test_runner::{Config as ProptestConfig, RngSeed};
@@ -163,6 +163,8 @@ pub(crate) struct Driver {
     pub(crate) trace: Option<String>,
     /// Attempts leave what [`log_of`] says.
     pub(crate) logs: bool,
+    /// What was retained before each end that the last load brought.
+    pub(crate) retained_before_ends: BTreeMap<LeaseToken, BTreeSet<JobId>>,
 }
 
 impl Driver {
@@ -188,6 +190,7 @@ impl Driver {
             fetches: VecDeque::new(),
             trace: None,
             logs: false,
+            retained_before_ends: BTreeMap::new(),
         };
         assert_eq!(driver.load(), []);
         driver
@@ -346,9 +349,11 @@ impl Driver {
             let (queue, slots) = (QueueNo(queue as u32), self.slots[queue]);
             self.handle(Command::Slots { queue, slots });
         }
+        self.retained_before_ends.clear();
         for attempt in self.live.clone().into_values() {
             if let Some((outcome, _)) = attempt.end {
                 let token = attempt.claim.token;
+                self.retained_before_ends.insert(token, self.shard.portrait().retained.into_keys().collect());
                 let log = self.log_of(&attempt.claim);
                 self.handle(Command::End { token, outcome: outcome.clone(), body: None, log });
                 let step = self.shard.step();

@@ -62,8 +62,9 @@ impl Play {
         self.hear();
         for one in open {
             if let Some((outcome, _)) = one.end {
-                let kept = self.kept();
-                self.world.settle(&kept, now);
+                // A later one may have pushed out what this one still finds.
+                let kept = &self.driver.retained_before_ends[&one.claim.token];
+                self.world.settle(kept, now);
                 self.world.end(one.claim.id, &outcome, now);
             }
         }

@@ -13,9 +13,10 @@ impl World {
     pub(crate) fn settle(&mut self, kept: &Kept, now: Now) -> Vec<u8> {
         let mut ended = Vec::new();
         for no in self.flows.keys().copied().collect::<Vec<_>>() {
-            while self.fail_fast(no, kept, now) | self.turn(no, kept, now) | self.complete(no, now) | self.undo(no, now)
-            {
-            }
+            // Nothing else follows before all is called off that a failure calls off.
+            while self.fail_fast(no, kept, now)
+                || self.turn(no, kept, now) | self.complete(no, now) | self.undo(no, now)
+            {}
             let flow = self.flows.get_mut(&no).unwrap();
             flow.fresh.clear();
             let is_over = flow.steps.iter().all(|step| step.end.is_some());
