@@ -1,10 +1,10 @@
 //! Numbers, times and names, as people read them.
 
-use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use askama::Template;
 use askama::filters::HtmlSafe;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::view::pace::PaceView;
@@ -205,15 +205,8 @@ pub(super) fn pretty(value: &Value) -> String {
 
 /// As it stands in a URL, between the signs that mean something there.
 pub(super) fn encode(text: impl AsRef<str>) -> String {
-    let mut encoded = String::new();
-    for byte in text.as_ref().bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            encoded.push(byte.into());
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
+    const MEANS_SOMETHING: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+    utf8_percent_encode(text.as_ref(), MEANS_SOMETHING).to_string()
 }
 
 #[cfg(test)]

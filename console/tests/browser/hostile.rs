@@ -1,5 +1,6 @@
 //! What people put into jobs, flows and limits, looked at by something that would run it.
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 use windlass::{Draft, Flow, FlowId, HOUR, JobId, LimitOf, Override, Unique};
 use windlass_console::{Access, Console, Identity};
@@ -111,7 +112,7 @@ async fn evil(house: &House) -> Evil {
 
 /// As it stands in a URL.
 fn encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |text, byte| text + &format!("%{byte:02X}"))
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
 async fn is_harmless(browser: &Browser, site: &Site, what: &str) {

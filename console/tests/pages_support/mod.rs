@@ -8,6 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use scraper::{ElementRef, Html, Selector};
 use serde::{Deserialize, Serialize};
 use tower::ServiceExt;
@@ -186,7 +187,7 @@ impl House {
 
 /// As it stands in a URL.
 pub(crate) fn encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |text, byte| text + &format!("%{byte:02X}"))
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
 /// A console at a base.
