@@ -87,6 +87,7 @@ fn what_the_console_says_is_passed_on() {
         (&["jobs", "--state", "deaf"], "`deaf` is no state"),
         (&["jobs", "--created-from", "yesterday"], "`created_from`"),
         (&["jobs", "--after", "x"], "no cursor"),
+        (&["jobs", "--payload", "to"], "`customer.id=42`"),
         (&["flows", "--state", "flat"], "no such state of a flow"),
     ] {
         let said = refused(&service.url, OPERATOR, words);

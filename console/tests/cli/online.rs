@@ -44,6 +44,8 @@ fn jobs_are_listed_by_every_part_of_the_filter() {
         &["--tag", "tenant:7"],
         &["--correlation-id", "story"],
         &["--error", "no mailbox"],
+        &["--payload", "to=nobody"],
+        &["--payload", "/to=\"nobody\"", "--queue", "mail"],
         &["--ended-from", "2020-01-01T00:00:00Z", "--ended-until", "2100-01-01T00:00:00Z"],
     ] {
         assert_eq!(ids(words), [dead.as_str()], "{words:?}");
@@ -55,6 +57,7 @@ fn jobs_are_listed_by_every_part_of_the_filter() {
         &["--created-until", "2020-01-01T00:00:00Z"],
         &["--limit-key", "nobody's"],
         &["--kind", "fax"],
+        &["--payload", "to=nobody else"],
     ] {
         assert!(ids(words).is_empty(), "{words:?}");
     }
@@ -65,6 +68,8 @@ fn jobs_are_listed_by_every_part_of_the_filter() {
     assert_eq!(service.table(&["jobs", "--queue", "bulk"]), "no job is like that\n");
     assert_eq!(service.table(&["jobs", "--count", "--state", "dead,delayed"]), "2\n");
     assert_eq!(service.json(&["jobs", "--count"])["count"], 2);
+    let by_payload = service.table(&["jobs", "--payload", "to=nobody"]);
+    assert!(by_payload.contains(&dead) && !by_payload.contains(&delayed), "{by_payload}");
 }
 
 #[test]

@@ -19,10 +19,14 @@ pub(crate) struct Jobs {
     /// In this state: waiting, delayed, ready, running, parked, done, dead, cancelled, expired; several as for queues
     #[arg(long = "state", value_name = "STATE", value_delimiter = ',')]
     states: Vec<String>,
+    /// With this field in the payload, as far as that may be seen: customer.id=42, or /customer/id=42 where names have dots in them.
+    /// Payloads are read one by one: say what else is known of the jobs
+    #[arg(long, value_name = "FIELD=VALUE")]
+    payload: Option<String>,
     #[command(flatten)]
     page: Page,
     /// Tell how many there are, and not which: it walks over all of them
-    #[arg(long, conflicts_with_all = ["limit", "after"])]
+    #[arg(long, conflicts_with_all = ["limit", "after", "payload"])]
     count: bool,
 }
 
@@ -42,6 +46,7 @@ impl Jobs {
         let client = self.place.client()?;
         let mut parts = self.filter.parts();
         parts.push(("state", self.states.join(",")));
+        parts.push(("payload", self.payload.clone().unwrap_or_default()));
         if self.count {
             let answer = client.get(&["jobs", "count"], &parts)?;
             if out.json {
