@@ -143,6 +143,17 @@
     field.select();
   });
 
+  // What is wanted elsewhere is copied: what the button has, or what stands below it. Nothing is offered where a browser does not allow it.
+  for (const button of navigator.clipboard === undefined ? [] : document.querySelectorAll("button[data-copy]")) {
+    const name = button.textContent;
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      const text = button.dataset.copy || button.closest("section").querySelector("pre").textContent;
+      button.textContent = await navigator.clipboard.writeText(text).then(() => "Copied", () => "Not allowed here");
+      setTimeout(() => { button.textContent = name; }, 2000);
+    });
+  }
+
   // Of the fields that a verb may need, those of the chosen one.
   for (const choice of document.querySelectorAll('select[name="verb"]')) {
     const show = () => {

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
 use pages_support::{BASES, House, house};
+use windlass::{Filter, JobState};
 use windlass_console::{Access, Action, Console, Identity, Token};
 
 /// All pages without what stands in the house.
@@ -68,6 +69,31 @@ async fn every_link_on_every_page_leads_somewhere() {
         }
     }
     assert!(seen.len() > 40, "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_list_of_jobs_leads_to_each_state_with_as_many_as_are_in_it() {
+    let house = house().await;
+    let site = house.site("/console", Identity::operator("ada"));
+    let page = site.get("/jobs").await;
+    let choices = page.texts(".switch a");
+    let all: u64 = choices[0].strip_prefix("all ").unwrap().parse().unwrap();
+    let mut sum = 0;
+    for state in JobState::ALL {
+        let there = house.engine.count(Filter::new().state(state)).await.unwrap();
+        assert!(choices.contains(&format!("{state} {there}")), "{there} are {state}: {choices:?}");
+        sum += there;
+    }
+    assert_eq!((all, choices.len()), (sum, 10), "{choices:?}");
+    // What else is said stays said, and what only a walk over all jobs would tell is not told.
+    let page = site.get("/jobs?kind=breaks&state=dead").await;
+    assert_eq!(page.texts(".switch a")[..2], ["all", "waiting"]);
+    assert_eq!(page.texts(".switch a[aria-current]"), ["dead"]);
+    assert!(
+        page.links("/console").contains(&"/jobs?state=parked&kind=breaks".to_owned()),
+        "{:?}",
+        page.links("/console")
+    );
 }
 
 /// Each form: its path, its fields, and the permission that it asks for.

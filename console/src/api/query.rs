@@ -147,7 +147,7 @@ impl JobQuery {
     }
 }
 
-pub(super) fn values(text: Option<&str>) -> impl Iterator<Item = &str> {
+pub(crate) fn values(text: Option<&str>) -> impl Iterator<Item = &str> {
     text.into_iter().flat_map(|text| text.split(',')).map(str::trim).filter(|value| !value.is_empty())
 }
 

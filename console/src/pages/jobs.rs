@@ -8,8 +8,9 @@ use super::submitted::{Ask, Fields};
 use super::{Answer, page, text};
 use crate::action::Action;
 use crate::api::look;
-use crate::api::query::JobQuery;
+use crate::api::query::{JobQuery, values};
 use crate::view::jobs::{JobList, JobView, OrderView};
+use crate::view::overview::QueueView;
 
 /// What a filter may say.
 pub(super) const FIELDS: [&str; 14] = [
@@ -80,6 +81,16 @@ impl Filled {
     pub(super) fn query(&self) -> String {
         self.0.query(&FIELDS)
     }
+
+    /// The same but for the state.
+    fn query_in(&self, state: Option<&str>) -> String {
+        self.0.with("state", state).query(&FIELDS)
+    }
+
+    /// Whether nothing but queues and states is said: how many jobs that is, counters know.
+    fn is_counted(&self) -> bool {
+        FIELDS.iter().all(|name| ["state", "queue"].contains(name) || !self.0.is(name))
+    }
 }
 
 pub(super) fn query_of(fields: &Fields) -> JobQuery {
@@ -110,6 +121,35 @@ pub(super) fn query_of(fields: &Fields) -> JobQuery {
     }
 }
 
+/// A state to list the jobs of, or any.
+struct Choice {
+    name: &'static str,
+    query: String,
+    /// Where counters know it.
+    jobs: Option<u64>,
+    is_here: bool,
+}
+
+/// All states, as far as what else the filter says goes.
+fn choices(filled: &Filled, query: &JobQuery, queues: &[QueueView]) -> Vec<Choice> {
+    let meant: Vec<_> = values(query.queue.as_deref()).collect();
+    let meant = || queues.iter().filter(|queue| meant.is_empty() || meant.contains(&queue.name.as_str()));
+    let jobs = |state| meant().map(|queue| queue.numbers.in_state(state)).sum::<u64>();
+    let said: Vec<_> = values(query.state.as_deref()).collect();
+    let choice = |name, state, jobs, is_here| Choice {
+        name,
+        query: filled.query_in(state),
+        jobs: filled.is_counted().then_some(jobs),
+        is_here,
+    };
+    let all = JobState::ALL.into_iter().map(jobs).sum();
+    let each = JobState::ALL.into_iter().map(|state| {
+        let name = state.as_str();
+        choice(name, Some(name), jobs(state), said == [name])
+    });
+    core::iter::once(choice("all", None, all, said.is_empty())).chain(each).collect()
+}
+
 #[derive(Template)]
 #[template(path = "jobs.html")]
 struct Jobs {
@@ -118,6 +158,7 @@ struct Jobs {
     filled: Filled,
     queues: Vec<String>,
     states: Vec<&'static str>,
+    choices: Vec<Choice>,
     verbs: Vec<(&'static str, &'static str)>,
     orders: Vec<OrderView>,
     is_first: bool,
@@ -131,10 +172,12 @@ pub(super) async fn list(ask: Ask) -> Answer {
     orders.retain(|order| order.ended.is_none());
     let shell = ask.shell("/jobs", "Jobs");
     let verbs = VERBS.iter().filter(|(_, _, action)| shell.may(*action)).map(|(verb, name, _)| (*verb, *name));
+    let (filled, queues) = (Filled::new(&ask.fields), look::queues(&ask.console).await?);
     page(&Jobs {
         list,
-        filled: Filled::new(&ask.fields),
-        queues: look::queues(&ask.console).await?.into_iter().map(|queue| queue.name).collect(),
+        choices: choices(&filled, &query, &queues),
+        filled,
+        queues: queues.into_iter().map(|queue| queue.name).collect(),
         states: JobState::ALL.iter().map(|state| state.as_str()).collect(),
         verbs: verbs.collect(),
         orders,

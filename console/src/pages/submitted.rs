@@ -47,6 +47,16 @@ impl Fields {
         self.text(name).is_some()
     }
 
+    /// The same, and this; or not this.
+    pub(super) fn with(&self, name: &str, text: Option<&str>) -> Self {
+        let mut fields = self.0.clone();
+        match text {
+            Some(text) => drop(fields.insert(name.to_owned(), text.to_owned())),
+            None => drop(fields.remove(name)),
+        }
+        Self(fields)
+    }
+
     /// What was said of these, as a query that says the same; with a `?` before it, if it says anything.
     pub(super) fn query(&self, names: &[&str]) -> String {
         let said = names.iter().filter_map(|name| self.text(name).map(|text| format!("{name}={}", encode(text))));

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use utoipa::ToSchema;
-use windlass::{Health, Memory, QueueStats};
+use windlass::{Health, JobState, Memory, QueueStats};
 
 use super::When;
 use super::limits::circuit_word;
@@ -123,6 +123,21 @@ pub(crate) struct Numbers {
 }
 
 impl Numbers {
+    /// Jobs in a state, those that are retained among them.
+    pub(crate) const fn in_state(&self, state: JobState) -> u64 {
+        match state {
+            JobState::Waiting => self.waiting,
+            JobState::Delayed => self.delayed,
+            JobState::Ready => self.ready,
+            JobState::Running => self.running,
+            JobState::Parked => self.parked,
+            JobState::Done => self.done,
+            JobState::Dead => self.dead,
+            JobState::Cancelled => self.cancelled,
+            JobState::Expired => self.expired,
+        }
+    }
+
     /// Jobs that have not ended.
     #[must_use]
     pub(crate) const fn live(&self) -> u64 {

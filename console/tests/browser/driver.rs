@@ -286,6 +286,17 @@ impl Browser {
         self.wire.keys(keys).await.unwrap();
     }
 
+    /// Pages may copy and paste: a person would be asked, if at all.
+    pub(crate) async fn may_copy(&self) {
+        let permissions = json!(["clipboardReadWrite", "clipboardSanitizedWrite"]);
+        self.tell("Browser.grantPermissions", json!({ "permissions": permissions })).await;
+    }
+
+    /// What was copied last.
+    pub(crate) async fn clipboard(&self) -> String {
+        self.ask("navigator.clipboard.readText()").await
+    }
+
     /// A picture, as PNG.
     pub(crate) async fn picture(&self) -> Vec<u8> {
         let encoded = text(self.wire.get("/screenshot").await.unwrap());

@@ -6,7 +6,7 @@ use windlass::{HOUR, JobId, JobState, Priority};
 use windlass_console::Action;
 
 use super::were_done;
-use crate::driver::browser;
+use crate::driver::{browser, button};
 use crate::house::{House, Site, broken, house, text};
 
 pub(super) const DONE: &[Action] = &[
@@ -22,6 +22,25 @@ pub(super) const DONE: &[Action] = &[
 
 async fn later(house: &House) -> JobId {
     house.engine.enqueue(text("later")).delay(HOUR).await.unwrap().id()
+}
+
+#[tokio::test]
+async fn what_is_wanted_elsewhere_is_copied() {
+    let Some(browser) = browser().await else { return };
+    let house = house().await;
+    let site = Site::of_ada(&house).await;
+    let job = later(&house).await;
+    browser.go(&site.at(&format!("/jobs/{job}"))).await;
+    browser.may_copy().await;
+    let payload = browser.text("//section[.//h2[.='Payload']]//pre").await;
+    for (name, expected) in [("Copy the id", job.to_string()), ("Copy", payload)] {
+        browser.click(&button("", name)).await;
+        browser.find(&button("", "Copied")).await;
+        assert_eq!(browser.clipboard().await, expected, "{name}");
+        // It says what it does again.
+        browser.find(&button("", name)).await;
+    }
+    browser.end().await;
 }
 
 #[tokio::test]
