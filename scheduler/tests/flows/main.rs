@@ -10,6 +10,8 @@
 mod batches;
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/games.rs"]
+mod games;
 mod plan;
 mod play;
 mod reload;
@@ -28,7 +30,7 @@ use windlass_scheduler::flow::FlowState;
 use windlass_scheduler::job::Priority;
 use windlass_scheduler::verb::Verb;
 
-use self::common::games;
+use self::games::games;
 use self::plan::{MemberSpec, Spec, members, spec};
 use self::play::Play;
 use self::reload::Death;

@@ -10,6 +10,8 @@
 mod breaker;
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/games.rs"]
+mod games;
 mod play;
 mod rate;
 mod recur;
@@ -38,7 +40,8 @@ use windlass_scheduler::state::State;
 use windlass_scheduler::time::{Now, Timestamp};
 use windlass_scheduler::verb::Verb;
 
-use self::common::{games, id};
+use self::common::id;
+use self::games::games;
 use self::play::Play;
 use self::rate::{Change, SHARES, change, share};
 use self::recur::{Plan, plan};
