@@ -3,7 +3,7 @@
 //! Owns paths, status codes and problems. Reading is GET; every change is a POST with a JSON body, asks for a permission of its own, and
 //! is noted in the audit log whatever comes of it.
 
-mod change;
+pub(crate) mod change;
 mod events;
 pub(crate) mod flows;
 mod jobs;

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use windlass_scheduler::filter::{Filter as CoreFilter, Span};
 use windlass_scheduler::job::Name;
 use windlass_scheduler::state::{EndState, State};
+use windlass_scheduler::time::Timestamp;
 
 use crate::clock::timestamp;
 use crate::error::ControlError;
@@ -169,6 +170,42 @@ impl Filter {
     }
 }
 
+/// In words: ``queue `mail` or `bulk`, dead, tag `vip` ``; `all jobs`, where nothing is said.
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let core = &self.core;
+        let any = |names: &[Name]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ");
+        let names = [("queue", &core.queues), ("kind", &core.kinds)];
+        let names = names.into_iter().filter(|(_, names)| !names.is_empty());
+        let mut parts: Vec<_> = names.map(|(part, names)| format!("{part} {}", any(names))).collect();
+        if !core.states.is_empty() {
+            parts.push(core.states.iter().map(|state| state.as_str()).collect::<Vec<_>>().join(" or "));
+        }
+        let texts = [
+            ("tag", &core.tag),
+            ("correlation id", &core.correlation_id),
+            ("limit key", &core.limit_key),
+            ("error with", &core.error),
+        ];
+        parts.extend(texts.into_iter().filter_map(|(part, text)| Some(format!("{part} `{}`", text.as_ref()?))));
+        parts.extend(core.batch.map(|step| format!("batch {} of flow {}", step.no, step.flow)));
+        let spans = [("accepted", core.created), ("due", core.due), ("ended", core.ended)];
+        for (part, span) in spans.into_iter().filter(|(_, span)| !span.is_open()) {
+            let ends = [("from", span.from), ("before", span.until)];
+            let ends = ends.into_iter().filter_map(|(word, at)| Some(format!(" {word} {}", moment(at?))));
+            parts.push(format!("{part}{}", ends.collect::<String>()));
+        }
+        if parts.is_empty() { f.write_str("all jobs") } else { f.write_str(&parts.join(", ")) }
+    }
+}
+
+/// As RFC 3339 has it; what that does not reach, in milliseconds.
+fn moment(at: Timestamp) -> String {
+    let ms = i64::try_from(at.0).ok();
+    let moment = ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    moment.map_or_else(|| format!("{} ms after 1970", at.0), |moment| moment.to_string())
+}
+
 /// Where a list goes on. It stays valid while jobs move; one in the middle of the live jobs ends with the process.
 ///
 /// As text it fits into a URL.
@@ -245,6 +282,28 @@ mod tests {
         {
             assert_eq!(text.parse::<Cursor>(), Err(NoCursor(text.to_owned())));
         }
+    }
+
+    #[test]
+    fn a_filter_reads_as_what_it_means() {
+        let at = |s: u64| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(s);
+        let some = Filter::new().queue("mail").queue("bulk").kind("mail.send").state(State::Dead).state(State::Expired);
+        for (filter, words) in [
+            (Filter::new(), "all jobs"),
+            (some, "queue `mail` or `bulk`, kind `mail.send`, dead or expired"),
+            (
+                Filter::new().tag("vip").correlation_id("c1").limit_key("acme"),
+                "tag `vip`, correlation id `c1`, limit key `acme`",
+            ),
+            (
+                Filter::new().error("no mailbox").created_from(at(0)).created_until(at(60)).ended_until(at(1)),
+                "error with `no mailbox`, accepted from 1970-01-01T00:00:00Z before 1970-01-01T00:01:00Z, \
+                 ended before 1970-01-01T00:00:01Z",
+            ),
+        ] {
+            assert_eq!(filter.to_string(), words);
+        }
+        assert_eq!(moment(Timestamp(u64::MAX)), "18446744073709551615 ms after 1970");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use windlass::FlowId;
 
-use super::change::Change;
+use super::change::{AnyChange, Change};
 use super::problem::Problem;
 use super::queues::{DONE, Done, Nothing};
 use super::{act, look};
@@ -135,7 +135,7 @@ pub(crate) struct Signalled {
     responses((status = 200, body = Signalled), (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub(super) async fn signal(
     Path((id, name)): Path<(String, String)>,
-    Change { console, visitor, body: payload }: Change<Value>,
+    AnyChange(Change { console, visitor, body: payload }): AnyChange,
 ) -> Result<Json<Signalled>, Problem> {
     bring_signal(&console, &visitor, look::flow_id(&id)?, &name, &payload).await.map(Json)
 }

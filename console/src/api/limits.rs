@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use windlass::{Override, RateLimit};
 
 use super::act;
-use super::change::Change;
+use super::change::{Change, object};
 use super::problem::Problem;
 use super::queues::{DONE, Done};
 use crate::action::Action;
@@ -23,17 +23,22 @@ pub(super) async fn list(State(console): State<Console>) -> Result<Json<Vec<Limi
 
 /// What is to be set over a limit.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct SetLimit {
     /// Over which.
+    #[serde(deserialize_with = "object")]
     of: LimitRef,
     /// What is not said stays as the code says.
+    #[serde(deserialize_with = "object")]
     set: LimitNumbers,
 }
 
 /// Which limit is to be as the code says.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct ResetLimit {
     /// Which.
+    #[serde(deserialize_with = "object")]
     of: LimitRef,
 }
 

@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -45,6 +46,12 @@ pub(crate) fn flow_id(text: &str) -> Result<FlowId, Problem> {
 
 pub(crate) async fn queues(console: &Console) -> Result<Vec<QueueView>, Problem> {
     Ok(console.engine().stats().await?.iter().map(QueueView::from).collect())
+}
+
+/// Nobody knows a queue of this name.
+pub(crate) fn no_queue(name: &str) -> Problem {
+    let shown: String = name.chars().take(100).collect();
+    Problem::new(StatusCode::NOT_FOUND, "not there", format!("there is no queue `{shown}`"))
 }
 
 /// How fresh an answer is wanted.

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use windlass::{OrderId, OrderStatus};
 
 use super::act;
-use super::change::Change;
+use super::change::{Change, object};
 use super::problem::Problem;
 use super::query::JobQuery;
 use super::queues::Nothing;
@@ -22,12 +22,14 @@ use crate::view::jobs::OrderView;
 #[serde(deny_unknown_fields)]
 pub(crate) struct OrderWords {
     /// What is done to each.
-    #[serde(rename = "do")]
+    #[serde(rename = "do", deserialize_with = "object")]
     pub(crate) verb: VerbWords,
     /// Which jobs are meant. Where no state is said, what is requeued or discarded are dead letters.
+    #[serde(deserialize_with = "object")]
     pub(crate) filter: JobQuery,
     /// Jobs a second at most; as fast as it goes unless said.
     #[serde(default)]
+    #[schema(maximum = 4_294_967_295_u32)]
     pub(crate) rate_per_s: Option<u32>,
     /// Only counts the jobs that are meant, and changes nothing.
     #[serde(default)]
@@ -66,7 +68,9 @@ pub(crate) async fn steer_many(console: &Console, visitor: &Visitor, words: Orde
     if words.filter.is_open() && !words.all_jobs {
         return Err(Problem::bad("the filter is empty and means all jobs there are: say so with `all_jobs`"));
     }
-    let mut draft = console.engine().steer_all(verb, words.filter.filter()?);
+    let filter = words.filter.filter()?;
+    let which = filter.to_string();
+    let mut draft = console.engine().steer_all(verb, filter);
     if words.dry_run {
         visitor.may(action)?;
         return Ok(Placed { order: None, jobs: Some(draft.dry_run().await?) });
@@ -74,8 +78,7 @@ pub(crate) async fn steer_many(console: &Console, visitor: &Visitor, words: Orde
     if let Some(rate) = words.rate_per_s {
         draft = draft.rate_per_s(rate);
     }
-    let target = format!("all that meet {}", serde_json::to_string(&words.filter).unwrap_or_default());
-    let order = act(console, visitor, action, target, draft.into_future()).await?;
+    let order = act(console, visitor, action, which, draft.into_future()).await?;
     Ok(Placed::order(&order))
 }
 

@@ -126,7 +126,11 @@ pub(crate) async fn purge_queue(
     if confirm != queue {
         return Err(Problem::bad(format!("to forget its jobs, `confirm` has to be the queue's name: `{queue}`")));
     }
-    let order = act(console, visitor, Action::PurgeQueue, queue, console.engine().purge(queue).into_future()).await?;
+    let doing = async {
+        let is_there = look::queues(console).await?.iter().any(|one| one.name == queue);
+        if is_there { Ok(console.engine().purge(queue).await?) } else { Err(look::no_queue(queue)) }
+    };
+    let order = act(console, visitor, Action::PurgeQueue, queue, doing).await?;
     Ok(Placed::order(&order))
 }
 

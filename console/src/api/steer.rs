@@ -22,19 +22,20 @@ use crate::view::since_1970;
 
 /// What is done to a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "verb", rename_all = "snake_case")]
+#[serde(tag = "verb", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum VerbWords {
     /// Calls it off: at once where it waits, by asking its attempt where it runs.
-    Cancel,
+    Cancel {},
     /// Forgets it, payload and all.
-    Discard,
+    Discard {},
     /// Ends its delay.
-    RunNow,
+    RunNow {},
     /// Brings it back, with all its retries before it.
-    Requeue,
+    Requeue {},
     /// Gives it another priority.
     Reprioritise {
         /// 0 is the most urgent, 255 the least.
+        #[schema(maximum = 255)]
         priority: u8,
     },
     /// Starts it at another time, and not before.
@@ -56,10 +57,10 @@ pub(crate) enum VerbWords {
 impl VerbWords {
     pub(super) fn to_core(&self) -> Result<(Verb, Action), Problem> {
         Ok(match self {
-            Self::Cancel => (Verb::Cancel, Action::Cancel),
-            Self::Discard => (Verb::Discard, Action::Discard),
-            Self::RunNow => (Verb::RunNow, Action::RunNow),
-            Self::Requeue => (Verb::Requeue, Action::Requeue),
+            Self::Cancel {} => (Verb::Cancel, Action::Cancel),
+            Self::Discard {} => (Verb::Discard, Action::Discard),
+            Self::RunNow {} => (Verb::RunNow, Action::RunNow),
+            Self::Requeue {} => (Verb::Requeue, Action::Requeue),
             Self::Reprioritise { priority } => (Verb::Reprioritise(Priority(*priority)), Action::Reprioritise),
             Self::Reschedule { at: Some(at), in_ms: None } => {
                 let at = Timestamp(since_1970(moment("at", at)?));
@@ -129,6 +130,7 @@ pub(crate) struct Edit {
     pub(crate) payload: Value,
     /// Its schema version; as it was unless said.
     #[serde(default)]
+    #[schema(maximum = 4_294_967_295_u32)]
     pub(crate) version: Option<u32>,
     /// Brings the job back afterwards, if it has ended.
     #[serde(default)]

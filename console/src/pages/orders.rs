@@ -92,10 +92,10 @@ pub(super) async fn place(form: Submitted) -> Answer {
 /// What a form says is to be done.
 pub(super) fn verb_of(fields: &Fields) -> Result<VerbWords, Problem> {
     Ok(match fields.need("verb")? {
-        "cancel" => VerbWords::Cancel,
-        "discard" => VerbWords::Discard,
-        "run_now" => VerbWords::RunNow,
-        "requeue" => VerbWords::Requeue,
+        "cancel" => VerbWords::Cancel {},
+        "discard" => VerbWords::Discard {},
+        "run_now" => VerbWords::RunNow {},
+        "requeue" => VerbWords::Requeue {},
         "reprioritise" => {
             let priority = fields.number("priority")?;
             let priority =
@@ -113,10 +113,10 @@ pub(super) fn verb_of(fields: &Fields) -> Result<VerbWords, Problem> {
 
 pub(super) const fn participle(verb: &VerbWords) -> &'static str {
     match verb {
-        VerbWords::Cancel => "cancelled",
-        VerbWords::Discard => "discarded",
-        VerbWords::RunNow => "run now",
-        VerbWords::Requeue => "requeued",
+        VerbWords::Cancel {} => "cancelled",
+        VerbWords::Discard {} => "discarded",
+        VerbWords::RunNow {} => "run now",
+        VerbWords::Requeue {} => "requeued",
         VerbWords::Reprioritise { .. } => "reprioritised",
         VerbWords::Reschedule { .. } => "rescheduled",
         VerbWords::Move { .. } => "moved",

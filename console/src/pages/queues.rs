@@ -1,7 +1,6 @@
 //! Queues: how they stand, and what is done to one.
 
 use askama::Template;
-use axum::http::StatusCode;
 
 use super::charts::span_of;
 use super::shell::Shell;
@@ -45,8 +44,7 @@ pub(super) async fn one(ask: Ask) -> Answer {
     let name = ask.fields.need("name")?;
     let seen = look::seen(&ask.console, ask.fresh()).await?;
     let Some(queue) = seen.queues.iter().find(|queue| queue.name == name).cloned() else {
-        let shown = text::cut(name, 100);
-        return Err(Problem::new(StatusCode::NOT_FOUND, "not there", format!("there is no queue `{shown}`")));
+        return Err(look::no_queue(name));
     };
     let kinds = seen.paces.kinds.iter().filter(|kind| kind.queue == name).cloned().collect();
     let mut limits = ask.shared("limits", super::limits::all(&ask.console)).await?;

@@ -252,6 +252,8 @@ pub(crate) struct OrderView {
     pub(crate) id: String,
     /// What is done to each job: `cancelled`, `requeued`, ...
     pub(crate) verb: &'static str,
+    /// Which jobs it means, in words.
+    pub(crate) which: String,
     /// Jobs a second at most.
     pub(crate) rate_per_s: Option<u32>,
     /// When it was placed.
@@ -273,6 +275,7 @@ impl From<&OrderStatus> for OrderView {
         Self {
             id: order.id.to_string(),
             verb: order.verb.as_str(),
+            which: order.filter.to_string(),
             rate_per_s: order.rate_per_s,
             placed: order.placed.into(),
             changed: order.changed,

@@ -4,9 +4,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use windlass::{Circuit, LimitOf, LimitValues, LimitView as CoreLimit};
 
+use crate::api::change::maybe_object;
+
 /// Whose limit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case", tag = "scope")]
+#[serde(rename_all = "snake_case", tag = "scope", deny_unknown_fields)]
 pub(crate) enum LimitRef {
     /// All of a queue.
     Queue {
@@ -76,12 +78,14 @@ impl LimitRef {
 pub(crate) struct LimitNumbers {
     /// Attempts that may run at once.
     #[serde(default)]
+    #[schema(maximum = 4_294_967_295_u32)]
     pub(crate) slots: Option<u32>,
     /// Starts in a time.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "maybe_object")]
     pub(crate) rate: Option<RateNumbers>,
     /// Starts in one turn.
     #[serde(default)]
+    #[schema(maximum = 4_294_967_295_u32)]
     pub(crate) weight: Option<u32>,
 }
 
@@ -90,11 +94,13 @@ pub(crate) struct LimitNumbers {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RateNumbers {
     /// Starts.
+    #[schema(maximum = 4_294_967_295_u32)]
     pub(crate) jobs: u32,
     /// In so many milliseconds.
     pub(crate) period_ms: u64,
     /// At once, after a time with none; 1 unless said.
     #[serde(default)]
+    #[schema(maximum = 4_294_967_295_u32)]
     pub(crate) burst: Option<u32>,
 }
 

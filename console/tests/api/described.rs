@@ -1,15 +1,21 @@
 //! The description is true: every path that it has is there, and what it says of answers is so.
 
 use axum::http::StatusCode;
+use jsonschema::Validator;
 use serde_json::{Value, json};
 
 use crate::bed::Bed;
 
-/// What a schema of the description says of this.
-fn check(document: &Value, schema: &Value, value: &Value, path: &str) {
+/// What a schema of the description says.
+pub(crate) fn validator(document: &Value, schema: &Value) -> Validator {
     let mut whole = schema.clone();
     whole["components"] = document["components"].clone();
-    let validator = jsonschema::validator_for(&whole).unwrap();
+    jsonschema::validator_for(&whole).unwrap()
+}
+
+/// That it says so of this.
+fn check(document: &Value, schema: &Value, value: &Value, path: &str) {
+    let validator = validator(document, schema);
     let errors: Vec<_> = validator.iter_errors(value).map(|error| error.to_string()).collect();
     assert!(errors.is_empty(), "{path}: {errors:#?}\n{value}");
 }

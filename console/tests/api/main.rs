@@ -5,6 +5,8 @@
 mod access;
 mod bed;
 mod described;
+mod drawn;
+mod fuzzed;
 mod looks;
 mod payloads;
 mod served;

@@ -25,9 +25,15 @@ async fn a_queue_is_paused_resumed_and_emptied() {
     let placed = done(&bed, "/api/v1/queues/mail/purge", json!({"confirm": "mail"})).await;
     let order = placed["order"]["id"].as_str().unwrap().parse().unwrap();
     assert_eq!(bed.engine.wait_order(order).await.unwrap().changed, 1);
-    assert_eq!(bed.get("/api/v1/orders").await[0]["changed"], 1);
-    let (status, problem) = bed.post("/api/v1/queues/none/pause", &json!({})).await;
-    assert_eq!(status, StatusCode::NOT_FOUND, "{problem}");
+    let orders = bed.get("/api/v1/orders").await;
+    assert_eq!(
+        (&orders[0]["changed"], &orders[0]["which"]),
+        (&json!(1), &json!("queue `mail`, waiting or delayed or ready or parked"))
+    );
+    for (what, body) in [("pause", json!({})), ("purge", json!({"confirm": "none"}))] {
+        let (status, problem) = bed.post(&format!("/api/v1/queues/none/{what}"), &body).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{what}: {problem}");
+    }
     bed.stop().await;
 }
 
