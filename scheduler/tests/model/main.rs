@@ -454,21 +454,34 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
     prop::collection::vec(one_move(), 1..=200)
 }
 
+fn game(memory: u64, moves: &[Move], is_judged: bool) {
+    let mut play = Play::new(settings(memory), start(), is_judged);
+    for one in moves {
+        make(&mut play, one);
+    }
+    come_to_rest(&mut play);
+}
+
 proptest! {
-    #![proptest_config(games(20_000))]
+    #![proptest_config(games(10_000, 1))]
 
     #[test]
-    fn whatever_happens_the_shard_is_what_the_oracle_says(memory in memory(), is_judged: bool, moves in moves()) {
-        let mut play = Play::new(settings(memory), start(), is_judged);
-        for one in &moves {
-            make(&mut play, one);
-        }
-        come_to_rest(&mut play);
+    fn whatever_happens_the_shard_is_what_the_oracle_says(memory in memory(), moves in moves()) {
+        game(memory, &moves, false);
     }
 }
 
 proptest! {
-    #![proptest_config(games(100))]
+    #![proptest_config(games(10_000, 2))]
+
+    #[test]
+    fn whatever_happens_no_law_is_broken(memory in memory(), moves in moves()) {
+        game(memory, &moves, true);
+    }
+}
+
+proptest! {
+    #![proptest_config(games(100, 3))]
 
     #[test]
     fn the_same_commands_and_times_give_the_same_waves_and_effects(memory in memory(), moves in moves()) {

@@ -17,18 +17,19 @@ const DURATION_MS_MAX: u64 = 36_500 * 24 * 60 * 60 * 1_000;
 /// The longest time between two looks at the numbers.
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
-fn number(least: u64, most: u64) -> impl Strategy<Value = u64> {
+/// Boxed, since hundreds of them are in one configuration: side by side they are more than the stack of a test holds.
+fn number(least: u64, most: u64) -> BoxedStrategy<u64> {
     let round = move |unit: u64| (1..=100_u64).prop_map(move |n| (n * unit).clamp(least, most));
-    prop_oneof![Just(least), Just(most), least..=most, round(1), round(1_000), round(1 << 10), round(1 << 20)]
+    prop_oneof![Just(least), Just(most), least..=most, round(1), round(1_000), round(1 << 10), round(1 << 20)].boxed()
 }
 
-fn duration(least_ms: u64) -> impl Strategy<Value = Duration> {
+fn duration(least_ms: u64) -> BoxedStrategy<Duration> {
     let round = prop_oneof![Just(1_000_u64), Just(60_000), Just(3_600_000), Just(86_400_000), Just(604_800_000)];
     let round = (0..1_000_u64, round).prop_map(move |(n, unit)| (n * unit).clamp(least_ms, DURATION_MS_MAX));
-    prop_oneof![number(least_ms, DURATION_MS_MAX), round].prop_map(Duration::from_millis)
+    prop_oneof![number(least_ms, DURATION_MS_MAX), round].prop_map(Duration::from_millis).boxed()
 }
 
-fn retry() -> impl Strategy<Value = RetryPolicy> {
+fn retry() -> BoxedStrategy<RetryPolicy> {
     let two = || (duration(0), duration(0));
     let policy = prop_oneof![
         two().prop_map(|(a, b)| RetryPolicy::exponential(a.min(b)).cap(a.max(b))),
@@ -38,10 +39,12 @@ fn retry() -> impl Strategy<Value = RetryPolicy> {
         Just(RetryPolicy::never()),
         Just(RetryPolicy::default()),
     ];
-    (policy, option::of(1..=u32::MAX), option::of(0..=100_u8)).prop_map(|(policy, attempts, jitter)| {
-        let policy = attempts.into_iter().fold(policy, RetryPolicy::attempts);
-        jitter.into_iter().fold(policy, RetryPolicy::jitter_percent)
-    })
+    (policy, option::of(1..=u32::MAX), option::of(0..=100_u8))
+        .prop_map(|(policy, attempts, jitter)| {
+            let policy = attempts.into_iter().fold(policy, RetryPolicy::attempts);
+            jitter.into_iter().fold(policy, RetryPolicy::jitter_percent)
+        })
+        .boxed()
 }
 
 fn retention() -> impl Strategy<Value = Retention> {
