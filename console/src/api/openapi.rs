@@ -9,6 +9,7 @@ use utoipa::openapi::server::Server;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, Schema, SecurityRequirement};
 use utoipa::{Modify, OpenApi, ToSchema};
 
+use super::problem::Problem;
 use super::steer::VerbWords;
 use super::{events, flows, jobs, limits, orders, queues, schedules, steer};
 use crate::guard::Visitor;
@@ -80,8 +81,8 @@ impl Modify for Common {
         }
         api.security = Some(vec![SecurityRequirement::new::<_, [&str; 0], &str>("token", [])]);
         let problem = || {
-            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-            ResponseBuilder::new().description("Why not").content("application/problem+json", content).build()
+            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(Problem::name()))).build();
+            ResponseBuilder::new().description("Why not").content(Problem::MEDIA_TYPE, content).build()
         };
         for path in api.paths.paths.values_mut() {
             for operation in [&mut path.get, &mut path.post].into_iter().flatten() {

@@ -20,6 +20,9 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
+    /// As RFC 9457 names it.
+    pub(super) const MEDIA_TYPE: &'static str = "application/problem+json";
+
     pub(crate) fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Self {
         Self { status: status.as_u16(), title, detail: detail.into() }
     }
@@ -44,7 +47,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = (self.status(), axum::Json(&self)).into_response();
-        let kind = HeaderValue::from_static("application/problem+json");
+        let kind = HeaderValue::from_static(Self::MEDIA_TYPE);
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
         // The guard says it in HTML to whoever looks at a page.
         response.extensions_mut().insert(self);

@@ -72,7 +72,7 @@ fn request(document: &Value, no: usize, operation: &Operation) -> BoxedStrategy<
 
 /// As the description says, with one thing else than it says, any JSON, or one that breaks off.
 fn body(document: &Value, schema: &Value) -> BoxedStrategy<String> {
-    let whole = value(document, schema, 0);
+    let whole = value(document, schema);
     let bent = (whole.clone(), any::<Index>(), any_json(), any::<bool>());
     let bent = bent.prop_map(|(whole, at, junk, adds)| bend(whole, at, junk, adds));
     let cut = (whole.clone(), any::<Index>()).prop_map(|(whole, at)| {
@@ -122,29 +122,29 @@ fn bend(mut whole: Value, at: Index, junk: Value, adds: bool) -> Value {
 }
 
 /// What a schema describes.
-fn value(document: &Value, schema: &Value, depth: u32) -> BoxedStrategy<Value> {
+fn value(document: &Value, schema: &Value) -> BoxedStrategy<Value> {
     if let Some(name) = schema["$ref"].as_str() {
         let place = name.strip_prefix('#').unwrap();
-        return value(document, document.pointer(place).unwrap(), depth + 1);
+        return value(document, document.pointer(place).unwrap());
     }
     if let Some(words) = schema["enum"].as_array() {
         return select(words.clone()).boxed();
     }
     for either in ["oneOf", "anyOf"] {
         if let Some(all) = schema[either].as_array() {
-            return prop::strategy::Union::new(all.iter().map(|one| value(document, one, depth + 1))).boxed();
+            return prop::strategy::Union::new(all.iter().map(|one| value(document, one))).boxed();
         }
     }
     if let Some(all) = schema["allOf"].as_array() {
-        let all: Vec<_> = all.iter().map(|one| value(document, one, depth + 1)).collect();
+        let all: Vec<_> = all.iter().map(|one| value(document, one)).collect();
         return all.prop_map(|all| all.into_iter().flat_map(fields_of).collect::<Map<_, _>>().into()).boxed();
     }
     match &schema["type"] {
         Value::Array(types) => {
-            let each = types.iter().map(|one| typed(document, schema, one.as_str().unwrap(), depth));
+            let each = types.iter().map(|one| typed(document, schema, one.as_str().unwrap()));
             prop::strategy::Union::new(each.collect::<Vec<_>>()).boxed()
         }
-        Value::String(one) => typed(document, schema, one, depth),
+        Value::String(one) => typed(document, schema, one),
         _ => any_json().boxed(),
     }
 }
@@ -153,7 +153,7 @@ fn fields_of(value: Value) -> Map<String, Value> {
     if let Value::Object(fields) = value { fields } else { panic!("{value} is in an `allOf`, and no object") }
 }
 
-fn typed(document: &Value, schema: &Value, of: &str, depth: u32) -> BoxedStrategy<Value> {
+fn typed(document: &Value, schema: &Value, of: &str) -> BoxedStrategy<Value> {
     match of {
         "null" => Just(Value::Null).boxed(),
         "boolean" => any::<bool>().prop_map(Value::from).boxed(),
@@ -165,13 +165,13 @@ fn typed(document: &Value, schema: &Value, of: &str, depth: u32) -> BoxedStrateg
             let is_meant = move |n: &u64| min.is_none_or(|min| *n >= min) && max.is_none_or(|max| *n <= max);
             select(all.into_iter().filter(is_meant).collect::<Vec<_>>()).prop_map(Value::from).boxed()
         }
-        "array" => vec(value(document, &schema["items"], depth + 1), 0..3).prop_map(Value::from).boxed(),
+        "array" => vec(value(document, &schema["items"]), 0..3).prop_map(Value::from).boxed(),
         "object" => {
             let has_to =
                 |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
             let fields = schema["properties"].as_object().into_iter().flatten().map(|(name, of)| {
                 let (name, often) = (name.clone(), has_to(name));
-                let field = value(document, of, depth + 1).prop_map(move |value| (name.clone(), value));
+                let field = value(document, of).prop_map(move |value| (name.clone(), value));
                 if often { field.prop_map(Some).boxed() } else { prop::option::weighted(0.3, field).boxed() }
             });
             let fields: Vec<_> = fields.collect();

@@ -30,7 +30,7 @@ impl Described {
     fn new(document: &Value) -> Self {
         let operations = operations(document);
         let all = || operations.iter().enumerate();
-        let bodies = all().filter_map(|(no, one)| Some((no, validator(document, one.body.as_ref()?))));
+        let bodies = all().filter_map(|(no, one)| Some((no, validator(document, one.body.as_ref()?)))).collect();
         let answers = all().flat_map(|(no, one)| {
             let each = one.responses.as_object().unwrap().iter();
             each.map(move |(status, answer)| {
@@ -38,7 +38,7 @@ impl Described {
                 ((no, status.clone()), validator(document, &schema["schema"]))
             })
         });
-        Self { bodies: bodies.collect(), answers: answers.collect(), operations: operations.clone() }
+        Self { bodies, answers: answers.collect(), operations }
     }
 
     /// The status that says what was answered.
