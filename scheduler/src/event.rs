@@ -182,8 +182,8 @@ pub(crate) enum Turn {
     Waits(Arc<UniqueKey>, Until),
     /// It is this step.
     Step(StepOf),
-    /// It was a step of a flow that is over and done with, and runs by itself.
-    Alone,
+    /// It runs by itself, and was this step of a flow that it can bring back no more, if that is still remembered.
+    Alone(Option<StepAt>),
 }
 
 /// A record that was found to make sense.

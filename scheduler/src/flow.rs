@@ -221,6 +221,8 @@ pub struct StepEnd {
     pub cause: Option<u32>,
     /// What it left; the bytes stand in a record of their own, and are empty here.
     pub output: Output,
+    /// Its job came back since then to run by itself: nobody can bring the step back by it any more.
+    pub is_alone: bool,
 }
 
 impl StepEnd {

@@ -212,6 +212,32 @@ fn a_step_comes_back_by_itself_where_its_flow_is_undone_and_holds_nobody_any_mor
 }
 
 #[test]
+fn what_came_back_by_itself_holds_nobody_however_it_ends() {
+    for is_good in [true, false] {
+        let mut bed = Bed::new();
+        let undo = Planned { undoes: Some(0), ..job(&[]) };
+        bed.submit(1, vec![job(&[]), job(&[]), job(&[(1, HOLD)]), undo]).unwrap();
+        bed.die(101);
+        bed.die(100);
+        bed.cancel(1).unwrap();
+        assert_eq!((bed.state(1), bed.skipped(1)), (FlowState::Failed, vec![3]));
+        bed.requeue(101).unwrap();
+        bed.reload();
+        if is_good {
+            bed.done(101);
+        } else {
+            bed.die(101);
+        }
+        assert!(bed.driver.journal.ended(id(101)).is_some());
+        bed.reload();
+        // Nothing that anybody does about that job would ever let it go.
+        let refused = bed.retry(1, "s2").unwrap_err();
+        assert!(matches!(refused, Refusal::StepForbidden { verb: "retried", .. }), "{refused}");
+        assert_eq!(bed.state(1), FlowState::Failed);
+    }
+}
+
+#[test]
 fn a_flow_that_ended_is_open_again_when_a_step_comes_back() {
     let mut bed = Bed::new();
     bed.submit(1, vec![job(&[]), job(&[])]).unwrap();

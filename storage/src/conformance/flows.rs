@@ -60,7 +60,7 @@ pub fn one_of_each() -> Vec<Record> {
     let end = |no: u32, how, output, cause: Option<u32>| {
         let failure = cause.map(|_| Failure { kind: FailureKind::Error, message: "step `a` is dead".to_owned() });
         let (at, started) = (Timestamp(1_700_000_000_000 + u64::from(no)), cause.map(|_| Timestamp(1_600_000_000_000)));
-        let end = StepEnd { how, at, started, attempts: no * 100, failure, cause, output };
+        let end = StepEnd { how, at, started, attempts: no * 100, failure, cause, output, is_alone: no == 1 };
         Record::Step(Box::new(StepRecord { of: StepOf { flow: flow_id(), no }, end }))
     };
     let bytes = || Output::Bytes(Bytes::new());

@@ -123,6 +123,7 @@ pub(crate) struct StepV1<'a> {
     failure: Option<FailureV1<'a>>,
     cause: Option<u32>,
     output: OutputV1<'a>,
+    is_alone: bool,
 }
 
 impl From<When> for WhenV1 {
@@ -257,6 +258,7 @@ impl<'a> StepV1<'a> {
             failure: end.failure.as_ref().map(FailureV1::new),
             cause: end.cause,
             output: OutputV1::new(&end.output),
+            is_alone: end.is_alone,
         }
     }
 
@@ -272,7 +274,8 @@ impl<'a> StepV1<'a> {
             None => None,
         };
         let output: Output = self.output.domain();
-        let (at, started, attempts) = (Timestamp(self.at), self.started.map(Timestamp), self.attempts);
-        Some(StepRecord { of, end: StepEnd { how, at, started, attempts, failure, cause: self.cause, output } })
+        let (at, started) = (Timestamp(self.at), self.started.map(Timestamp));
+        let Self { attempts, cause, is_alone, .. } = *self;
+        Some(StepRecord { of, end: StepEnd { how, at, started, attempts, failure, cause, output, is_alone } })
     }
 }

@@ -256,10 +256,8 @@ impl State {
         self.next_arrival = self.next_arrival.max(arrival + 1);
         self.queues[stub.queue.0 as usize].counters.requeued += 1;
         self.flows.holding.remove(&stub.id);
-        if matches!(turn, Turn::Alone) {
-            // The journal is not to say any more that it has a flow.
-            let record = tape.job_record(self, slot);
-            tape.put(self.queue(stub.queue).level(), record);
+        if let Turn::Alone(was) = turn {
+            self.runs_alone(slot, was, tape);
         }
         self.turned(slot, turn, now, tape);
         self.rejoined(slot, member, stub.state, tape);

@@ -164,6 +164,7 @@ impl State {
             failure: None,
             cause: None,
             output: Output::Bytes(Bytes::new()),
+            is_alone: false,
         };
         tape.put(level, Record::StepOutput(of, payload));
         tape.put(level, Record::Step(Box::new(StepRecord { of, end: end.clone() })));
@@ -192,6 +193,19 @@ impl State {
         self.set_step(at, Is::Waiting);
         self.batch_reopened(at, tape);
         self.flow_not_ended(at.flow);
+    }
+
+    /// A job came back that has a flow, or was in a batch, and runs without. The journal is not to say any more that it has one, and
+    /// the step that it was, if it still is remembered, not to wait for it.
+    pub(super) fn runs_alone(&mut self, slot: Slot, was: Option<StepAt>, tape: &mut Tape) {
+        let record = tape.job_record(self, slot);
+        tape.put(self.queue(self.jobs[slot].queue).level(), record);
+        let Some(at) = was else { return };
+        let (level, of) = self.step_of(at);
+        if let Some(end) = &mut self.flows.all[at.flow].steps[at.no as usize].end {
+            end.is_alone = true;
+            tape.put(level, Record::Step(Box::new(StepRecord { of, end: (**end).clone() })));
+        }
     }
 
     /// A flow is none any more of those that have ended.

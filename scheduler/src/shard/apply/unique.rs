@@ -25,7 +25,7 @@ impl State {
     /// A job that just came in has its key, or waits for it. Before it has a place.
     pub(super) fn turned(&mut self, slot: Slot, turn: Turn, now: Now, tape: &mut Tape) {
         let (key, until, waits) = match turn {
-            Turn::Free | Turn::Alone => return,
+            Turn::Free | Turn::Alone(_) => return,
             Turn::Step(of) => return self.is_step(slot, of, tape),
             Turn::Holds(key, until) => (key, until, false),
             Turn::Waits(key, until) => (key, until, true),

@@ -123,6 +123,7 @@ pub(super) fn step_ended(
         failure: failure.cloned(),
         cause: as_step.cause,
         output: as_step.output.unwrap_or_else(|| output.clone()),
+        is_alone: false,
     };
     decision.events.push(Event::StepEnded { at, end: Box::new(end), is_stored: as_step.is_stored });
     decision.steps.push((at, now));
@@ -170,11 +171,11 @@ pub(crate) fn look(state: &State, at: StepAt, now: Now) -> Decision {
     decision
 }
 
-/// Whether a step that needs one which failed waits for somebody to do something about that. Without the job there is nothing left
-/// that anybody could bring back.
+/// Whether a step that needs one which failed waits for somebody to do something about that. Without the job, or where that has run
+/// by itself, there is nothing left that anybody could bring back.
 fn is_held_by(state: &State, flow: &Flow, no: u32, then: Then) -> bool {
     let step = flow.step(no);
-    let is_root = step.end.as_ref().is_some_and(|end| end.cause.is_none());
+    let is_root = step.end.as_ref().is_some_and(|end| end.cause.is_none() && !end.is_alone);
     then.if_failed == IfFailed::Hold && step.has_failed() && is_root && state.stub(step.plan.job).is_some()
 }
 
@@ -376,6 +377,7 @@ pub(crate) fn loaded(state: &State, now: Now) -> Decision {
                 failure: Some(Failure::new(FailureKind::Lost, message)),
                 cause: None,
                 output: Output::None,
+                is_alone: false,
             };
             decision.events.push(Event::StepEnded { at, end: Box::new(end), is_stored: false });
         }

@@ -240,7 +240,7 @@ pub(super) fn comes_back(
         None if read.body.labels.member().is_some_and(|member| state.may_rejoin(member).is_none()) => {
             let labels = read.body.labels.clone().of_batch(None);
             read.body = Arc::new(Body { labels, ..(*read.body).clone() });
-            Turn::Alone
+            Turn::Alone(None)
         }
         None => unique::comes_back(state, &read.body, no)?,
         Some(of) => {
@@ -251,7 +251,7 @@ pub(super) fn comes_back(
                 check_alone(state, stub, of, at)?;
                 let body = Body { labels: read.body.labels.clone().of_step(None), ..(*read.body).clone() };
                 read.body = Arc::new(body);
-                Turn::Alone
+                Turn::Alone(at)
             }
         }
     };

@@ -175,7 +175,7 @@ fn skip(state: &State, at: StepAt, output: Option<Bytes>, now: Now) -> Result<De
             let (how, failure) = (StepHow::Skipped, step.end.as_ref().and_then(|end| end.failure.clone()));
             let started = step.end.as_ref().and_then(|end| end.started);
             let attempts = step.end.as_ref().map_or(0, |end| end.attempts);
-            let end = StepEnd { how, at: now.wall, started, attempts, failure, cause: None, output };
+            let end = StepEnd { how, at: now.wall, started, attempts, failure, cause: None, output, is_alone: false };
             decision.events.push(Event::StepEnded { at, end: Box::new(end), is_stored: false });
             decision.steps.push((at, now));
             Ok(decision)
