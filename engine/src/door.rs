@@ -29,7 +29,7 @@ use windlass_scheduler::settings::{Level, QueueSettings, ShardSettings};
 use windlass_storage::{Reader, StorageError};
 
 use self::guards::CallGuard;
-pub(crate) use self::guards::{FlowWatchGuard, WatchGuard};
+pub(crate) use self::guards::WatchGuard;
 use crate::error::{ControlError, EnqueueError};
 use crate::events::Ring;
 use crate::health::{Health, HealthState, HealthWarning, Vitals};

@@ -22,7 +22,7 @@ use crate::error::{ControlError, EnqueueError, ShutdownError, WaitError};
 use crate::handle::JobHandle;
 use crate::health::Health;
 use crate::job::{Draft, Enqueue, Job};
-use crate::messages::{Question, SupervisorMsg};
+use crate::messages::{Awaited, SupervisorMsg};
 
 /// How often a wait reads an end anew, where the journal was closed meanwhile.
 const READS_MAX: u32 = 5;
@@ -137,14 +137,15 @@ impl Engine {
         let job = draft.into_new_job(self.door(), &mut Names::default())?;
         let id = job.id;
         let request = self.door().next_request();
-        let mut guard = WatchGuard { door: self.door().clone(), request, id, is_over: false };
+        let of = Awaited::Job(id);
+        let mut guard = WatchGuard { door: self.door().clone(), request, of, is_over: false };
         let (ending, ended) = oneshot::channel();
         let jobs = vec![job];
         let turn = self.door().turn(&jobs).await?;
         let taken = receipts(Box::pin(self.door().submit(turn, jobs, None, Some((request, ending)))).await?);
         // Another job may have its key, and is the one that is waited for.
         let id = taken.first().map_or(id, |receipt| receipt.id);
-        guard.id = id;
+        guard.of = Awaited::Job(id);
         let answer = ended.await;
         guard.is_over = true;
         match answer {
@@ -164,7 +165,7 @@ impl Engine {
     pub(crate) async fn wait_for<J: Job>(&self, id: JobId) -> Result<J::Output, WaitError> {
         let mut reads_left = READS_MAX;
         loop {
-            let answer = self.watch(id).await?;
+            let answer = self.watch(Awaited::Job(id)).await?;
             match self.output::<J>(id, answer).await {
                 // It was closed for a rebuild between the answer and the reading, or brought back from the dead: the
                 // next answer comes after it, and says so where it is forgotten.
@@ -178,12 +179,12 @@ impl Engine {
         }
     }
 
-    /// The answer that the job has ended, however often it has to be asked for.
-    pub(crate) async fn watch(&self, id: JobId) -> Result<Answer, ControlError> {
+    /// The answer that it has ended, however often it has to be asked for.
+    pub(crate) async fn watch(&self, of: Awaited) -> Result<Answer, ControlError> {
         loop {
             let request = self.door().next_request();
-            let mut guard = WatchGuard { door: self.door().clone(), request, id, is_over: false };
-            let answer = self.door().ask_as(request, Question::Watch(id)).await;
+            let mut guard = WatchGuard { door: self.door().clone(), request, of, is_over: false };
+            let answer = self.door().ask_as(request, of.question()).await;
             guard.is_over = true;
             if !matches!(answer, Err(ControlError::Interrupted)) {
                 return answer;

@@ -3,7 +3,7 @@
 //!
 //! | from | message | to |
 //! |---|---|---|
-//! | callers | `Submit`, `Withdraw`, `Ask`, `Unwatch`, `UnwatchFlow`, `Checkpoint`, `Listen` | queue |
+//! | callers | `Submit`, `Withdraw`, `Ask`, `Unwatch`, `Checkpoint`, `Listen` | queue |
 //! | worker | `Ends`, `Slots` | queue |
 //! | scheduler | `Due` | queue |
 //! | reads ahead | `Fetched` | queue |
@@ -56,6 +56,29 @@ pub(crate) struct Ticket {
     pub(crate) _call: Option<OwnedSemaphorePermit>,
     pub(crate) _jobs: Option<OwnedSemaphorePermit>,
     pub(crate) _bytes: OwnedSemaphorePermit,
+}
+
+/// What somebody waits for the end of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Awaited {
+    Job(JobId),
+    Flow(FlowId),
+}
+
+impl Awaited {
+    pub(crate) const fn question(self) -> Question {
+        match self {
+            Self::Job(id) => Question::Watch(id),
+            Self::Flow(id) => Question::Flow(FlowCommand::Watch { id }),
+        }
+    }
+
+    pub(crate) const fn no_longer(self, request: Request) -> Command {
+        match self {
+            Self::Job(id) => Command::Unwatch { request, id },
+            Self::Flow(id) => Command::UnwatchFlow { request, id },
+        }
+    }
 }
 
 /// What may be asked about one job or queue.
@@ -143,10 +166,8 @@ pub(crate) enum QueueMsg {
     Withdraw(Request),
     /// Answer this.
     Ask { request: Request, question: Question, reply: ReplyTo },
-    /// Whoever waited for the end of this job no longer does.
-    Unwatch { request: Request, id: JobId },
-    /// Whoever waited for the end of this flow no longer does.
-    UnwatchFlow { request: Request, id: FlowId },
+    /// Whoever waited for this end no longer does.
+    Unwatch { request: Request, of: Awaited },
     /// Remember this for the job's next attempt.
     Checkpoint { request: Request, id: JobId, token: LeaseToken, bytes: Bytes, reply: ReplyTo, ticket: Ticket },
     /// Somebody may want to hear what happens: from now on it is told.

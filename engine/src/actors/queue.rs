@@ -171,8 +171,10 @@ impl QueueState {
                 self.pending.insert(request, Pending { reply, ticket: None });
                 self.command(question.into_command(request));
             }
-            QueueMsg::Unwatch { request, id } => self.unwatch(request, Command::Unwatch { request, id }),
-            QueueMsg::UnwatchFlow { request, id } => self.unwatch(request, Command::UnwatchFlow { request, id }),
+            QueueMsg::Unwatch { request, of } => {
+                self.pending.remove(&request);
+                self.command(of.no_longer(request));
+            }
             QueueMsg::Checkpoint { request, id, token, bytes, reply, ticket } => {
                 self.bytes_in_wave += bytes.len();
                 self.pending.insert(request, Pending { reply, ticket: Some(ticket) });
@@ -209,11 +211,6 @@ impl QueueState {
     }
 
     /// Whoever made this request waits no longer.
-    fn unwatch(&mut self, request: Request, command: Command) {
-        self.pending.remove(&request);
-        self.command(command);
-    }
-
     fn command(&mut self, command: Command) {
         self.command_at(command, self.parts.clocks.now());
     }

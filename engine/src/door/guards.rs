@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use windlass_scheduler::command::Request;
-use windlass_scheduler::flow::FlowId;
-use windlass_scheduler::job::JobId;
 
 use super::Door;
-use crate::messages::QueueMsg;
+use crate::messages::{Awaited, QueueMsg};
 
 /// Gives up a call's place in a full queue when its caller leaves.
 pub(super) struct CallGuard<'a> {
@@ -24,34 +22,18 @@ impl Drop for CallGuard<'_> {
     }
 }
 
-/// Takes the wait for a flow back when nobody waits any more.
-pub(crate) struct FlowWatchGuard {
-    pub(crate) door: Arc<Door>,
-    pub(crate) request: Request,
-    pub(crate) id: FlowId,
-    pub(crate) is_over: bool,
-}
-
-impl Drop for FlowWatchGuard {
-    fn drop(&mut self) {
-        if !self.is_over {
-            self.door.tell_queue(QueueMsg::UnwatchFlow { request: self.request, id: self.id });
-        }
-    }
-}
-
 /// Takes a wait back when nobody waits any more.
 pub(crate) struct WatchGuard {
     pub(crate) door: Arc<Door>,
     pub(crate) request: Request,
-    pub(crate) id: JobId,
+    pub(crate) of: Awaited,
     pub(crate) is_over: bool,
 }
 
 impl Drop for WatchGuard {
     fn drop(&mut self) {
         if !self.is_over {
-            self.door.tell_queue(QueueMsg::Unwatch { request: self.request, id: self.id });
+            self.door.tell_queue(QueueMsg::Unwatch { request: self.request, of: self.of });
         }
     }
 }

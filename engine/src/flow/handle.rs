@@ -15,10 +15,9 @@ use windlass_storage::{Reader, StorageError};
 use super::Flow;
 use super::input::output;
 use super::status::{FlowStatus, FlowSummary, StepStatus};
-use crate::door::FlowWatchGuard;
 use crate::engine::Engine;
 use crate::error::{ControlError, FlowError, FlowWaitError, InputError};
-use crate::messages::Question;
+use crate::messages::{Awaited, Question};
 use crate::range;
 
 /// How often a wait reads an output anew, where the journal was closed meanwhile.
@@ -206,7 +205,7 @@ impl<O> FlowHandle<O> {
                 return Ok(found);
             }
             // A look shows what may be lost yet. That its job has ended, or is forgotten, is only said when it stands.
-            match self.engine.watch(found.job).await {
+            match self.engine.watch(Awaited::Job(found.job)).await {
                 Ok(_) | Err(ControlError::Refused(Refusal::Forgotten { .. })) => is_durable = true,
                 Err(error) => return Err(error),
             }
@@ -214,18 +213,9 @@ impl<O> FlowHandle<O> {
     }
 
     async fn ending(&self) -> Result<FlowEnding, ControlError> {
-        loop {
-            let request = self.engine.door().next_request();
-            let mut guard = FlowWatchGuard { door: self.engine.door().clone(), request, id: self.id, is_over: false };
-            let question = Question::Flow(FlowCommand::Watch { id: self.id });
-            let answer = self.engine.door().ask_as(request, question).await;
-            guard.is_over = true;
-            match answer {
-                Ok(Answer::FlowEnding(ending)) => return Ok(*ending),
-                Ok(other) => unreachable!("a wait for a flow was answered with {other:?}"),
-                Err(ControlError::Interrupted) => {}
-                Err(error) => return Err(error),
-            }
+        match self.engine.watch(Awaited::Flow(self.id)).await? {
+            Answer::FlowEnding(ending) => Ok(*ending),
+            other => unreachable!("a wait for a flow was answered with {other:?}"),
         }
     }
 }

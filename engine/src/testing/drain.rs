@@ -19,11 +19,10 @@ use windlass_scheduler::view::QueueStats;
 
 use super::words::{Time, count};
 use crate::clock::is_paused;
-use crate::door::WatchGuard;
 use crate::engine::Engine;
 use crate::error::ControlError;
 use crate::filter::Filter;
-use crate::messages::Question;
+use crate::messages::Awaited;
 use crate::status::JobStatus;
 
 /// How long a drain lasts on a paused clock, by that clock: longer than what most policies take.
@@ -244,18 +243,9 @@ impl Drain {
     }
 
     async fn end_of(&self, id: JobId) -> Result<(), ControlError> {
-        loop {
-            let door = self.engine.door().clone();
-            let request = door.next_request();
-            let mut guard = WatchGuard { door, request, id, is_over: false };
-            let answer = self.engine.door().ask_as(request, Question::Watch(id)).await;
-            guard.is_over = true;
-            match answer {
-                // The wait is taken up again.
-                Err(ControlError::Interrupted) => {}
-                Ok(_) | Err(ControlError::Refused(Refusal::Forgotten { .. })) => return Ok(()),
-                Err(error) => return Err(error),
-            }
+        match self.engine.watch(Awaited::Job(id)).await {
+            Ok(_) | Err(ControlError::Refused(Refusal::Forgotten { .. })) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
