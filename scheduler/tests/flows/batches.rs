@@ -82,8 +82,22 @@ impl Flow {
 
     /// How a batch ends that nothing keeps from it, and for want of what.
     fn ends_as(&self, no: usize) -> Option<(EndState, BTreeSet<usize>)> {
+        self.end_of_batch(no).filter(|_| self.is_going(no))
+    }
+
+    /// How it ends that still is to be looked at, by the move at hand.
+    fn is_about_to_end_as(&self, no: usize) -> Option<(EndState, BTreeSet<usize>)> {
+        let goes_on = |(other, if_failed): (usize, IfFailed)| match self.is_about_to_end_as(other) {
+            Some((end, _)) => end == EndState::Done || if_failed == IfFailed::GoOn,
+            None => self.is_met((other, if_failed)),
+        };
+        let begins = || self.plan[no].undoes.is_none() && self.plan[no].needs.iter().copied().all(goes_on);
+        self.end_of_batch(no).filter(|_| self.is_going(no) || begins())
+    }
+
+    fn end_of_batch(&self, no: usize) -> Option<(EndState, BTreeSet<usize>)> {
         let batch = self.steps[no].batch.as_ref()?;
-        if batch.is_open() || self.steps[no].end.is_some() || !self.is_going(no) {
+        if batch.is_open() || self.steps[no].end.is_some() {
             return None;
         }
         match &batch.called_off {
@@ -97,7 +111,7 @@ impl Flow {
     /// What has to be named as the cause, where a batch fails this step by the move that is looked at.
     pub(crate) fn about_to_fail(&self, no: usize) -> BTreeSet<usize> {
         let needs = self.plan[no].needs.iter().filter(|(_, if_failed)| *if_failed == IfFailed::Cancel);
-        let causes = |other: usize| match self.ends_as(other)? {
+        let causes = |other: usize| match self.is_about_to_end_as(other)? {
             (EndState::Done, _) => None,
             (_, causes) if causes.is_empty() => Some(BTreeSet::from([other])),
             (_, causes) => Some(causes),
@@ -107,7 +121,7 @@ impl Flow {
 
     /// Some batch is over as soon as it is looked at, and fails.
     pub(crate) fn is_about_to_fail(&self) -> bool {
-        (0..self.steps.len()).any(|no| self.ends_as(no).is_some_and(|(end, _)| end != EndState::Done))
+        (0..self.steps.len()).any(|no| self.is_about_to_end_as(no).is_some_and(|(end, _)| end != EndState::Done))
     }
 
     /// What a batch is, once it has come back with its needs met.

@@ -128,7 +128,7 @@ impl Flow {
     }
 
     /// Whether this step needs nothing more of the other.
-    fn is_met(&self, (other, if_failed): (usize, IfFailed)) -> bool {
+    pub(crate) fn is_met(&self, (other, if_failed): (usize, IfFailed)) -> bool {
         let other = &self.steps[other];
         match &other.end {
             Some(end) => end.is_good() || if_failed == IfFailed::GoOn,
