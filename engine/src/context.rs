@@ -17,6 +17,7 @@ use crate::job::{Draft, Job};
 use crate::live::Signals;
 use crate::messages::Question;
 use crate::range;
+use crate::status::time;
 use crate::step::Word;
 use crate::trace::parts_of;
 
@@ -151,6 +152,19 @@ impl<A> Context<A> {
     #[must_use]
     pub fn tags(&self) -> &[String] {
         self.attempt.body.labels.tags()
+    }
+
+    /// The name of the [schedule](crate::Schedule) that the job is of, if it is of one.
+    #[must_use]
+    pub fn schedule(&self) -> Option<&str> {
+        Some(self.attempt.body.labels.instant()?.schedule.as_str())
+    }
+
+    /// The instant of its schedule that the job is there for: which night's report it is to make, however late it runs. For one that
+    /// somebody [asked for beside them](crate::Engine::run_schedule), when that was.
+    #[must_use]
+    pub fn scheduled_for(&self) -> Option<SystemTime> {
+        Some(time(self.attempt.body.labels.instant()?.at))
     }
 
     /// Fires when the attempt should end: its time is over, the job was cancelled, or the engine stops. An async handler

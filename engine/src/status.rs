@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use windlass_scheduler::attempt::{AttemptLog, AttemptResult, Failure, Output};
 use windlass_scheduler::change::{AttemptRecord, EndedRecord};
-use windlass_scheduler::job::{Body, JobId, Priority};
+use windlass_scheduler::job::{Body, InstantOf, JobId, Priority};
 use windlass_scheduler::state::State;
 use windlass_scheduler::time::Timestamp;
 use windlass_scheduler::view::{JobView, Why};
@@ -82,6 +82,8 @@ pub struct JobDetail {
     pub correlation_id: Option<String>,
     /// Its W3C trace context.
     pub trace_context: Option<String>,
+    /// The instant of a schedule that it is there for.
+    pub scheduled_for: Option<ScheduledFor>,
     /// The text of the key under which it is, or was, [unique](crate::Unique).
     pub unique_key: Option<String>,
     /// Whose job it is: its [limit key](crate::Enqueue::limit_key).
@@ -105,6 +107,7 @@ impl JobDetail {
             tags: body.labels.tags().to_vec(),
             correlation_id: body.labels.correlation_id().map(str::to_owned),
             trace_context: body.labels.trace().map(str::to_owned),
+            scheduled_for: body.labels.instant().map(ScheduledFor::from),
             unique_key: body.labels.unique().map(|unique| unique.key.text.to_string()),
             limit_key: body.labels.share().key.as_deref().map(str::to_owned),
             weight: body.labels.share().weight,
@@ -112,6 +115,22 @@ impl JobDetail {
             running_log: None,
             output: if let Output::Bytes(bytes) = output { Some(bytes) } else { None },
         }
+    }
+}
+
+/// The instant of a schedule that a job is there for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ScheduledFor {
+    /// The name of the schedule, which may have been removed since.
+    pub schedule: String,
+    /// The instant; for a job that somebody [asked for beside them](crate::Engine::run_schedule), when that was.
+    pub instant: SystemTime,
+}
+
+impl From<&InstantOf> for ScheduledFor {
+    fn from(of: &InstantOf) -> Self {
+        Self { schedule: of.schedule.to_string(), instant: time(of.at) }
     }
 }
 

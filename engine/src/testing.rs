@@ -25,6 +25,7 @@
 //! ```
 
 mod check;
+mod context;
 mod drain;
 mod enqueued;
 mod history;
@@ -40,10 +41,11 @@ mod timeline;
 mod words;
 
 pub use check::{Holds, check, check_with};
+pub use context::{Stopper, TestContext};
 pub use drain::{Drain, DrainError, Drained, drain};
 pub use enqueued::{EnqueuedJob, Expected, JOBS_MAX, Source, Unexpected};
 pub use history::{AttemptStory, History, JobStory, Unlawful, dump};
-pub use inline::{Run, Stopper, TestContext, run, run_blocking};
+pub use inline::{Run, run, run_blocking};
 pub use retries::{End, Retries};
 pub use script::{Play, Script};
 pub(crate) use simulation::Recorder;

@@ -166,6 +166,16 @@ struct Words {
     share: Share,
     step: Option<StepOf>,
     member: Option<MemberOf>,
+    instant: Option<InstantOf>,
+}
+
+/// The instant of a schedule that a job is there for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstantOf {
+    /// The schedule's name.
+    pub schedule: Name,
+    /// The instant; for a job that somebody asked for beside them, when that was.
+    pub at: Timestamp,
 }
 
 impl Labels {
@@ -180,25 +190,31 @@ impl Labels {
     ) -> Self {
         let are_none =
             tags.is_empty() && correlation_id.is_none() && trace.is_none() && unique.is_none() && share == Share::NONE;
-        let words = || Box::new(Words { tags, correlation_id, trace, unique, share, step: None, member: None });
+        let words = || Box::new(Words { tags, correlation_id, trace, unique, share, ..Words::default() });
         Self((!are_none).then(words))
     }
 
     /// These, of a job that is this step, or none.
     #[must_use]
     pub fn of_step(self, step: Option<StepOf>) -> Self {
-        let Self(words) = self;
-        let Some(mut words) = words.or_else(|| step.map(|_| Box::default())) else { return Self(None) };
-        words.step = step;
-        Self((*words != Words::default()).then_some(words))
+        self.with(|words| words.step = step)
     }
 
     /// These, of a job that has this place in a batch, or none.
     #[must_use]
     pub fn of_batch(self, member: Option<MemberOf>) -> Self {
-        let Self(words) = self;
-        let Some(mut words) = words.or_else(|| member.map(|_| Box::default())) else { return Self(None) };
-        words.member = member;
+        self.with(|words| words.member = member)
+    }
+
+    /// These, of a job that is there for this instant, or for none.
+    #[must_use]
+    pub fn of_instant(self, instant: Option<InstantOf>) -> Self {
+        self.with(|words| words.instant = instant)
+    }
+
+    fn with(self, change: impl FnOnce(&mut Words)) -> Self {
+        let mut words = self.0.unwrap_or_default();
+        change(&mut words);
         Self((*words != Words::default()).then_some(words))
     }
 
@@ -251,7 +267,13 @@ impl Labels {
         self.0.as_ref()?.member
     }
 
-    /// Bytes of all of them.
+    /// The instant of a schedule that the job is there for.
+    #[must_use]
+    pub fn instant(&self) -> Option<&InstantOf> {
+        self.0.as_ref()?.instant.as_ref()
+    }
+
+    /// Bytes of all of them that a caller chose.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let text = |text: Option<&str>| text.map_or(0, str::len);

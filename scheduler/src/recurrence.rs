@@ -9,7 +9,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::job::{Body, JobId, Name, NewJob, Priority, When};
+use crate::job::{Body, InstantOf, JobId, Name, NewJob, Priority, When};
 use crate::retry::RetryPolicy;
 use crate::time::Timestamp;
 
@@ -198,6 +198,12 @@ impl Schedule {
         }
     }
 
+    /// Whether that moment is one of its instants.
+    #[must_use]
+    pub fn fires_at(&self, calendar: &dyn Calendar, at: Timestamp) -> bool {
+        self.last_until(calendar, at) == Some(at)
+    }
+
     /// The instants since the cursor that are to have a job, the earliest first.
     #[must_use]
     pub fn to_run(&self, calendar: &dyn Calendar, now: Timestamp) -> Vec<Timestamp> {
@@ -225,13 +231,14 @@ impl Schedule {
     pub fn job_at(&self, instant: Timestamp) -> NewJob {
         let jitter_ms = if self.jitter_ms == 0 { 0 } else { self.hash(instant) as u64 % (self.jitter_ms + 1) };
         let due = (jitter_ms > 0).then(|| When::At(instant.plus_ms(jitter_ms)));
-        self.job(self.id_at(instant), due)
+        self.job(self.id_at(instant), instant, due)
     }
 
-    /// A job of its template.
+    /// A job of its template, for this instant.
     #[must_use]
-    pub fn job(&self, id: JobId, due: Option<When>) -> NewJob {
+    pub fn job(&self, id: JobId, instant: Timestamp, due: Option<When>) -> NewJob {
         let Template { queue, kind, priority, expires_ms, deadline_ms, timeout_ms, retry, body } = &self.template;
+        let of = InstantOf { schedule: self.name.clone(), at: instant };
         NewJob {
             id,
             queue: queue.clone(),
@@ -242,7 +249,7 @@ impl Schedule {
             deadline: deadline_ms.map(When::After),
             timeout_ms: *timeout_ms,
             retry: retry.clone(),
-            body: body.clone(),
+            body: Arc::new(Body { labels: body.labels.clone().of_instant(Some(of)), ..(**body).clone() }),
         }
     }
 
@@ -289,6 +296,13 @@ pub enum ScheduleCommand {
         name: Name,
         /// The job's id.
         id: JobId,
+    },
+    /// Enqueue the job of this instant, which is over, unless one is known.
+    RunAt {
+        /// The schedule.
+        name: Name,
+        /// The instant.
+        at: Timestamp,
     },
     /// Tell of one.
     One(Name),

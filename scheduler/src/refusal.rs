@@ -7,6 +7,7 @@ use crate::flow::FlowId;
 use crate::job::{JobId, Name};
 use crate::order::{OrderEnd, OrderId};
 use crate::state::State;
+use crate::time::Timestamp;
 use crate::unique::UniqueKey;
 use crate::verb::Edition;
 
@@ -157,6 +158,15 @@ pub enum Refusal {
         /// The name.
         name: Name,
     },
+    /// A schedule has nothing to run for that moment.
+    NoInstant {
+        /// The schedule.
+        name: Name,
+        /// The moment.
+        at: Timestamp,
+        /// What it is, as the rest of a sentence: "that moment is *still to come*".
+        is: &'static str,
+    },
     /// There are as many schedules as may be.
     TooManySchedules {
         /// How many may be.
@@ -291,6 +301,9 @@ impl fmt::Display for Refusal {
             Self::NoOrder { id } => write!(f, "no order has the id {id}, or it ended long ago"),
             Self::OrderEnded { id, end } => write!(f, "order {id} {}", how_ended(*end)),
             Self::NoSchedule { name } => write!(f, "there is no schedule `{name}`: define it, or list them all"),
+            Self::NoInstant { name, at, is } => {
+                write!(f, "schedule `{name}` has no job for {} (milliseconds since 1970): that is {is}", at.0)
+            }
             Self::StaleLease { id } => write!(
                 f,
                 "the lease on job {id} is not its current one: its attempt has ended, and what it says is too late"

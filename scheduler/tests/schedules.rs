@@ -5,151 +5,27 @@
 #![allow(clippy::unwrap_used)]
 #![allow(clippy::cast_possible_truncation)]
 
+#[path = "schedules/bed.rs"]
+mod bed;
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use windlass_scheduler::attempt::{Outcome, Output};
-use windlass_scheduler::change::{Change, Record};
-use windlass_scheduler::command::{Command, QueueNo, Request, TimerClass};
-use windlass_scheduler::effect::{Answer, Effect};
-use windlass_scheduler::job::{Body, JobId, Name};
-use windlass_scheduler::recurrence::{
-    Calendar, CatchUp, Origin, Overlap, Rule, Schedule, ScheduleCommand, ScheduleView, SharedCalendar, Template,
-};
+use windlass_scheduler::change::{Change, Key, Record};
+use windlass_scheduler::command::{Command, TimerClass};
+use windlass_scheduler::effect::Answer;
+use windlass_scheduler::job::{InstantOf, Name};
+use windlass_scheduler::recurrence::{CatchUp, Origin, Overlap, Rule, Schedule, ScheduleCommand};
 use windlass_scheduler::refusal::Refusal;
-use windlass_scheduler::settings::{Level, QueueSettings, ShardSettings};
-use windlass_scheduler::time::{Mono, Now, Timestamp};
+use windlass_scheduler::settings::Level;
+use windlass_scheduler::time::Timestamp;
 
+use self::bed::{
+    MAIL, START, ask, define, driver, end_all, fire, minutely, minutes, one, pass, pause, restart, settings, start,
+    started,
+};
 use self::common::{Driver, id};
-
-const MAIL: QueueNo = QueueNo(0);
-const START: u64 = 1_000_000_000;
-
-/// A calendar that one can see through: its only pattern is a number of seconds.
-#[derive(Debug)]
-struct Seconds;
-
-impl Calendar for Seconds {
-    fn next(&self, pattern: &str, _: &str, after: Timestamp) -> Option<Timestamp> {
-        Rule::multiple_after(pattern.parse::<u64>().ok()? * 1_000, after)
-    }
-
-    fn last(&self, pattern: &str, _: &str, until: Timestamp) -> Option<Timestamp> {
-        Some(Timestamp(until.0 - until.0 % (pattern.parse::<u64>().ok()? * 1_000)))
-    }
-}
-
-fn settings(level: Level) -> ShardSettings {
-    let mut mail = QueueSettings::new(Name::from("mail"));
-    // What has ended is forgotten at once: no id tells any more that an instant had its job.
-    (mail.level, mail.slots, mail.retention.done.count_max) = (level, 200, 0);
-    let mut settings = ShardSettings::new(1, 7, vec![mail], vec!["work".into()]);
-    settings.first_term = 2;
-    settings.calendar = SharedCalendar(Arc::new(Seconds));
-    settings
-}
-
-fn start(settings: ShardSettings) -> Driver {
-    let mut driver = Driver::new(settings, Now { mono: Mono(0), wall: Timestamp(START) });
-    driver.settle();
-    driver
-}
-
-fn driver() -> Driver {
-    start(settings(Level::Durable))
-}
-
-fn minutely(name: &str) -> Schedule {
-    Schedule {
-        name: Name::from(name),
-        rule: Rule::Every { period_ms: 60_000 },
-        template: Template {
-            queue: Name::from("mail"),
-            kind: Name::from("work"),
-            priority: None,
-            expires_ms: None,
-            deadline_ms: None,
-            timeout_ms: None,
-            retry: None,
-            body: Arc::new(Body::default()),
-        },
-        catch_up: CatchUp::Latest,
-        overlap: Overlap::Allow,
-        jitter_ms: 0,
-        origin: Origin::Runtime,
-        is_paused: false,
-        cursor: Timestamp(0),
-        last: None,
-        held: Vec::new(),
-        fired: 0,
-        overlapped: 0,
-    }
-}
-
-fn ask(driver: &mut Driver, command: ScheduleCommand) -> Result<Answer, Refusal> {
-    driver.handle(Command::Schedule { request: Request(1), command });
-    driver.settle();
-    let answer = driver.effects.drain(..).find_map(|effect| match effect {
-        Effect::Reply { request: Request(1), answer } => Some(answer),
-        _ => None,
-    });
-    answer.unwrap()
-}
-
-fn define(driver: &mut Driver, schedule: Schedule) -> ScheduleView {
-    let Ok(Answer::Schedules(mut views)) = ask(driver, ScheduleCommand::Define(Box::new(schedule))) else { panic!() };
-    views.remove(0)
-}
-
-fn one(driver: &mut Driver, name: &str) -> ScheduleView {
-    let Ok(Answer::Schedules(mut views)) = ask(driver, ScheduleCommand::One(Name::from(name))) else { panic!() };
-    views.remove(0)
-}
-
-fn pause(driver: &mut Driver, name: &str, paused: bool) {
-    ask(driver, ScheduleCommand::Pause { name: Name::from(name), paused }).unwrap();
-}
-
-/// Time passes, and the timers fire that have to.
-fn pass(driver: &mut Driver, ms: u64) {
-    driver.advance(ms);
-    fire(driver);
-}
-
-fn fire(driver: &mut Driver) {
-    while let Some((queue, class)) = driver.fired().first().copied() {
-        driver.due(queue, class);
-        driver.settle();
-    }
-}
-
-/// All jobs that ever started, in that order.
-fn started(driver: &Driver) -> Vec<JobId> {
-    driver.tokens.iter().map(|(_, id, _)| *id).collect()
-}
-
-fn minutes(schedule: &Schedule, numbers: impl IntoIterator<Item = u64>) -> Vec<JobId> {
-    let first = START.next_multiple_of(60_000);
-    numbers.into_iter().map(|n| schedule.id_at(Timestamp(first + n * 60_000))).collect()
-}
-
-fn end_all(driver: &mut Driver) {
-    for token in driver.live.keys().copied().collect::<Vec<_>>() {
-        driver.end(token, Outcome::Done { output: Output::None, follow_ups: Vec::new() });
-    }
-    driver.settle();
-}
-
-/// The process dies with what was sealed unwritten, and another one starts so much later.
-fn restart(driver: &mut Driver, later_ms: u64) {
-    driver.crash(None);
-    driver.advance(later_ms);
-    assert_eq!(driver.load(), []);
-    driver.settle();
-    fire(driver);
-}
 
 #[test]
 fn an_instant_s_job_and_the_cursor_are_one_wave() {
@@ -330,6 +206,35 @@ fn one_that_is_run_now_has_a_job_beside_its_instants() {
     end_all(&mut driver);
     pass(&mut driver, 60_000);
     assert_eq!(started(&driver), [vec![id(5)], minutes(&schedule, [1])].concat());
+}
+
+#[test]
+fn an_instant_that_is_over_has_the_job_that_it_would_have_had_and_none_twice() {
+    let mut driver = driver();
+    let schedule = minutely("a");
+    define(&mut driver, schedule.clone());
+    pause(&mut driver, "a", true);
+    pass(&mut driver, 180_000);
+    let minute = |n: u64| Timestamp(START.next_multiple_of(60_000) + n * 60_000);
+    let run = |driver: &mut Driver, at| ask(driver, ScheduleCommand::RunAt { name: Name::from("a"), at });
+    assert_eq!(minutes(&schedule, [2]), [schedule.id_at(minute(2))]);
+    let is_fresh = |answer| match answer {
+        Ok(Answer::Enqueued(receipts)) => {
+            receipts.iter().map(|receipt| (receipt.id, receipt.fresh)).collect::<Vec<_>>()
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(is_fresh(run(&mut driver, minute(2))), [(schedule.id_at(minute(2)), true)]);
+    assert_eq!(is_fresh(run(&mut driver, minute(2))), [(schedule.id_at(minute(2)), false)]);
+    restart(&mut driver, 1);
+    // An earlier one is not what the schedule ran last.
+    run(&mut driver, minute(1)).unwrap();
+    assert_eq!(one(&mut driver, "a").schedule.last, Some((minute(2), schedule.id_at(minute(2)))));
+    let Some(Record::Job(job)) = driver.journal.0.get(&Key::Job(schedule.id_at(minute(1)))) else { panic!() };
+    assert_eq!(job.body.labels.instant(), Some(&InstantOf { schedule: Name::from("a"), at: minute(1) }));
+    for (at, what) in [(minute(9), "still to come"), (Timestamp(minute(1).0 + 1), "none of its instants")] {
+        assert_eq!(run(&mut driver, at), Err(Refusal::NoInstant { name: Name::from("a"), at, is: what }));
+    }
 }
 
 #[test]

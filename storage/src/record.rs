@@ -94,7 +94,7 @@ pub(crate) struct BodyV1<'a, T> {
     trace: Option<&'a str>,
     unique: Option<UniqueV1<'a>>,
     share: Option<ShareV1<'a>>,
-    part_of: Option<PartOfV1>,
+    part_of: Option<PartOfV1<'a>>,
     payload: &'a [u8],
 }
 
@@ -318,7 +318,7 @@ impl BodyV1<'_, Texts<'_>> {
             payload: bytes::Bytes::copy_from_slice(self.payload),
             version: self.version,
             labels: match &self.part_of {
-                Some(part) => part.label(labels),
+                Some(part) => part.label(labels, intern),
                 None => labels,
             },
         }

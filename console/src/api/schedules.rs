@@ -3,13 +3,13 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::act;
 use super::change::Change;
 use super::problem::Problem;
-use super::queues::Nothing;
+use super::query::moment;
 use crate::action::Action;
 use crate::console::Console;
 use crate::guard::Visitor;
@@ -24,20 +24,29 @@ pub(super) async fn list(State(console): State<Console>) -> Result<Json<Vec<Sche
 /// A schedule that something was done to.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct ScheduleSteered {
-    /// The job that was enqueued, where it was to run now.
+    /// The job that was enqueued, where it was to run; the one that an instant had before, if that is known.
     pub(crate) job: Option<String>,
 }
 
-/// Does something to a schedule: `pause`, `resume`, `run` has its job run once more now, `remove` forgets it.
+/// What else there is to say.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SteerSchedule {
+    /// With `run`: an instant of it that is over, RFC 3339, which is to have its job. Now, beside its instants, unless said.
+    #[serde(default)]
+    pub(crate) at: Option<String>,
+}
+
+/// Does something to a schedule: `pause`, `resume`, `run` has its job run once more, `remove` forgets it.
 #[utoipa::path(post, path = "/schedules/{name}/{what}",
     params(("name" = String, Path), ("what" = String, Path, description = "`pause`, `resume`, `run` or `remove`")),
-    request_body = Nothing,
+    request_body = SteerSchedule,
     responses((status = 200, body = ScheduleSteered), (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub(super) async fn steer(
     Path((name, what)): Path<(String, String)>,
-    Change { console, visitor, body: Nothing {} }: Change<Nothing>,
+    Change { console, visitor, body: SteerSchedule { at } }: Change<SteerSchedule>,
 ) -> Result<Json<ScheduleSteered>, Problem> {
-    steer_schedule(&console, &visitor, &name, &what).await.map(Json)
+    steer_schedule(&console, &visitor, &name, &what, at.as_deref()).await.map(Json)
 }
 
 pub(crate) async fn steer_schedule(
@@ -45,16 +54,24 @@ pub(crate) async fn steer_schedule(
     visitor: &Visitor,
     name: &str,
     what: &str,
+    at: Option<&str>,
 ) -> Result<ScheduleSteered, Problem> {
     let engine = console.engine();
+    let instant = at.map(|at| moment("at", at)).transpose()?;
     let mut job = None;
     match what {
+        "pause" | "resume" | "remove" if at.is_some() => return Err(Problem::bad("`at` is for `run` alone")),
         "pause" => drop(act(console, visitor, Action::PauseSchedule, name, engine.pause_schedule(name)).await?),
         "resume" => drop(act(console, visitor, Action::ResumeSchedule, name, engine.resume_schedule(name)).await?),
         "remove" => drop(act(console, visitor, Action::RemoveSchedule, name, engine.remove_schedule(name)).await?),
         "run" => {
-            let id = act(console, visitor, Action::RunSchedule, name, engine.run_schedule(name)).await?;
-            job = Some(id.to_string());
+            let run = async {
+                match instant {
+                    Some(instant) => engine.run_schedule_at(name, instant).await,
+                    None => engine.run_schedule(name).await,
+                }
+            };
+            job = Some(act(console, visitor, Action::RunSchedule, name, run).await?.to_string());
         }
         _ => {
             let detail = "a schedule can be told to `pause`, `resume`, `run` or `remove`";

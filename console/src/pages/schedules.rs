@@ -29,7 +29,7 @@ async fn all(console: &Console) -> Result<Vec<ScheduleView>, Problem> {
 
 pub(super) async fn steer(form: Submitted) -> Answer {
     let (name, verb) = (form.fields.need("schedule")?, form.fields.need("verb")?);
-    let steered = steer_schedule(&form.console, &form.visitor, name, verb).await?;
+    let steered = steer_schedule(&form.console, &form.visitor, name, verb, None).await?;
     if let Some(job) = steered.job {
         return Ok(form.done(&format!("/jobs/{job}"), &format!("Schedule {name} has enqueued this job just now.")));
     }

@@ -135,6 +135,11 @@ pub(crate) struct JobWhole {
     pub(crate) correlation_id: Option<String>,
     /// Its W3C trace context.
     pub(crate) trace_context: Option<String>,
+    /// The schedule that it is of.
+    pub(crate) schedule: Option<String>,
+    /// The instant of that which it is there for.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(crate) scheduled_for: Option<When>,
     /// The text of the key under which it is, or was, unique.
     pub(crate) unique_key: Option<String>,
     /// The job that has that key, where this one waits for it.
@@ -234,6 +239,8 @@ impl JobWhole {
             tags: detail.tags.clone(),
             correlation_id: detail.correlation_id.clone(),
             trace_context: detail.trace_context.clone(),
+            schedule: detail.scheduled_for.as_ref().map(|of| of.schedule.clone()),
+            scheduled_for: detail.scheduled_for.as_ref().map(|of| When(of.instant)),
             unique_key: detail.unique_key.clone(),
             key_holder: holder,
             limit_key: detail.limit_key.clone(),

@@ -126,6 +126,19 @@ async fn schedules_are_paused_resumed_run_and_removed() {
     done(&bed, &path("resume"), json!({})).await;
     let job = done(&bed, &path("run"), json!({})).await["job"].as_str().unwrap().parse().unwrap();
     bed.engine.handle::<crate::bed::Mail>(job).wait().await.unwrap();
+    let night = json!({"at": "2026-01-15T02:00:00Z"});
+    let job = done(&bed, &path("run"), night.clone()).await["job"].as_str().unwrap().to_owned();
+    assert_eq!(done(&bed, &path("run"), night.clone()).await["job"], job);
+    let whole = bed.get(&format!("/api/v1/jobs/{job}")).await;
+    let of = (whole["schedule"].as_str(), whole["scheduled_for"].as_str());
+    assert_eq!(of, (Some("nightly"), Some("2026-01-15T02:00:00.000Z")), "{whole}");
+    for (what, at, status) in [
+        ("run", "2026-01-15T03:00:00Z", StatusCode::CONFLICT),
+        ("run", "in January", StatusCode::BAD_REQUEST),
+        ("pause", "2026-01-15T02:00:00Z", StatusCode::BAD_REQUEST),
+    ] {
+        assert_eq!(bed.post(&path(what), &json!({"at": at})).await.0, status, "{what} {at}");
+    }
     done(&bed, &path("remove"), json!({})).await;
     assert!(bed.engine.schedules().await.unwrap().is_empty());
     assert_eq!(bed.post(&path("pause"), &json!({})).await.0, StatusCode::NOT_FOUND);

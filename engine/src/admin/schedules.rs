@@ -101,9 +101,25 @@ impl Engine {
     /// [`ControlError::Refused`] with `NoSchedule` or `Stopping`.
     pub async fn run_schedule(&self, name: &str) -> Result<JobId, ControlError> {
         let id = self.door().new_id();
-        let command = ScheduleCommand::RunNow { name: Name::from(name), id };
+        self.ask_for_run(ScheduleCommand::RunNow { name: Name::from(name), id }).await
+    }
+
+    /// Enqueues the job of an instant of this schedule that is over, whether it had one or was left out, also where the schedule is
+    /// paused: for a night that was missed, or whose work has to be done once more. The handler sees it by
+    /// [`Context::scheduled_for`](crate::Context::scheduled_for); [`Schedule::upcoming`](crate::Schedule::upcoming) tells the instants after
+    /// a moment. The job has the id that any job of this instant has: where that one is known, live or retained, it is what is given,
+    /// and nothing else happens ([`requeue`](Self::requeue) brings it back).
+    ///
+    /// # Errors
+    /// [`ControlError::Refused`] with `NoSchedule`, `NoInstant` (it is still to come, or none of this schedule's, to the millisecond)
+    /// or `Stopping`.
+    pub async fn run_schedule_at(&self, name: &str, instant: SystemTime) -> Result<JobId, ControlError> {
+        self.ask_for_run(ScheduleCommand::RunAt { name: Name::from(name), at: timestamp(instant) }).await
+    }
+
+    async fn ask_for_run(&self, command: ScheduleCommand) -> Result<JobId, ControlError> {
         match self.door().ask(Question::Schedule(command)).await? {
-            Answer::Enqueued(_) => Ok(id),
+            Answer::Enqueued(receipts) if !receipts.is_empty() => Ok(receipts[0].id),
             other => unreachable!("a run was answered with {other:?}"),
         }
     }

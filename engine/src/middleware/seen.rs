@@ -15,6 +15,7 @@ use crate::config::RetryDecision;
 use crate::context::AttemptCore;
 use crate::error::JobError;
 use crate::handler::output_of;
+use crate::status::time;
 
 /// One attempt, as those around it see it. Cheap to clone.
 #[derive(Clone)]
@@ -75,6 +76,19 @@ impl Attempt {
     #[must_use]
     pub fn tags(&self) -> &[String] {
         self.core.body.labels.tags()
+    }
+
+    /// The name of the [schedule](crate::Schedule) that the job is of, if it is of one.
+    #[must_use]
+    pub fn schedule(&self) -> Option<&str> {
+        Some(self.core.body.labels.instant()?.schedule.as_str())
+    }
+
+    /// The instant of its schedule that the job is there for: which night's report it is to make, however late it runs. For one that
+    /// somebody [asked for beside them](crate::Engine::run_schedule), when that was.
+    #[must_use]
+    pub fn scheduled_for(&self) -> Option<SystemTime> {
+        Some(time(self.core.body.labels.instant()?.at))
     }
 
     /// The caller's id of the story that the job is part of.

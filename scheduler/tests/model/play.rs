@@ -491,6 +491,7 @@ fn word(refusal: &Refusal) -> &'static str {
         "Changed",
         "NoOrder",
         "NoSchedule",
+        "NoInstant",
         "OrderEnded",
         "StaleLease",
         "Stopping",

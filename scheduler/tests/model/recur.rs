@@ -33,6 +33,8 @@ pub(crate) enum Plan {
     },
     Pause(bool),
     RunNow(u8),
+    /// So many instants ago, and whether it is one to the millisecond. None ago is still to come.
+    RunAt(u8, bool),
     Remove,
     Look,
     /// Its last job is called off.
@@ -50,6 +52,7 @@ pub(crate) fn plan() -> impl Strategy<Value = Plan> {
         }),
         2 => any::<bool>().prop_map(Plan::Pause),
         2 => (0..4_u8).prop_map(Plan::RunNow),
+        2 => (0..4_u8, any::<bool>()).prop_map(|(ago, is_one)| Plan::RunAt(ago, is_one)),
         1 => Just(Plan::Remove),
         1 => Just(Plan::Look),
         3 => Just(Plan::CancelLast),
@@ -104,14 +107,19 @@ impl Play {
             Plan::Define { .. } => ScheduleCommand::Define(Box::new(schedule(n, plan).unwrap())),
             Plan::Pause(paused) => ScheduleCommand::Pause { name: name.clone(), paused: *paused },
             Plan::RunNow(of) => ScheduleCommand::RunNow { name: name.clone(), id: run_id(*of) },
+            Plan::RunAt(ago, is_one) => {
+                let at = self.world.instant(&name, *ago, *is_one, now);
+                ScheduleCommand::RunAt { name: name.clone(), at }
+            }
             Plan::Remove => ScheduleCommand::Remove(name.clone()),
             Plan::Look | Plan::CancelLast => ScheduleCommand::One(name.clone()),
         };
         self.driver.handle(Command::Schedule { request, command });
         let no = match plan {
             Plan::Define { .. } | Plan::RunNow(_) if self.world.draining && self.knows(plan, &name) => Some("Stopping"),
-            Plan::RunNow(_) if self.world.draining => Some("Stopping"),
+            Plan::RunNow(_) | Plan::RunAt(..) if self.world.draining => Some("Stopping"),
             _ if !self.knows(plan, &name) => Some("NoSchedule"),
+            Plan::RunAt(0, _) | Plan::RunAt(_, false) => Some("NoInstant"),
             _ => None,
         };
         if let Some(no) = no {
@@ -137,14 +145,24 @@ impl Play {
                 }
                 schedule.is_paused = *paused;
             }
-            Plan::RunNow(of) => {
-                let job = run_id(*of);
+            Plan::RunNow(_) | Plan::RunAt(..) => {
+                let (job, at) = match plan {
+                    Plan::RunAt(ago, _) => {
+                        let at = world.instant(name, *ago, true, now);
+                        (world.schedules[name].id_at(at), at)
+                    }
+                    Plan::RunNow(of) => (run_id(*of), now.wall),
+                    _ => unreachable!("it is one of these"),
+                };
                 let queue = world.queue_no(&world.schedules[name].template.queue).unwrap();
                 let fresh = !world.jobs.contains_key(&job) && !world.ended.contains_key(&job);
                 if fresh {
                     let schedule = world.schedules.get_mut(name).unwrap();
-                    (schedule.last, schedule.fired) = (Some((now.wall, job)), schedule.fired + 1);
-                    let job = schedule.job(job, None);
+                    schedule.fired += 1;
+                    if schedule.last.is_none_or(|(last, _)| last <= at) {
+                        schedule.last = Some((at, job));
+                    }
+                    let job = schedule.job(job, at, None);
                     world.follow([job], now);
                 }
                 let mark = self.mark(queue).max(Level::Process as usize);
@@ -172,6 +190,14 @@ fn run_id(of: u8) -> JobId {
 }
 
 impl World {
+    fn instant(&self, name: &Name, ago: u8, is_one: bool, now: Now) -> Timestamp {
+        let Some(Rule::Every { period_ms }) = self.schedules.get(name).map(|schedule| &schedule.rule) else {
+            return now.wall;
+        };
+        let next = now.wall.0 - now.wall.0 % period_ms + period_ms;
+        Timestamp(next - u64::from(ago) * period_ms + u64::from(!is_one))
+    }
+
     fn view(&self, name: &Name) -> ScheduleView {
         let schedule = self.schedules[name].clone();
         ScheduleView { next: next(&schedule).map(Timestamp), schedule, is_orphan: false }

@@ -13,7 +13,7 @@ use windlass_scheduler::change::{
 };
 use windlass_scheduler::filter::{Filter, Span};
 use windlass_scheduler::flow::{FlowId, StepOf};
-use windlass_scheduler::job::{Body, JobId, Labels, Name, Priority, When};
+use windlass_scheduler::job::{Body, InstantOf, JobId, Labels, Name, Priority, When};
 use windlass_scheduler::lease::LeaseToken;
 use windlass_scheduler::limit::{LimitOf, Override, Share};
 use windlass_scheduler::order::{Order, OrderEnd, OrderId, OrderPlace};
@@ -54,6 +54,15 @@ fn bare_head(n: u64, failures: u32) -> Head {
         lost: 1,
         cancel_requested: failures > 2,
     }
+}
+
+/// Sample job `n`, which is there for an instant of a schedule.
+#[must_use]
+pub fn scheduled(n: u64) -> Record {
+    let of = InstantOf { schedule: name("nightly/1"), at: Timestamp(1_700_000_000_000) };
+    let labels = Labels::default().of_instant(Some(of));
+    let body = Body { payload: Bytes::from_static(b"{}"), version: 1, labels };
+    Record::Job(JobRecord { id: job_id(n), kind: name("clean-up"), body: Arc::new(body), head: bare_head(n, 0) })
 }
 
 /// Sample job `n`, with its first head.
@@ -302,6 +311,7 @@ pub fn one_of_each() -> Vec<Record> {
         ended("bulk/eu-1", EndState::Cancelled, 3, 103),
         ended("q", EndState::Expired, u64::MAX - 1, 104),
         job(1),
+        scheduled(6),
         Record::Claims(Claims { no: ClaimsNo { term: 5, n: 6 }, at: Timestamp(9), entries: vec![claim(1), claim(2)] }),
         Record::Order(Box::new(Order::new(OrderId(job_id(900).0), Verb::Requeue, Filter::default(), None))),
         order(1, Verb::Cancel),

@@ -4,35 +4,42 @@ use bincode::{BorrowDecode as BorrowDecodeDerive, Encode};
 use uuid::Uuid;
 use windlass_scheduler::batch::{BatchCounts, BatchPlan, BatchRecord, CalledOff, MemberOf, MemberRecord};
 use windlass_scheduler::flow::StepOf;
-use windlass_scheduler::job::{JobId, Labels, Name};
+use windlass_scheduler::job::{InstantOf, JobId, Labels, Name};
+use windlass_scheduler::time::Timestamp;
 
 use super::flow::StepOfV1;
 use super::{FailureV1, OutputV1};
 use crate::keys;
 
-/// What a job is part of, where it is part of anything: in its body.
+/// What a job is part of, where it is part of anything: in its body. No job is of two of them.
 #[derive(Encode, BorrowDecodeDerive)]
-pub(crate) enum PartOfV1 {
+pub(crate) enum PartOfV1<'a> {
     Step(StepOfV1),
     Member { of: StepOfV1, batch: [u8; 16], place: u32 },
+    Instant { schedule: &'a str, at: u64 },
 }
 
-impl PartOfV1 {
-    pub(crate) fn new(labels: &Labels) -> Option<Self> {
+impl<'a> PartOfV1<'a> {
+    pub(crate) fn new(labels: &'a Labels) -> Option<Self> {
         let member = |member: MemberOf| Self::Member {
             of: StepOfV1::new(member.of),
             batch: *member.batch.0.as_bytes(),
             place: member.place,
         };
-        labels.step().map(|of| Self::Step(StepOfV1::new(of))).or_else(|| labels.member().map(member))
+        let instant = |of: &'a InstantOf| Self::Instant { schedule: of.schedule.as_str(), at: of.at.0 };
+        let step = labels.step().map(|of| Self::Step(StepOfV1::new(of)));
+        step.or_else(|| labels.member().map(member)).or_else(|| labels.instant().map(instant))
     }
 
-    pub(crate) fn label(&self, labels: Labels) -> Labels {
+    pub(crate) fn label(&self, labels: Labels, intern: &mut dyn FnMut(&str) -> Name) -> Labels {
         match self {
             Self::Step(of) => labels.of_step(Some(of.domain())),
             Self::Member { of, batch, place } => {
                 let batch = JobId(Uuid::from_bytes(*batch));
                 labels.of_batch(Some(MemberOf { of: of.domain(), batch, place: *place }))
+            }
+            Self::Instant { schedule, at } => {
+                labels.of_instant(Some(InstantOf { schedule: intern(schedule), at: Timestamp(*at) }))
             }
         }
     }

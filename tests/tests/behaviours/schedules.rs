@@ -146,6 +146,79 @@ fn one_that_the_code_has_no_more_goes_on_and_is_told_of() {
     });
 }
 
+/// Leaves the schedule and the instant that it sees.
+fn says_what_for() -> Play {
+    Play::run(|cx| async move {
+        let since_1970 = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        Ok(format!("{:?} {:?}", cx.schedule(), cx.scheduled_for().map(since_1970)))
+    })
+}
+
+#[test]
+fn a_job_sees_the_instant_that_it_is_there_for_however_late_it_runs() {
+    let mut world = World::new();
+    let hourly = || Schedule::cron("reports", "0 * * * *", &step("report")).catch_up(CatchUp::All { max: 2 });
+    let first = world.life(async |life| {
+        let engine = start(life, [hourly()]).await;
+        engine.schedule("reports").await.unwrap().next.unwrap()
+    });
+    world.pass(HOUR * 2 + MIN * 20);
+    world.life(async |life| {
+        life.script.plan("report", [Play::Fail, Play::Fail, says_what_for(), says_what_for(), says_what_for()]);
+        let engine = start(life, [hourly()]).await;
+        pass(&engine, MIN * 5).await;
+        let seen = async |id| {
+            let job = engine.inspect(id).await.unwrap();
+            (job.scheduled_for.unwrap(), String::from_utf8(job.output.unwrap().to_vec()).unwrap())
+        };
+        let (at, last) = engine.schedule("reports").await.unwrap().last.unwrap();
+        assert_eq!(at, first + HOUR);
+        let (of, said) = seen(last).await;
+        assert_eq!((of.schedule.as_str(), of.instant), ("reports", first + HOUR));
+        let since_1970 = (first + HOUR).duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        assert_eq!(said, format!(r#""Some(\"reports\") Some({since_1970})""#));
+        // Beside its instants, it is there for the moment at which it was asked for; and no other job is for any.
+        let by_hand = engine.run_schedule("reports").await.unwrap();
+        pass(&engine, SEC).await;
+        assert_eq!(seen(by_hand).await.0.instant, engine.job(by_hand).await.unwrap().created);
+        let plain = engine.enqueue(step("report")).await.unwrap().id();
+        pass(&engine, SEC).await;
+        assert_eq!(engine.inspect(plain).await.unwrap().scheduled_for, None);
+    });
+}
+
+#[test]
+fn an_instant_that_was_missed_can_have_its_job_later_and_has_it_once() {
+    let mut world = World::new();
+    let nightly = || Schedule::cron("reports", "0 3 * * *", &step("report")).catch_up(CatchUp::Skip);
+    world.life(async |life| drop(start(life, [nightly()]).await));
+    world.pass(HOUR * 24 * 4);
+    world.life(async |life| {
+        let engine = start(life, [nightly()]).await;
+        let next = engine.schedule("reports").await.unwrap().next.unwrap();
+        let nights: Vec<_> = (1..=3).map(|night| next - HOUR * 24 * night).collect();
+        let upcoming = nightly().upcoming(nights[2] - SEC, 3).unwrap();
+        assert_eq!(upcoming.iter().map(|fire| fire.at).rev().collect::<Vec<_>>(), nights);
+        for night in &nights {
+            let id = engine.run_schedule_at("reports", *night).await.unwrap();
+            assert_eq!(engine.run_schedule_at("reports", *night).await.unwrap(), id);
+            pass(&engine, SEC).await;
+            assert_eq!(engine.inspect(id).await.unwrap().scheduled_for.unwrap().instant, *night);
+            assert_eq!(engine.run_schedule_at("reports", *night).await.unwrap(), id);
+        }
+        pass(&engine, SEC).await;
+        assert_eq!(life.script.starts("report").len(), 3);
+        let status = engine.schedule("reports").await.unwrap();
+        assert_eq!((status.fired, status.next, status.last.unwrap().0), (3, Some(next), nights[0]));
+        for (at, what) in [(next, "still to come"), (nights[0] + SEC, "none of its instants")] {
+            let refused = engine.run_schedule_at("reports", at).await.unwrap_err();
+            assert!(matches!(refused, ControlError::Refused(Refusal::NoInstant { is, .. }) if is == what), "{refused}");
+        }
+        let refused = engine.run_schedule_at("report", nights[0]).await.unwrap_err();
+        assert!(matches!(refused, ControlError::Refused(Refusal::NoSchedule { .. })), "{refused}");
+    });
+}
+
 #[test]
 fn a_schedule_has_what_its_draft_says() {
     World::new().life(async |life| {

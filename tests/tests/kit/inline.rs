@@ -286,6 +286,13 @@ async fn a_step_of_a_flow_gets_the_input_that_it_is_given() {
     ] {
         assert_eq!(testing::run(name, Sum, context).await.failure().unwrap().message, expected);
     }
+    let night = async |_: Sum, cx: Context<()>| {
+        Err(JobError::permanent(format!("{:?} {:?}", cx.schedule(), cx.scheduled_for())))
+    };
+    let at = SystemTime::UNIX_EPOCH;
+    let context = TestContext::new(()).scheduled_for("nightly", at);
+    let said = &testing::run(night, Sum, context).await.failure().unwrap().message.clone();
+    assert_eq!(*said, format!("{:?} {:?}", Some("nightly"), Some(at)));
     let nothing = testing::run(sum, Sum, TestContext::new(())).await;
     let failure = nothing.failure().unwrap();
     assert!(failure.kind == FailureKind::Permanent && failure.message.contains("is of no flow"), "{failure}");

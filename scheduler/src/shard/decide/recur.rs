@@ -205,6 +205,7 @@ pub(crate) fn schedule(
             Ok(answered(state, request, schedule))
         }
         ScheduleCommand::RunNow { name, id } => run_now(state, request, &name, id, now),
+        ScheduleCommand::RunAt { name, at } => run_at(state, request, &name, at, now),
         ScheduleCommand::One(name) => {
             let views = vec![view(state, find(state, &name)?)];
             Ok(Decision::default().reply(Mark::Sealed, request, Ok(Answer::Schedules(views))))
@@ -236,22 +237,47 @@ fn define(state: &State, request: Request, new: Schedule, now: Now) -> Result<De
 }
 
 fn run_now(state: &State, request: Request, name: &Name, id: JobId, now: Now) -> Result<Decision, Refusal> {
-    if state.draining {
-        return Err(Refusal::Stopping);
+    let schedule = to_run(state, name)?;
+    Ok(run_beside(state, request, (schedule, id, now.wall), now))
+}
+
+/// An instant that is over has its job, by the id that it would have had: so it has none twice, as long as that is known.
+fn run_at(state: &State, request: Request, name: &Name, at: Timestamp, now: Now) -> Result<Decision, Refusal> {
+    let schedule = to_run(state, name)?;
+    let refused = |is| Err(Refusal::NoInstant { name: name.clone(), at, is });
+    if at > now.wall {
+        return refused("still to come");
     }
-    let mut schedule = find(state, name)?.clone();
+    if !schedule.fires_at(calendar(state), at) {
+        return refused("none of its instants");
+    }
+    let id = schedule.id_at(at);
+    Ok(run_beside(state, request, (schedule, id, at), now))
+}
+
+fn to_run(state: &State, name: &Name) -> Result<Schedule, Refusal> {
+    if state.draining { Err(Refusal::Stopping) } else { find(state, name).cloned() }
+}
+
+/// What somebody asks for is beside what the rule says, which goes on from where it was.
+fn run_beside(
+    state: &State,
+    request: Request,
+    (mut schedule, id, instant): (Schedule, JobId, Timestamp),
+    now: Now,
+) -> Decision {
     let level = state.queue_no(&schedule.template.queue).map_or(LEVEL, |no| state.queue(no).level());
     let fresh = state.place_of(id).is_none();
     let mut decision = Decision::default();
     if fresh {
-        let job = schedule.job(id, None);
-        schedule.last = Some((now.wall, id));
+        let job = schedule.job(id, instant, None);
+        schedule.last = schedule.last.filter(|(last, _)| *last > instant).or(Some((instant, id)));
         schedule.fired += 1;
         moved(state, schedule, &mut decision);
         come_in(state, vec![job], now, &mut decision);
     }
     let answer = Answer::Enqueued(vec![Receipt { id, fresh }]);
-    Ok(decision.reply(Mark::from(level).max(Mark::Written), request, Ok(answer)))
+    decision.reply(Mark::from(level).max(Mark::Written), request, Ok(answer))
 }
 
 fn answered(state: &State, request: Request, schedule: Schedule) -> Decision {

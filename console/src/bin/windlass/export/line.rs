@@ -10,7 +10,7 @@ use windlass::storage::{Reader, RocksLook, StorageError};
 use windlass_scheduler::attempt::{AttemptLog, Failure, LogLine, Output};
 use windlass_scheduler::change::{AttemptRecord, EndedRecord, Head, JobRecord, Key, Record};
 use windlass_scheduler::flow::StepOf;
-use windlass_scheduler::job::{Body, JobId};
+use windlass_scheduler::job::{Body, InstantOf, JobId};
 use windlass_scheduler::state::State;
 use windlass_scheduler::time::Timestamp;
 use windlass_scheduler::unique::{KeyOf, UniqueKey};
@@ -46,6 +46,8 @@ pub(super) struct Line {
     trace: Option<String>,
     unique_key: Option<UniqueLine>,
     limit_key: Option<String>,
+    /// The instant of a schedule that it is there for.
+    scheduled_for: Option<InstantLine>,
     /// The step of a flow that it is.
     step: Option<StepLine>,
     /// The batch that it is a job of.
@@ -91,6 +93,12 @@ pub(super) struct UniqueLine {
     /// Of which kind or queue.
     name: Option<String>,
     text: String,
+}
+
+#[derive(Debug, Serialize)]
+struct InstantLine {
+    schedule: String,
+    at_ms: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -258,6 +266,7 @@ fn head_line(id: JobId, kind: &str, head: &Head, state: State) -> Line {
         trace: None,
         unique_key: None,
         limit_key: None,
+        scheduled_for: None,
         step: None,
         batch: None,
         payload_version: 0,
@@ -277,6 +286,8 @@ fn add_body(line: &mut Line, body: &Body) {
     line.trace = labels.trace().map(str::to_owned);
     line.unique_key = labels.unique().map(|unique| UniqueLine::of(&unique.key));
     line.limit_key = labels.share().key.as_deref().map(str::to_owned);
+    let instant = |of: &InstantOf| InstantLine { schedule: of.schedule.to_string(), at_ms: of.at.0 };
+    line.scheduled_for = labels.instant().map(instant);
     line.step = labels.step().map(step);
     line.batch = labels.member().map(|member| step(member.of));
     line.payload_version = body.version;

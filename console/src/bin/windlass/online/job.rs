@@ -108,6 +108,8 @@ fn tell(job: Shown<'_>, out: &mut Out) -> Result<(), Failure> {
         ("tags", job.at("tags").list()),
         ("correlation", job.at("correlation_id").text()),
         ("trace", job.at("trace_context").text()),
+        ("schedule", job.at("schedule").text()),
+        ("scheduled for", job.at("scheduled_for").when()),
         ("unique key", job.at("unique_key").text()),
         ("key holder", job.at("key_holder").text()),
         ("limit key", job.at("limit_key").text()),
