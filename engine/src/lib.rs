@@ -150,7 +150,7 @@ pub use schedule::{Fire, Schedule, ScheduleRule, ScheduleStatus};
 #[cfg(feature = "signal")]
 pub use signal::{SignalStop, StopSignal, StopSignals, stop_signal};
 pub use spread::Spread;
-pub use status::{AttemptEnd, JobDetail, JobPage, JobStatus, ScheduledFor};
+pub use status::{AttemptEnd, JobDetail, JobPage, JobStatus, PartOfFlow, ScheduledFor};
 pub use times::{AttemptTimes, JournalStats};
 pub use trace::{Propagation, TraceContext};
 pub use unique::{Unique, UniqueScope};

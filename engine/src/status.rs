@@ -7,7 +7,8 @@ use bytes::Bytes;
 use serde_json::Value;
 use windlass_scheduler::attempt::{AttemptLog, AttemptResult, Failure, Output};
 use windlass_scheduler::change::{AttemptRecord, EndedRecord};
-use windlass_scheduler::job::{Body, InstantOf, JobId, Priority};
+use windlass_scheduler::flow::FlowId;
+use windlass_scheduler::job::{Body, InstantOf, JobId, Labels, Priority};
 use windlass_scheduler::state::State;
 use windlass_scheduler::time::Timestamp;
 use windlass_scheduler::view::{JobView, Why};
@@ -84,6 +85,8 @@ pub struct JobDetail {
     pub trace_context: Option<String>,
     /// The instant of a schedule that it is there for.
     pub scheduled_for: Option<ScheduledFor>,
+    /// The flow that it is of.
+    pub part_of: Option<PartOfFlow>,
     /// The text of the key under which it is, or was, [unique](crate::Unique).
     pub unique_key: Option<String>,
     /// Whose job it is: its [limit key](crate::Enqueue::limit_key).
@@ -108,6 +111,7 @@ impl JobDetail {
             correlation_id: body.labels.correlation_id().map(str::to_owned),
             trace_context: body.labels.trace().map(str::to_owned),
             scheduled_for: body.labels.instant().map(ScheduledFor::from),
+            part_of: PartOfFlow::of(&body.labels),
             unique_key: body.labels.unique().map(|unique| unique.key.text.to_string()),
             limit_key: body.labels.share().key.as_deref().map(str::to_owned),
             weight: body.labels.share().weight,
@@ -131,6 +135,29 @@ pub struct ScheduledFor {
 impl From<&InstantOf> for ScheduledFor {
     fn from(of: &InstantOf) -> Self {
         Self { schedule: of.schedule.to_string(), instant: time(of.at) }
+    }
+}
+
+/// The flow that a job is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PartOfFlow {
+    /// The flow, which may have been forgotten since.
+    pub flow: FlowId,
+    /// The step that the job is, or the batch that it is one of: its place in [`FlowStatus::steps`](crate::FlowStatus::steps).
+    pub step: usize,
+    /// It is one of a batch's jobs.
+    pub is_of_batch: bool,
+}
+
+impl PartOfFlow {
+    fn of(labels: &Labels) -> Option<Self> {
+        let (of, is_of_batch) = match (labels.step(), labels.member()) {
+            (Some(of), _) => (of, false),
+            (None, Some(member)) => (member.of, true),
+            (None, None) => return None,
+        };
+        Some(Self { flow: of.flow, step: of.no as usize, is_of_batch })
     }
 }
 

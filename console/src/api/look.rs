@@ -140,7 +140,16 @@ async fn payloads(console: &Console, jobs: Vec<JobStatus>) -> Result<Vec<(JobSta
 }
 
 pub(crate) async fn job_whole(console: &Console, id: JobId) -> Result<JobWhole, Problem> {
-    Ok(JobWhole::new(&console.engine().inspect(id).await?, console.redaction()))
+    let detail = console.engine().inspect(id).await?;
+    let mut whole = JobWhole::new(&detail, console.redaction());
+    if let (Some(part), Some(of)) = (&mut whole.part_of, detail.part_of) {
+        part.step = match console.engine().flow::<()>(of.flow).status().await {
+            Ok(flow) => flow.steps.into_iter().nth(of.step).map(|step| step.name),
+            Err(ControlError::Refused(Refusal::NoFlow { .. })) => None,
+            Err(error) => return Err(error.into()),
+        };
+    }
+    Ok(whole)
 }
 
 /// Of the latest dead letters: what they died of.

@@ -135,6 +135,8 @@ pub(crate) struct JobWhole {
     pub(crate) correlation_id: Option<String>,
     /// Its W3C trace context.
     pub(crate) trace_context: Option<String>,
+    /// The flow that it is of.
+    pub(crate) part_of: Option<PartOfView>,
     /// The schedule that it is of.
     pub(crate) schedule: Option<String>,
     /// The instant of that which it is there for.
@@ -154,6 +156,19 @@ pub(crate) struct JobWhole {
     pub(crate) running_log: Option<LogView>,
     /// What its success left, as far as it may be seen.
     pub(crate) output: Option<Value>,
+}
+
+/// The flow that a job is of.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct PartOfView {
+    /// The flow, which may be forgotten.
+    pub(crate) flow: String,
+    /// The number of the step that the job is, or of the batch that it is one of, from 0.
+    pub(crate) step_no: usize,
+    /// The name of that, as long as the flow is remembered.
+    pub(crate) step: Option<String>,
+    /// Whether it is one of a batch's jobs.
+    pub(crate) is_of_batch: bool,
 }
 
 /// How an attempt ended that failed or left a log.
@@ -239,6 +254,12 @@ impl JobWhole {
             tags: detail.tags.clone(),
             correlation_id: detail.correlation_id.clone(),
             trace_context: detail.trace_context.clone(),
+            part_of: detail.part_of.map(|part| PartOfView {
+                flow: part.flow.to_string(),
+                step_no: part.step,
+                step: None,
+                is_of_batch: part.is_of_batch,
+            }),
             schedule: detail.scheduled_for.as_ref().map(|of| of.schedule.clone()),
             scheduled_for: detail.scheduled_for.as_ref().map(|of| When(of.instant)),
             unique_key: detail.unique_key.clone(),

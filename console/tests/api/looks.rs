@@ -117,6 +117,9 @@ async fn a_flow_says_what_it_waits_for() {
     assert_eq!(seen["state"], "running");
     assert_eq!(seen["steps"][0]["state"], "done");
     assert_eq!(seen["steps"][1]["work"], "signal");
+    let job = seen["steps"][0]["job"].as_str().unwrap();
+    let part = json!({"flow": id, "step_no": 0, "step": "welcome", "is_of_batch": false});
+    assert_eq!(bed.get(&format!("/api/v1/jobs/{job}")).await["part_of"], part);
     assert_eq!(bed.get("/api/v1/flows?state=running").await["flows"][0]["id"], id);
     assert_eq!(bed.get("/api/v1/flows?state=failed").await["flows"].as_array().unwrap().len(), 0);
     bed.stop().await;

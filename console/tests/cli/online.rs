@@ -149,6 +149,8 @@ fn flows_are_listed_and_one_is_told_step_by_step() {
     has_all(&service.table(&["flows", &id]), &["sign-up: running", "welcome", "done", "confirm", "signal"]);
     assert_eq!(service.json(&["flows", "--state", "running"])["flows"][0]["id"], id.as_str());
     assert_eq!(service.json(&["flows", &id])["steps"][0]["state"], "done");
+    let job = service.json(&["flows", &id])["steps"][0]["job"].as_str().unwrap().to_owned();
+    has_all(&service.table(&["job", &job]), &[&format!("step welcome of {id}")]);
     assert_eq!(service.table(&["flows", "--state", "failed"]), "no flow is like that\n");
     service.flow();
     has_all(&service.table(&["flows", "--limit", "1"]), &["There are more: --after "]);

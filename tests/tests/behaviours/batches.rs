@@ -142,6 +142,13 @@ async fn a_batch_tells_once_when_all_have_ended_and_which_failed() {
     assert_eq!(script.attempts("told"), [1]);
     let dead = engine.jobs(Filter::new().batch(&mails).state(JobState::Dead)).await.unwrap();
     assert_eq!(dead.jobs.iter().map(|job| job.id).collect::<Vec<_>>(), [failures[0].job]);
+    // A dead letter tells what it belongs to, as does a step.
+    let status = handle.status().await.unwrap();
+    for (job, step, is_of_batch) in [(failures[0].job, "mails", true), (status.steps[1].job, "told", false)] {
+        let part = engine.inspect(job).await.unwrap().part_of.unwrap();
+        assert_eq!((part.flow, status.steps[part.step].name.as_str()), (handle.id(), step));
+        assert_eq!(part.is_of_batch, is_of_batch);
+    }
 }
 
 #[tokio::test(start_paused = true)]

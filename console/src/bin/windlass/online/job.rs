@@ -108,6 +108,7 @@ fn tell(job: Shown<'_>, out: &mut Out) -> Result<(), Failure> {
         ("tags", job.at("tags").list()),
         ("correlation", job.at("correlation_id").text()),
         ("trace", job.at("trace_context").text()),
+        ("flow", flow_of(job.at("part_of"))),
         ("schedule", job.at("schedule").text()),
         ("scheduled for", job.at("scheduled_for").when()),
         ("unique key", job.at("unique_key").text()),
@@ -119,6 +120,16 @@ fn tell(job: Shown<'_>, out: &mut Out) -> Result<(), Failure> {
     block("output", job.at("output"), out)?;
     attempts(job, out)?;
     log("log of the attempt that runs", job.at("running_log"), out)
+}
+
+/// Which step of which flow it is, or of which batch of it.
+fn flow_of(part: Shown<'_>) -> String {
+    if !part.is_there() {
+        return String::new();
+    }
+    let what = if part.at("is_of_batch").is() { "of the batch" } else { "step" };
+    let step = if part.at("step").is_there() { part.at("step").text() } else { part.at("step_no").text() };
+    format!("{what} {step} of {}", part.at("flow").text())
 }
 
 fn attempts(job: Shown<'_>, out: &mut Out) -> Result<(), Failure> {
