@@ -239,14 +239,13 @@ impl<O: DeserializeOwned> FlowHandle<O> {
         let mut reads_left = READS_MAX;
         loop {
             let ending = self.ending().await?;
-            let (flow, name, step) = (self.id, ending.summary.name.to_string(), ending.failed.clone());
+            let (flow, name) = (self.id, ending.summary.name.to_string());
+            let (step, failure) = ending.failed.clone().unwrap_or_else(|| ("".into(), None));
+            let step = step.to_string();
             match ending.summary.state {
                 FlowState::Done => {}
-                FlowState::Cancelled => return Err(FlowWaitError::Cancelled { flow, name }),
-                _ => {
-                    let (step, failure) = step.unwrap_or_else(|| ("".into(), None));
-                    return Err(FlowWaitError::Failed { flow, name, step: step.to_string(), failure });
-                }
+                FlowState::Cancelled => return Err(FlowWaitError::Cancelled { flow, name, step, failure }),
+                _ => return Err(FlowWaitError::Failed { flow, name, step, failure }),
             }
             match self.output(&ending).await {
                 // It was closed for a rebuild between the answer and the reading.

@@ -103,7 +103,26 @@ async fn who_waits_is_told_the_flow_s_name_and_a_step_s_not_its_place() {
     let handle = engine.submit(flow.output(&d)).await.unwrap();
     handle.cancel().await.unwrap();
     let error = handle.wait().await.unwrap_err();
-    assert!(matches!(&error, FlowWaitError::Cancelled { name, .. } if name == "upload"), "{error}");
+    assert!(
+        matches!(&error, FlowWaitError::Cancelled { name, step, .. } if name == "upload" && step == "d"),
+        "{error}"
+    );
+
+    // One that calls itself off says why, and one that somebody calls off in line says nothing.
+    script.plan("e", [Play::CallOff]);
+    for is_asked in [false, true] {
+        let mut flow = Flow::new("upload");
+        let e = flow.first(if is_asked { named("e").delay(SEC) } else { named("e") });
+        flow.after(&e, named("f"));
+        let handle = engine.submit(flow).await.unwrap();
+        if is_asked {
+            handle.cancel().await.unwrap();
+        }
+        let why = handle.wait_step("e").await.unwrap().failure.map_or_else(String::new, |why| format!(": {why}"));
+        assert_eq!(why.is_empty(), is_asked);
+        let error = handle.wait().await.unwrap_err().to_string();
+        assert_eq!(error, format!("flow `upload` ({}) was called off at step `e`{why}", handle.id()));
+    }
 }
 
 /// One type of job cleans up after steps of two, and gets nothing of them.
