@@ -202,7 +202,10 @@ impl<O> FlowHandle<O> {
             };
             let found = status.steps.into_iter().find(|one| one.name == step);
             let found = found.ok_or_else(|| Refusal::NoStep { flow: self.id, step: step.into() })?;
-            if is_durable && found.state.is_ended() {
+            // A dead letter that somebody requeued to run by itself is live again, and its step is over all the same.
+            let is_over = found.state.is_ended()
+                && (is_durable || matches!(self.engine.look(found.job).await, Ok(Found::Live(_))));
+            if is_over {
                 return Ok(found);
             }
             // A look shows what may be lost yet. That its job has ended, or is forgotten, is only said when it stands.

@@ -209,3 +209,22 @@ async fn a_wait_for_a_step_ends_with_it_however_it_ends() {
     let nothing = engine.flow::<()>(FlowId::from_u128(7)).wait_step("a").await.unwrap_err();
     assert!(matches!(nothing, ControlError::Refused(Refusal::NoFlow { .. })), "{nothing}");
 }
+
+/// Its job is live again, and no step any more.
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_a_step_that_was_skipped_does_not_wait_for_its_dead_letter() {
+    let script = Script::new();
+    let engine = start(&script, once()).await;
+    script.plan("a", [Play::Permanent, Play::Hold]);
+    let mut flow = Flow::new("story");
+    let a = flow.first(named("a"));
+    flow.after(a.hold(), named("b"));
+    let handle = engine.submit(flow).await.unwrap();
+    let dead = handle.wait_step("a").await.unwrap();
+    handle.skip("a").await.unwrap();
+    handle.wait().await.unwrap();
+    engine.requeue(dead.job).await.unwrap();
+    script.started("a", 2).await;
+    let skipped = tokio::time::timeout(SEC, handle.wait_step("a")).await.expect("it is over").unwrap();
+    assert_eq!(skipped.state, StepState::Skipped);
+}
