@@ -76,8 +76,8 @@ impl Engine {
         }
     }
 
-    /// Brings a flow the signal that its step of this name waits for, or is going to. Tells whether it is the first one: a second one
-    /// changes nothing, so that whoever is not sure may send it again.
+    /// Brings a flow the signal that its step of this name waits for, or is going to. Tells whether it counts: a second one changes
+    /// nothing, so that whoever is not sure may send it again, and so does one that comes when the step has ended otherwise.
     ///
     /// # Errors
     /// [`ControlError::Encode`], or [`ControlError::Refused`] with `NoFlow`, `NoStep`, `StepForbidden` or `PayloadTooLarge`.
