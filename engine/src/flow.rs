@@ -205,6 +205,23 @@ impl<O> Flow<O> {
     }
 
     /// A step that begins when those before it have ended, and gets what they left. See [`FlowStep`] and [`Needs`].
+    ///
+    /// One that gets something else does not compile:
+    ///
+    /// ```compile_fail,E0271
+    /// # use serde::{Deserialize, Serialize};
+    /// # use windlass::{Flow, FlowStep, Job};
+    /// # #[derive(Serialize, Deserialize)] struct Count;
+    /// # #[derive(Serialize, Deserialize)] struct Sum;
+    /// # impl Job for Count { const KIND: &'static str = "count"; const QUEUE: &'static str = "q"; type Output = usize; }
+    /// # impl Job for Sum { const KIND: &'static str = "sum"; const QUEUE: &'static str = "q"; type Output = usize; }
+    /// impl FlowStep for Sum { type Input = Vec<usize>; }
+    ///
+    /// let mut flow = Flow::new("letters");
+    /// let count = flow.first(Count);
+    /// flow.then([&count], Sum); // a list of one
+    /// flow.then(&count, Sum); // a number
+    /// ```
     pub fn then<J, N>(&mut self, needs: N, step: impl Into<StepDraft<J>>) -> StepRef<J::Output>
     where
         J: FlowStep,
