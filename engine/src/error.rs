@@ -259,15 +259,15 @@ pub enum StartError {
     /// The journal cannot be written.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// A queue at level `Memory` has journaled jobs.
+    /// A queue at level `Memory` has journaled jobs, or flows that began in it have steps to go in other queues.
     #[error(
-        "queue `{queue}` is set to `Memory` and has {jobs} jobs in the journal (live or retained), which would go on in \
-         memory alone: give the volatile queue another name"
+        "queue `{queue}` is set to `Memory` and has {jobs} jobs in the journal (live or retained, or of flows that began in it), \
+         which would go on in memory alone: give the volatile queue another name"
     )]
     VolatileQueue {
         /// The queue.
         queue: String,
-        /// Jobs of it in the journal.
+        /// Jobs of it in the journal, and steps in other queues of flows that began in it.
         jobs: u64,
     },
     /// The operating system gave no thread, or a part panicked while starting.

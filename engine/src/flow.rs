@@ -1,6 +1,6 @@
 //! Flows as callers build them: steps that wait for one another, and get what the others left.
 //!
-//! Owns the typed builder. A step that needs an input which nobody gives does not compile, and a circle cannot be written: a handle
+//! Owns the typed builder. `then` does not compile where nobody gives a step its input, and a circle cannot be written: a handle
 //! on a step is only there once the step is. Never decides when a step begins: that is the core's.
 
 mod batch;
@@ -186,7 +186,8 @@ impl<O> Flow<O> {
     }
 
     /// How long it is remembered after its end, with what its steps left; a day unless said, up to 36,500 days. The engine forgets
-    /// those that ended first sooner where they have more than 200,000 steps together.
+    /// those that ended first, however they did, sooner where they have more than 200,000 steps together. Whoever waits for its end reads the
+    /// output after it: with no time at all that is gone.
     pub fn keep_for(mut self, time: Duration) -> Self {
         self.keep = time;
         self
@@ -204,6 +205,23 @@ impl<O> Flow<O> {
     }
 
     /// A step that begins when those before it have ended, and gets what they left. See [`FlowStep`] and [`Needs`].
+    ///
+    /// One that gets something else does not compile:
+    ///
+    /// ```compile_fail,E0271
+    /// # use serde::{Deserialize, Serialize};
+    /// # use windlass::{Flow, FlowStep, Job};
+    /// # #[derive(Serialize, Deserialize)] struct Count;
+    /// # #[derive(Serialize, Deserialize)] struct Sum;
+    /// # impl Job for Count { const KIND: &'static str = "count"; const QUEUE: &'static str = "q"; type Output = usize; }
+    /// # impl Job for Sum { const KIND: &'static str = "sum"; const QUEUE: &'static str = "q"; type Output = usize; }
+    /// impl FlowStep for Sum { type Input = Vec<usize>; }
+    ///
+    /// let mut flow = Flow::new("letters");
+    /// let count = flow.first(Count);
+    /// flow.then([&count], Sum); // a list of one
+    /// flow.then(&count, Sum); // a number
+    /// ```
     pub fn then<J, N>(&mut self, needs: N, step: impl Into<StepDraft<J>>) -> StepRef<J::Output>
     where
         J: FlowStep,

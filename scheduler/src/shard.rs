@@ -38,6 +38,7 @@ use self::decide::{
     admit, checkpoint, due, end, flow, load, look, page, recur, steer, steer_flow, submit, unique, watch,
 };
 use self::door::Door;
+use self::flows::Is;
 use self::hand_out::Visits;
 use self::outbox::{Mark, Outbox};
 use self::pages::Pager;
@@ -269,13 +270,17 @@ impl Shard {
         self.state.queue_no(name)
     }
 
-    /// Queues at level `Memory` that have jobs in what was loaded so far. To be asked between the journal's records and
-    /// the twin's: what is journaled must not go on in memory alone.
+    /// Queues at level `Memory` that have jobs in what was loaded so far, or begun flows with steps elsewhere. To be asked between the
+    /// journal's records and the twin's: what is journaled must not go on in memory alone.
     pub fn volatile_queues_with_jobs(&self) -> impl Iterator<Item = (&Name, u64)> {
         let queues = self.state.queues.iter().enumerate().filter(|(_, queue)| queue.level() == Level::Memory);
         queues.filter_map(|(no, queue)| {
             let live = self.state.jobs.iter().filter(|(_, live)| live.queue.0 as usize == no).count() as u64;
-            let jobs = live + queue.retained();
+            // A flow is where its first step is, and the others go with it.
+            let flows = self.state.flows.all.iter().filter(|(_, flow)| flow.home.0 as usize == no);
+            let steps = flows.flat_map(|(_, flow)| &flow.steps).filter(|step| step.is != Is::Ended);
+            let elsewhere = steps.filter(|step| step.plan.queue != queue.settings.name).count() as u64;
+            let jobs = live + queue.retained() + elsewhere;
             (jobs > 0).then_some((&queue.settings.name, jobs))
         })
     }

@@ -67,12 +67,16 @@ pub enum FlowWaitError {
         failure: Option<Failure>,
     },
     /// The flow, or a step of it, was called off.
-    #[error("flow `{name}` ({flow}) was called off")]
+    #[error("flow `{name}` ({flow}) was called off at step `{step}`{}", failure.as_ref().map_or_else(String::new, |why| format!(": {why}")))]
     Cancelled {
         /// The flow.
         flow: FlowId,
         /// What sort of flow it is.
         name: String,
+        /// The step that was called off first.
+        step: String,
+        /// Why; `None`: nobody said.
+        failure: Option<Failure>,
     },
     /// The output could not be read or decoded.
     #[error("the output of flow `{name}` ({flow}): {error}")]

@@ -75,8 +75,8 @@ impl Engine {
         }
     }
 
-    /// Brings a flow the signal that its step of this name waits for, or is going to. Tells whether it is the first one: a second one
-    /// changes nothing, so that whoever is not sure may send it again.
+    /// Brings a flow the signal that its step of this name waits for, or is going to. Tells whether it counts: a second one changes
+    /// nothing, so that whoever is not sure may send it again, and so does one that comes when the step has ended otherwise.
     ///
     /// # Errors
     /// [`ControlError::Encode`], or [`ControlError::Refused`] with `NoFlow`, `NoStep`, `StepForbidden` or `PayloadTooLarge`.
@@ -201,7 +201,10 @@ impl<O> FlowHandle<O> {
             };
             let found = status.steps.into_iter().find(|one| one.name == step);
             let found = found.ok_or_else(|| Refusal::NoStep { flow: self.id, step: step.into() })?;
-            if is_durable && found.state.is_ended() {
+            // A dead letter that somebody requeued to run by itself is live again, and its step is over all the same.
+            let is_over = found.state.is_ended()
+                && (is_durable || matches!(self.engine.look(found.job).await, Ok(Found::Live(_))));
+            if is_over {
                 return Ok(found);
             }
             // A look shows what may be lost yet. That its job has ended, or is forgotten, is only said when it stands.
@@ -229,14 +232,13 @@ impl<O: DeserializeOwned> FlowHandle<O> {
         let mut reads_left = READS_MAX;
         loop {
             let ending = self.ending().await?;
-            let (flow, name, step) = (self.id, ending.summary.name.to_string(), ending.failed.clone());
+            let (flow, name) = (self.id, ending.summary.name.to_string());
+            let (step, failure) = ending.failed.clone().unwrap_or_else(|| ("".into(), None));
+            let step = step.to_string();
             match ending.summary.state {
                 FlowState::Done => {}
-                FlowState::Cancelled => return Err(FlowWaitError::Cancelled { flow, name }),
-                _ => {
-                    let (step, failure) = step.unwrap_or_else(|| ("".into(), None));
-                    return Err(FlowWaitError::Failed { flow, name, step: step.to_string(), failure });
-                }
+                FlowState::Cancelled => return Err(FlowWaitError::Cancelled { flow, name, step, failure }),
+                _ => return Err(FlowWaitError::Failed { flow, name, step, failure }),
             }
             match self.output(&ending).await {
                 // It was closed for a rebuild between the answer and the reading.

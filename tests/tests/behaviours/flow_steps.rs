@@ -30,6 +30,24 @@ impl FlowStep for Number {
     type Input = ();
 }
 
+/// As [`Number`], and it asks for an input.
+#[derive(Serialize, Deserialize)]
+struct Asks(Step);
+
+impl Job for Asks {
+    const KIND: &'static str = "step";
+    const QUEUE: &'static str = "work";
+    type Output = String;
+
+    fn encode(&self) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+        self.0.encode()
+    }
+}
+
+impl FlowStep for Asks {
+    type Input = String;
+}
+
 fn once() -> QueueConfig {
     work().retry(RetryPolicy::never())
 }
@@ -103,7 +121,26 @@ async fn who_waits_is_told_the_flow_s_name_and_a_step_s_not_its_place() {
     let handle = engine.submit(flow.output(&d)).await.unwrap();
     handle.cancel().await.unwrap();
     let error = handle.wait().await.unwrap_err();
-    assert!(matches!(&error, FlowWaitError::Cancelled { name, .. } if name == "upload"), "{error}");
+    assert!(
+        matches!(&error, FlowWaitError::Cancelled { name, step, .. } if name == "upload" && step == "d"),
+        "{error}"
+    );
+
+    // One that calls itself off says why, and one that somebody calls off in line says nothing.
+    script.plan("e", [Play::CallOff]);
+    for is_asked in [false, true] {
+        let mut flow = Flow::new("upload");
+        let e = flow.first(if is_asked { named("e").delay(SEC) } else { named("e") });
+        flow.after(&e, named("f"));
+        let handle = engine.submit(flow).await.unwrap();
+        if is_asked {
+            handle.cancel().await.unwrap();
+        }
+        let why = handle.wait_step("e").await.unwrap().failure.map_or_else(String::new, |why| format!(": {why}"));
+        assert_eq!(why.is_empty(), is_asked);
+        let error = handle.wait().await.unwrap_err().to_string();
+        assert_eq!(error, format!("flow `upload` ({}) was called off at step `e`{why}", handle.id()));
+    }
 }
 
 /// One type of job cleans up after steps of two, and gets nothing of them.
@@ -189,4 +226,46 @@ async fn a_wait_for_a_step_ends_with_it_however_it_ends() {
     assert!(matches!(refused, ControlError::Refused(Refusal::NoStep { .. })), "{refused}");
     let nothing = engine.flow::<()>(FlowId::from_u128(7)).wait_step("a").await.unwrap_err();
     assert!(matches!(nothing, ControlError::Refused(Refusal::NoFlow { .. })), "{nothing}");
+}
+
+/// Its job is live again, and no step any more.
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_a_step_that_was_skipped_does_not_wait_for_its_dead_letter() {
+    let script = Script::new();
+    let engine = start(&script, once()).await;
+    script.plan("a", [Play::Permanent, Play::Hold]);
+    let mut flow = Flow::new("story");
+    let a = flow.first(named("a"));
+    flow.after(a.hold(), named("b"));
+    let handle = engine.submit(flow).await.unwrap();
+    let dead = handle.wait_step("a").await.unwrap();
+    handle.skip("a").await.unwrap();
+    handle.wait().await.unwrap();
+    engine.requeue(dead.job).await.unwrap();
+    script.started("a", 2).await;
+    let skipped = tokio::time::timeout(SEC, handle.wait_step("a")).await.expect("it is over").unwrap();
+    assert_eq!(skipped.state, StepState::Skipped);
+}
+
+/// Only `then` gives an input: what asks for one elsewhere is told so for good, and not tried again.
+#[tokio::test(start_paused = true)]
+async fn a_step_that_asks_for_what_nobody_gives_fails_for_good() {
+    let script = Script::new();
+    let engine = start(&script, work().retry(RetryPolicy::fixed(SEC))).await;
+    for is_first in [true, false] {
+        script.plan("asks", [Play::run(|cx| async move { cx.input::<Asks>().await })]);
+        let mut flow = Flow::new("story");
+        let asks = StepDraft::new(&Asks(step("asks"))).named("asks");
+        let asks = if is_first {
+            flow.first(asks)
+        } else {
+            let before = flow.first(named("before"));
+            flow.after(&before, asks)
+        };
+        let handle = engine.submit(flow.output(&asks)).await.unwrap();
+        let Err(FlowWaitError::Failed { step, failure: Some(failure), .. }) = handle.wait().await else { panic!() };
+        assert_eq!(step, "asks");
+        assert!(failure.message.starts_with("what the steps left is not of the type that is asked for"), "{failure}");
+    }
+    assert_eq!(script.attempts("asks"), [1, 1]);
 }

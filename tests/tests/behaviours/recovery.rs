@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use windlass::{ControlError, Durability, JobState, MIN, Priority, QueueConfig, Refusal, SEC, StartError, Why};
+use windlass::{
+    ControlError, Durability, Flow, FlowId, JobState, KeepDone, MIN, Priority, QueueConfig, Refusal, Retention, SEC,
+    StartError, StepDraft, Why, new_job_id,
+};
 use windlass_scheduler::change::Record;
 use windlass_tests::script::{Play, Step, step};
 use windlass_tests::world::{World, took, work};
@@ -150,6 +153,35 @@ fn a_queue_with_journaled_jobs_does_not_become_volatile() {
     world.life(async |life| {
         let refused = life.builder().queue(work().durability(Durability::Memory)).start().await;
         assert!(matches!(refused, Err(StartError::VolatileQueue { jobs: 1, .. })));
+    });
+}
+
+/// A flow stands where its first step did, though that queue has no job any more.
+#[test]
+fn a_queue_in_which_a_flow_began_does_not_become_volatile_while_that_goes_on() {
+    let (mut world, id) = (World::new(), FlowId(new_job_id().0));
+    let quick = || QueueConfig::new("quick").retention(Retention::default().keep_done(KeepDone::None));
+    world.life(async |life| {
+        let engine = life.builder().queue(work()).queue(quick()).start().await.unwrap();
+        life.script.plan("b", [Play::Hold, Play::Succeed]);
+        let mut flow = Flow::new("story").id(id);
+        let a = flow.first(StepDraft::new(&step("a")).named("a").queue("quick"));
+        flow.after(&a, step("b"));
+        engine.submit(flow).await.unwrap();
+        life.script.started("b", 1).await;
+    });
+    world.life(async |life| {
+        let quick = quick().durability(Durability::Memory);
+        let refused = life.builder().queue(work()).queue(quick).start().await;
+        assert!(matches!(refused, Err(StartError::VolatileQueue { queue, jobs: 1 }) if queue == "quick"));
+    });
+    world.life(async |life| {
+        let engine = life.builder().queue(work()).queue(quick()).start().await.unwrap();
+        engine.flow::<()>(id).wait().await.unwrap();
+    });
+    world.life(async |life| {
+        let quick = quick().durability(Durability::Memory);
+        life.builder().queue(work()).queue(quick).start().await.unwrap();
     });
 }
 
