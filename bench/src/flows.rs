@@ -51,6 +51,10 @@ number!(Head, "head");
 number!(Link, "link");
 number!(Join, "join");
 
+impl FlowStep for Head {
+    type Input = ();
+}
+
 impl FlowStep for Link {
     type Input = u64;
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use windlass::{
-    CircuitBreaker, Context, Engine, Flow, Job, JobError, Limit, MIN, MemoryJournal, Overlap, QueueConfig, RateLimit,
-    RetryPolicy, SEC, Schedule, StepDraft, Unique,
+    CircuitBreaker, Context, Engine, Flow, FlowStep, Job, JobError, Limit, MIN, MemoryJournal, Overlap, QueueConfig,
+    RateLimit, RetryPolicy, SEC, Schedule, StepDraft, Unique,
 };
 use windlass_console::{Access, Console, Identity};
 
@@ -67,6 +67,10 @@ job!(Charge, "payment.charge", "payments");
 job!(Watch, "watch", "bulk");
 job!(Fax, "fax", "mail");
 job!(Part, "part", "bulk");
+
+impl FlowStep for Part {
+    type Input = ();
+}
 
 type Outcome = Result<serde_json::Value, JobError>;
 

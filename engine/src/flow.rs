@@ -1,6 +1,6 @@
 //! Flows as callers build them: steps that wait for one another, and get what the others left.
 //!
-//! Owns the typed builder. `then` does not compile where nobody gives a step its input, and a circle cannot be written: a handle
+//! Owns the typed builder. A step that needs an input which nobody gives does not compile, and a circle cannot be written: a handle
 //! on a step is only there once the step is. Never decides when a step begins: that is the core's.
 
 mod batch;
@@ -37,11 +37,17 @@ const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
 /// Numbers of builders: a handle on a step means nothing to another one.
 static BUILDERS: AtomicU64 = AtomicU64::new(1);
 
-/// A job type that gets something from the steps before it.
+/// A job type whose jobs are steps of flows, with what they get of the steps before them: `()` where that is nothing, and they run
+/// outside of flows as well.
 ///
 /// The input of a step after one other is that one's [`Output`](Job::Output); after a list of steps a `Vec` of theirs, after a tuple of
 /// steps a tuple; and an `Option` of it where the step [goes on without](StepRef::go_on). Its handler asks for it with
 /// [`Context::input`](crate::Context::input).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` says nowhere what it gets as a step of a flow",
+    label = "this job type is no `FlowStep`",
+    note = "where it gets nothing of the steps before it: `impl FlowStep for {Self} {{ type Input = (); }}`"
+)]
 pub trait FlowStep: Job {
     /// What it gets.
     type Input: serde::de::DeserializeOwned;
@@ -119,6 +125,7 @@ struct Planned {
 /// # impl Job for Split { const KIND: &'static str = "split"; const QUEUE: &'static str = "q"; type Output = Vec<String>; }
 /// # impl Job for Count { const KIND: &'static str = "count"; const QUEUE: &'static str = "q"; type Output = usize; }
 /// # impl Job for Sum { const KIND: &'static str = "sum"; const QUEUE: &'static str = "q"; type Output = usize; }
+/// impl FlowStep for Split { type Input = (); }
 /// impl FlowStep for Count { type Input = Vec<String>; }
 /// impl FlowStep for Sum { type Input = Vec<usize>; }
 ///
@@ -199,8 +206,23 @@ impl<O> Flow<O> {
         self
     }
 
-    /// A step that needs no other.
-    pub fn first<J: Job>(&mut self, step: impl Into<StepDraft<J>>) -> StepRef<J::Output> {
+    /// A step that needs no other. One that gets something of others does not compile:
+    ///
+    /// ```compile_fail,E0271
+    /// # use serde::{Deserialize, Serialize};
+    /// # use windlass::{Flow, FlowStep, Job};
+    /// # #[derive(Serialize, Deserialize)] struct Count;
+    /// # #[derive(Serialize, Deserialize)] struct Sum;
+    /// # impl Job for Count { const KIND: &'static str = "count"; const QUEUE: &'static str = "q"; type Output = usize; }
+    /// # impl Job for Sum { const KIND: &'static str = "sum"; const QUEUE: &'static str = "q"; type Output = usize; }
+    /// # impl FlowStep for Count { type Input = (); }
+    /// impl FlowStep for Sum { type Input = Vec<usize>; }
+    ///
+    /// let mut flow = Flow::new("letters");
+    /// flow.first(Count);
+    /// flow.first(Sum);
+    /// ```
+    pub fn first<J: FlowStep<Input = ()>>(&mut self, step: impl Into<StepDraft<J>>) -> StepRef<J::Output> {
         self.after((), step)
     }
 
@@ -215,6 +237,7 @@ impl<O> Flow<O> {
     /// # #[derive(Serialize, Deserialize)] struct Sum;
     /// # impl Job for Count { const KIND: &'static str = "count"; const QUEUE: &'static str = "q"; type Output = usize; }
     /// # impl Job for Sum { const KIND: &'static str = "sum"; const QUEUE: &'static str = "q"; type Output = usize; }
+    /// # impl FlowStep for Count { type Input = (); }
     /// impl FlowStep for Sum { type Input = Vec<usize>; }
     ///
     /// let mut flow = Flow::new("letters");
@@ -232,7 +255,10 @@ impl<O> Flow<O> {
     }
 
     /// A step that begins when those before it have ended, and gets nothing of them.
-    pub fn after<J: Job>(&mut self, needs: impl Needs, step: impl Into<StepDraft<J>>) -> StepRef<J::Output> {
+    pub fn after<J>(&mut self, needs: impl Needs, step: impl Into<StepDraft<J>>) -> StepRef<J::Output>
+    where
+        J: FlowStep<Input = ()>,
+    {
         self.add(needs, Vec::new(), step.into())
     }
 
@@ -244,7 +270,10 @@ impl<O> Flow<O> {
     }
 
     /// As [`undo`](Self::undo), and it gets nothing of what `of` left: so one job type can undo steps of several.
-    pub fn undo_after<P, J: Job>(&mut self, of: &StepRef<P>, step: impl Into<StepDraft<J>>) -> StepRef<J::Output> {
+    pub fn undo_after<P, J>(&mut self, of: &StepRef<P>, step: impl Into<StepDraft<J>>) -> StepRef<J::Output>
+    where
+        J: FlowStep<Input = ()>,
+    {
         self.add_undo(of, Vec::new(), step.into())
     }
 

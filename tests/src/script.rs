@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
-use windlass::{Context, Job, JobError, JobId};
+use windlass::{Context, FlowStep, Job, JobError, JobId};
 
 /// A job with an async handler, known by its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,10 @@ impl Job for Step {
     type Output = String;
 }
 
+impl FlowStep for Step {
+    type Input = ();
+}
+
 /// A job with a blocking handler, known by its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
@@ -36,6 +40,10 @@ impl Job for Block {
     const KIND: &'static str = "block";
     const QUEUE: &'static str = "work";
     type Output = String;
+}
+
+impl FlowStep for Block {
+    type Input = ();
 }
 
 /// A [`Step`] of this name.

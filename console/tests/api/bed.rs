@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use tracing_subscriber::prelude::*;
 use windlass::{
-    AttemptLogLayer, Context, Engine, Flow, Job, JobError, JobId, MIN, MemoryJournal, QueueConfig, RetryPolicy, SEC,
-    Schedule, StepDraft,
+    AttemptLogLayer, Context, Engine, Flow, FlowStep, Job, JobError, JobId, MIN, MemoryJournal, QueueConfig,
+    RetryPolicy, SEC, Schedule, StepDraft,
 };
 use windlass_console::{Access, Action, Console, Identity, Token};
 
@@ -31,6 +31,10 @@ impl Job for Mail {
     const KIND: &'static str = "mail";
     const QUEUE: &'static str = "mail";
     type Output = String;
+}
+
+impl FlowStep for Mail {
+    type Input = ();
 }
 
 pub(crate) fn to(name: &str) -> Mail {

@@ -10,8 +10,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tracing_subscriber::prelude::*;
 use windlass::{
-    AttemptLogLayer, CircuitBreaker, Context, Engine, Flow, FlowId, HOUR, Job, JobError, JobId, JobState, JobStatus,
-    Limit, MIN, MemoryJournal, Overlap, QueueConfig, Schedule, StepDraft,
+    AttemptLogLayer, CircuitBreaker, Context, Engine, Flow, FlowId, FlowStep, HOUR, Job, JobError, JobId, JobState,
+    JobStatus, Limit, MIN, MemoryJournal, Overlap, QueueConfig, Schedule, StepDraft,
 };
 use windlass_console::{Access, Action, Console, Identity};
 
@@ -34,6 +34,10 @@ impl Job for Mail {
     const KIND: &'static str = "mail.send";
     const QUEUE: &'static str = "mail";
     type Output = String;
+}
+
+impl FlowStep for Mail {
+    type Input = ();
 }
 
 /// Says how far it is, and runs until it is asked to end.

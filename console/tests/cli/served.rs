@@ -11,8 +11,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use tracing_subscriber::prelude::*;
 use windlass::{
-    AttemptLogLayer, Context, Engine, Flow, HOUR, Job, JobError, JobId, MIN, MemoryJournal, QueueConfig, RetryPolicy,
-    SEC, Schedule, StepDraft,
+    AttemptLogLayer, Context, Engine, Flow, FlowStep, HOUR, Job, JobError, JobId, MIN, MemoryJournal, QueueConfig,
+    RetryPolicy, SEC, Schedule, StepDraft,
 };
 use windlass_console::{Access, Console, Token};
 
@@ -32,6 +32,10 @@ impl Job for Mail {
     const KIND: &'static str = "mail";
     const QUEUE: &'static str = "mail";
     type Output = String;
+}
+
+impl FlowStep for Mail {
+    type Input = ();
 }
 
 pub(crate) fn to(name: &str) -> Mail {

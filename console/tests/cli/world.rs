@@ -32,7 +32,7 @@ impl Job for Work {
 }
 
 impl FlowStep for Work {
-    type Input = String;
+    type Input = ();
 }
 
 pub(crate) fn work(what: &str) -> Work {
@@ -125,7 +125,7 @@ async fn make() -> World {
 
     let mut flow = Flow::new("pair");
     let first = flow.first(StepDraft::new(&work("hold")));
-    flow.then(&first, StepDraft::new(&work("after")).named("second"));
+    flow.after(&first, StepDraft::new(&work("after")).named("second"));
     engine.submit(flow).await.unwrap();
     gate.began.notified().await;
     engine.backup(folder.path().join("data")).await.unwrap();

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use tower::ServiceExt;
 use tracing_subscriber::prelude::*;
 use windlass::{
-    AttemptLogLayer, Context, Draft, Engine, Filter, Flow, FlowId, HOUR, Job, JobError, JobId, LimitOf, MemoryJournal,
-    Override, QueueConfig, Schedule, StepDraft, Verb,
+    AttemptLogLayer, Context, Draft, Engine, Filter, Flow, FlowId, FlowStep, HOUR, Job, JobError, JobId, LimitOf,
+    MemoryJournal, Override, QueueConfig, Schedule, StepDraft, Verb,
 };
 use windlass_console::{Access, Console, Identity};
 
@@ -46,6 +46,10 @@ impl Job for Mail {
     type Output = String;
 }
 
+impl FlowStep for Mail {
+    type Input = ();
+}
+
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Breaks {
     text: String,
@@ -55,6 +59,10 @@ impl Job for Breaks {
     const KIND: &'static str = "breaks";
     const QUEUE: &'static str = "mail";
     type Output = ();
+}
+
+impl FlowStep for Breaks {
+    type Input = ();
 }
 
 pub(crate) fn mail_of(text: &str) -> Mail {

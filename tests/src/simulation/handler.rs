@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use windlass::{Context, Draft, Job, JobError, SEC};
+use windlass::{Context, Draft, FlowStep, Job, JobError, SEC};
 
 use crate::chance::Chance;
 
@@ -22,6 +22,10 @@ impl Job for Act {
     const KIND: &'static str = "act";
     const QUEUE: &'static str = "one";
     type Output = Option<u64>;
+}
+
+impl FlowStep for Act {
+    type Input = ();
 }
 
 /// A job with a blocking handler.

@@ -30,24 +30,6 @@ impl FlowStep for Number {
     type Input = ();
 }
 
-/// As [`Number`], and it asks for an input.
-#[derive(Serialize, Deserialize)]
-struct Asks(Step);
-
-impl Job for Asks {
-    const KIND: &'static str = "step";
-    const QUEUE: &'static str = "work";
-    type Output = String;
-
-    fn encode(&self) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
-        self.0.encode()
-    }
-}
-
-impl FlowStep for Asks {
-    type Input = String;
-}
-
 fn once() -> QueueConfig {
     work().retry(RetryPolicy::never())
 }
@@ -245,27 +227,4 @@ async fn a_wait_for_a_step_that_was_skipped_does_not_wait_for_its_dead_letter() 
     script.started("a", 2).await;
     let skipped = tokio::time::timeout(SEC, handle.wait_step("a")).await.expect("it is over").unwrap();
     assert_eq!(skipped.state, StepState::Skipped);
-}
-
-/// Only `then` gives an input: what asks for one elsewhere is told so for good, and not tried again.
-#[tokio::test(start_paused = true)]
-async fn a_step_that_asks_for_what_nobody_gives_fails_for_good() {
-    let script = Script::new();
-    let engine = start(&script, work().retry(RetryPolicy::fixed(SEC))).await;
-    for is_first in [true, false] {
-        script.plan("asks", [Play::run(|cx| async move { cx.input::<Asks>().await })]);
-        let mut flow = Flow::new("story");
-        let asks = StepDraft::new(&Asks(step("asks"))).named("asks");
-        let asks = if is_first {
-            flow.first(asks)
-        } else {
-            let before = flow.first(named("before"));
-            flow.after(&before, asks)
-        };
-        let handle = engine.submit(flow.output(&asks)).await.unwrap();
-        let Err(FlowWaitError::Failed { step, failure: Some(failure), .. }) = handle.wait().await else { panic!() };
-        assert_eq!(step, "asks");
-        assert!(failure.message.starts_with("what the steps left is not of the type that is asked for"), "{failure}");
-    }
-    assert_eq!(script.attempts("asks"), [1, 1]);
 }

@@ -56,6 +56,10 @@ impl Job for Probe {
     type Output = Video;
 }
 
+impl FlowStep for Probe {
+    type Input = ();
+}
+
 pub(crate) fn probe(job: Probe, cx: Context<App>) -> Result<Video, JobError> {
     let upload = cx.app().upload(&job.course);
     let mut video = Video { frames: 0, width: 0, height: 0 };
@@ -145,6 +149,10 @@ impl Job for MakeThumbnail {
     type Output = Thumbnail;
 }
 
+impl FlowStep for MakeThumbnail {
+    type Input = ();
+}
+
 pub(crate) fn make_thumbnail(job: MakeThumbnail, cx: Context<App>) -> Result<Thumbnail, JobError> {
     let small = read_frame(&cx.app().upload(&job.course), 0)?.thumbnail(160, 160);
     let file = "thumbnail.jpg".to_owned();
@@ -170,6 +178,10 @@ impl Job for IndexWords {
     const KIND: &'static str = "transcript";
     const QUEUE: &'static str = "courses";
     type Output = Transcript;
+}
+
+impl FlowStep for IndexWords {
+    type Input = ();
 }
 
 pub(crate) fn index_words(job: IndexWords, cx: Context<App>) -> Result<Transcript, JobError> {
