@@ -50,12 +50,18 @@ pub enum FlowError {
     NoJob,
 }
 
+/// What is left to be undone by hand, as the rest of a sentence.
+fn left_by(not_undone: &[String]) -> String {
+    let steps: Vec<_> = not_undone.iter().map(|step| format!("`{step}`")).collect();
+    if steps.is_empty() { String::new() } else { format!("; not all is undone: {} failed", steps.join(", ")) }
+}
+
 /// Why a flow gave no output.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FlowWaitError {
     /// A step failed.
-    #[error("flow `{name}` ({flow}) failed at step `{step}`: {}", failure.as_ref().map_or_else(|| "it expired".to_owned(), ToString::to_string))]
+    #[error("flow `{name}` ({flow}) failed at step `{step}`: {}{}", failure.as_ref().map_or_else(|| "it expired".to_owned(), ToString::to_string), left_by(not_undone))]
     Failed {
         /// The flow.
         flow: FlowId,
@@ -65,9 +71,11 @@ pub enum FlowWaitError {
         step: String,
         /// Why; `None`: it was not started in time.
         failure: Option<Failure>,
+        /// The steps that were to [undo](crate::Flow::undo) others, and failed, too: what those did stands.
+        not_undone: Box<[String]>,
     },
     /// The flow, or a step of it, was called off.
-    #[error("flow `{name}` ({flow}) was called off at step `{step}`{}", failure.as_ref().map_or_else(String::new, |why| format!(": {why}")))]
+    #[error("flow `{name}` ({flow}) was called off at step `{step}`{}{}", failure.as_ref().map_or_else(String::new, |why| format!(": {why}")), left_by(not_undone))]
     Cancelled {
         /// The flow.
         flow: FlowId,
@@ -77,6 +85,8 @@ pub enum FlowWaitError {
         step: String,
         /// Why; `None`: nobody said.
         failure: Option<Failure>,
+        /// The steps that were to [undo](crate::Flow::undo) others, and failed: what those did stands.
+        not_undone: Box<[String]>,
     },
     /// The output could not be read or decoded.
     #[error("the output of flow `{name}` ({flow}): {error}")]

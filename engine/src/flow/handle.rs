@@ -235,10 +235,11 @@ impl<O: DeserializeOwned> FlowHandle<O> {
             let (flow, name) = (self.id, ending.summary.name.to_string());
             let (step, failure) = ending.failed.clone().unwrap_or_else(|| ("".into(), None));
             let step = step.to_string();
+            let not_undone = ending.not_undone.iter().map(ToString::to_string).collect();
             match ending.summary.state {
                 FlowState::Done => {}
-                FlowState::Cancelled => return Err(FlowWaitError::Cancelled { flow, name, step, failure }),
-                _ => return Err(FlowWaitError::Failed { flow, name, step, failure }),
+                FlowState::Cancelled => return Err(FlowWaitError::Cancelled { flow, name, step, failure, not_undone }),
+                _ => return Err(FlowWaitError::Failed { flow, name, step, failure, not_undone }),
             }
             match self.output(&ending).await {
                 // It was closed for a rebuild between the answer and the reading.

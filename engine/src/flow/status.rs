@@ -125,6 +125,15 @@ impl FlowStatus {
         Self { failed: view.summary.failed.map(|no| no as usize), summary: view.summary.into(), steps }
     }
 
+    /// The steps that were to [undo](crate::Flow::undo) others, and failed: what those did stands, unless somebody has
+    /// requeued them since.
+    pub fn not_undone(&self) -> impl Iterator<Item = &StepStatus> {
+        self.steps.iter().filter(|step| {
+            let is_over = step.state.is_ended() && step.state != StepState::Skipped;
+            step.undoes.is_some() && is_over && step.state != StepState::Job(State::Done)
+        })
+    }
+
     /// The step of this name.
     #[must_use]
     pub fn step(&self, name: &str) -> Option<&StepStatus> {

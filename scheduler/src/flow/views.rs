@@ -61,6 +61,8 @@ pub struct FlowSummary {
 /// How a flow ended, for those who waited.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlowEnding {
+    /// The steps that were to undo others, and failed: what those did stands.
+    pub not_undone: Vec<Arc<str>>,
     /// Its numbers.
     pub summary: FlowSummary,
     /// The step that failed, and why.

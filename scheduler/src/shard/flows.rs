@@ -143,6 +143,11 @@ impl Step {
         self.plan.undoes.is_some() && is_skipped
     }
 
+    /// It was to undo another one, and failed.
+    pub(crate) fn is_not_undone(&self) -> bool {
+        self.plan.undoes.is_some() && self.has_failed()
+    }
+
     /// It failed, and nobody asked for that to be borne.
     pub(crate) fn fails_the_flow(&self) -> bool {
         let is_borne = !self.then.is_empty() && self.then.iter().all(|then| then.if_failed == IfFailed::GoOn);

@@ -228,3 +228,25 @@ async fn a_wait_for_a_step_that_was_skipped_does_not_wait_for_its_dead_letter() 
     let skipped = tokio::time::timeout(SEC, handle.wait_step("a")).await.expect("it is over").unwrap();
     assert_eq!(skipped.state, StepState::Skipped);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_told_what_is_not_undone() {
+    let script = Script::new();
+    let engine = start(&script, once()).await;
+    for name in ["c", "undo a"] {
+        script.plan(name, [Play::Permanent]);
+    }
+    let mut flow = Flow::new("saga");
+    let a = flow.first(named("a"));
+    let b = flow.after(&a, named("b"));
+    flow.after(&b, named("c"));
+    flow.undo_after(&a, named("undo a"));
+    flow.undo_after(&b, named("undo b"));
+    let handle = engine.submit(flow).await.unwrap();
+    let error = handle.wait().await.unwrap_err();
+    assert!(error.to_string().ends_with("; not all is undone: `undo a` failed"), "{error}");
+    let FlowWaitError::Failed { step, not_undone, .. } = error else { panic!("{error}") };
+    assert_eq!((step.as_str(), &*not_undone), ("c", ["undo a".to_owned()].as_slice()));
+    let status = handle.status().await.unwrap();
+    assert_eq!(status.not_undone().map(|step| step.name.as_str()).collect::<Vec<_>>(), ["undo a"]);
+}

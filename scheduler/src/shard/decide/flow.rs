@@ -304,6 +304,7 @@ pub(crate) fn ending(flow: &Flow) -> FlowEnding {
     FlowEnding {
         summary: summary(flow),
         failed: failed.map(|step| (step.plan.name.clone(), step.end.as_ref().and_then(|end| end.failure.clone()))),
+        not_undone: flow.steps.iter().filter(|step| step.is_not_undone()).map(|step| step.plan.name.clone()).collect(),
         output: flow.output.map(|no| left(flow, no)),
         queue: flow.steps.first().map_or_else(|| Name::from(""), |step| step.plan.queue.clone()),
     }
