@@ -19,6 +19,7 @@ use std::time::{Duration, SystemTime};
 use windlass_scheduler::batch::BatchPlan;
 use windlass_scheduler::flow::{FlowId, IfFailed, Need, StepPlan};
 use windlass_scheduler::job::{JobId, Priority, When};
+use windlass_scheduler::settings::ShardSettings;
 
 pub use self::batch::{Batch, BatchFailure, BatchHandle, BatchReport};
 pub use self::graph::FlowGraph;
@@ -144,6 +145,8 @@ pub struct Flow<O = ()> {
     fail_fast: bool,
     output: Option<u32>,
     steps: Vec<Planned>,
+    /// How many needs these have together; those beyond what may be are counted only.
+    needs: usize,
     /// Jobs of batches, each with its batch's number.
     members: Vec<(u32, Draft)>,
     names: HashMap<String, u32>,
@@ -167,6 +170,7 @@ impl Flow<()> {
             fail_fast: false,
             output: None,
             steps: Vec::new(),
+            needs: 0,
             members: Vec::new(),
             names: HashMap::new(),
             kinds: HashMap::new(),
@@ -284,6 +288,7 @@ impl<O> Flow<O> {
             fail_fast: self.fail_fast,
             output: Some(step.no),
             steps: self.steps,
+            needs: self.needs,
             members: self.members,
             names: self.names,
             kinds: self.kinds,
@@ -330,10 +335,11 @@ impl<O> Flow<O> {
     ) -> StepRef<P> {
         let mut all = Vec::new();
         needs.list(&mut |flow, need| {
-            if flow == self.builder {
-                all.push(need);
-            } else {
+            self.needs += 1;
+            if flow != self.builder {
                 self.wrong.get_or_insert(FlowError::OtherFlow);
+            } else if self.needs <= ShardSettings::FLOW_NEEDS_MAX {
+                all.push(need);
             }
         });
         self.plan_with(name, doing, all, input, is_optional)

@@ -181,6 +181,15 @@ pub enum Refusal {
         /// Steps that one may have.
         steps_max: usize,
     },
+    /// A flow whose steps need too many others, all counted together.
+    FlowNeeds {
+        /// The flow.
+        flow: FlowId,
+        /// Needs that its steps have.
+        needs: usize,
+        /// Needs that they may have.
+        needs_max: usize,
+    },
     /// A step that cannot be.
     BadStep {
         /// The flow.
@@ -312,6 +321,7 @@ impl fmt::Display for Refusal {
                 write!(f, "the checkpoint of job {id} has {bytes} bytes, {bytes_max} are allowed: keep where it got to")
             }
             Self::FlowSize { .. }
+            | Self::FlowNeeds { .. }
             | Self::BadStep { .. }
             | Self::FlowInTwoStores { .. }
             | Self::NoFlow { .. }
@@ -364,6 +374,11 @@ impl Refusal {
             Self::FlowSize { flow, steps, steps_max } => {
                 write!(f, "flow {flow} has {steps} steps, 1 to {steps_max} may be: make several flows, or a batch")
             }
+            Self::FlowNeeds { flow, needs, needs_max } => write!(
+                f,
+                "the steps of flow {flow} have {needs} needs together, up to {needs_max} may be: where each of many steps needs each \
+                 of many others, put one step between that needs the ones and that the others need"
+            ),
             Self::BadStep { flow, step, what } => write!(f, "step {step} of flow {flow} {what}"),
             Self::FlowInTwoStores { flow, one, other } => write!(
                 f,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use windlass_scheduler::batch::MemberOf;
 use windlass_scheduler::flow::{FlowId, FlowPlan, StepOf, StepPlan, Work};
 use windlass_scheduler::job::{Body, JobId, Labels, Name, Names, NewJob, When};
+use windlass_scheduler::refusal::Refusal;
+use windlass_scheduler::settings::ShardSettings;
 
 use super::batch::of_batch;
 use super::{Doing, Flow, Planned};
@@ -24,6 +26,10 @@ impl<O> Flow<O> {
         }
         range::FLOW_KEEP.check(ms(self.keep)).map_err(EnqueueError::from)?;
         let id = self.id.unwrap_or_else(|| FlowId(door.new_id().0));
+        let (needs, needs_max) = (self.needs, ShardSettings::FLOW_NEEDS_MAX);
+        if needs > needs_max {
+            return Err(EnqueueError::from(Refusal::FlowNeeds { flow: id, needs, needs_max }).into());
+        }
         let mut names = Names::default();
         // Whatever waits without a worker stands in the queue of the first job.
         let home = self.steps.iter().find_map(|step| match &step.doing {

@@ -7,6 +7,7 @@ use windlass_scheduler::flow::{FlowState, Need};
 use windlass_scheduler::job::{Body, NewJob};
 use windlass_scheduler::limit::Share;
 use windlass_scheduler::refusal::Refusal;
+use windlass_scheduler::settings::ShardSettings;
 use windlass_scheduler::unique::{KeyOf, OnConflict, Unique, UniqueKey, Until};
 use windlass_scheduler::verb::Verb;
 
@@ -130,6 +131,20 @@ fn a_flow_has_steps_and_not_too_many() {
     let mut plan = bed.plan(1, vec![job(&[]), job(&[])]);
     plan.0.steps[1].needs.push(Need { step: 7, if_failed: CANCEL });
     assert!(bed.hand_in(plan.0, plan.1).is_err());
+}
+
+#[test]
+fn the_needs_of_a_flow_are_bounded_all_together() {
+    let mut bed = Bed::with(|settings| settings.flow_needs_max = 4);
+    let firsts = || vec![job(&[]); 2];
+    let both = job(&[(0, CANCEL), (1, CANCEL)]);
+    let refused = Refusal::FlowNeeds { flow: flow_id(1), needs: 6, needs_max: 4 };
+    let told = refused.to_string();
+    assert!(told.contains("6 needs") && told.contains("up to 4") && told.contains("put one step between"), "{told}");
+    assert_eq!(bed.submit(1, [firsts(), vec![both.clone(); 3]].concat()), Err(refused));
+    assert_eq!((bed.look(1), bed.flow_records()), (None, 0));
+    bed.submit(1, [firsts(), vec![both; 2]].concat()).unwrap();
+    assert_eq!(ShardSettings::new(1, 7, Vec::new(), Vec::new()).flow_needs_max, 100_000);
 }
 
 #[test]

@@ -246,6 +246,15 @@ async fn a_flow_that_cannot_be_is_refused_before_anything_is_stored() {
         large.first(step("x"));
     }
     assert!(matches!(refused(large).await, Refusal::FlowSize { steps: 10_001, steps_max: 10_000, .. }));
+    // Each of so many needs each of so many: 16 million are not even kept.
+    let mut dense = Flow::new("dense");
+    let firsts: Vec<_> = (0..4_000).map(|_| dense.first(step("x"))).collect();
+    (0..4_000).for_each(|_| drop(dense.after(&firsts, step("x"))));
+    assert!(matches!(refused(dense).await, Refusal::FlowNeeds { needs: 16_000_000, needs_max: 100_000, .. }));
+    let mut graph = FlowGraph::new("dense");
+    (0..448).for_each(|no| drop(graph.step(format!("{no}"), Draft::new(&step("x")))));
+    (0..448).for_each(|no| (0..no).for_each(|needs| drop(graph.needs(format!("{no}"), format!("{needs}")))));
+    assert!(matches!(refused(graph.build().unwrap()).await, Refusal::FlowNeeds { needs: 100_128, .. }));
     assert!(engine.flows(None, None, 10).await.unwrap().is_empty());
     assert_eq!(engine.stats().await.unwrap().iter().map(|stats| stats.totals.enqueued).sum::<u64>(), 0);
 }
@@ -263,6 +272,10 @@ async fn a_flow_is_taken_at_its_limits_and_refused_beyond_them() {
         large.first(StepDraft::new(&step("x")).delay(MIN));
     }
     engine.submit(large).await.unwrap();
+    let mut dense = Flow::new("dense");
+    let firsts: Vec<_> = (0..250).map(|_| dense.first(StepDraft::new(&step("x")).delay(MIN))).collect();
+    (0..400).for_each(|_| drop(dense.after(&firsts, step("x"))));
+    engine.submit(dense).await.unwrap();
     engine.submit(one(&"n".repeat(128)).keep_for(36_500 * 24 * 60 * MIN)).await.unwrap();
     let is_range = |error: FlowError| matches!(error, FlowError::Enqueue(EnqueueError::Range(_)));
     for name in [String::new(), "n".repeat(129)] {

@@ -37,6 +37,10 @@ pub(crate) fn check(state: &State, plan: &mut FlowPlan, jobs: &mut [NewJob]) -> 
     if plan.steps.is_empty() || plan.steps.len() > steps_max {
         return Err(Refusal::FlowSize { flow: id, steps: plan.steps.len(), steps_max });
     }
+    let (needs, needs_max) = (plan.steps.iter().map(|step| step.needs.len()).sum(), state.settings.flow_needs_max);
+    if needs > needs_max {
+        return Err(Refusal::FlowNeeds { flow: id, needs, needs_max });
+    }
     let bad = |step: u32, what: &'static str| Refusal::BadStep { flow: id, step, what };
     if plan.steps.len() > jobs.len() || plan.output.is_some_and(|output| output as usize >= plan.steps.len()) {
         return Err(bad(plan.steps.len() as u32, "has a job, or an output, that is no step's"));
