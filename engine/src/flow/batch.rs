@@ -103,7 +103,7 @@ impl<O> Flow<O> {
         self.plan(name, Doing::Batch(plan), needs, Vec::new(), false)
     }
 
-    /// A job that the batch has from the beginning. Steps and such jobs together are up to 100,000, and 64 MiB; more may come later.
+    /// A job that the batch has from the beginning. Up to 100,000 such jobs, and with the steps 64 MiB; more may come later.
     pub fn add_to<P, J: Job>(&mut self, batch: &StepRef<P>, job: &J) {
         self.add_draft_to(batch, Draft::new(job));
     }

@@ -44,7 +44,7 @@ impl Engine {
     pub async fn submit<O>(&self, flow: Flow<O>) -> Result<FlowHandle<O>, FlowError> {
         let (plan, jobs) = flow.into_plan(self.door())?;
         let id = plan.id;
-        let turn = self.door().turn(&jobs).await?;
+        let turn = self.door().turn(&jobs, plan.steps.len()).await?;
         let answer = Box::pin(self.door().submit(turn, jobs, Some(Box::new(plan)), None)).await?;
         let Answer::Enqueued(receipts) = answer else { unreachable!("a flow was answered with {answer:?}") };
         let is_fresh = receipts.iter().any(|receipt| receipt.fresh);

@@ -48,6 +48,23 @@ fn a_step_decides_how_wide_the_next_one_is() {
 }
 
 #[test]
+fn as_many_jobs_come_in_with_a_flow_as_one_call_may_have_and_its_steps_besides() {
+    let mut bed = Bed::new();
+    let whole = |bed: &Bed, jobs: u64| {
+        let (plan, mut all) = bed.plan(1, vec![job(&[]), batch(&[], false), job(&[(1, CANCEL)])]);
+        all.extend((0..jobs).map(|n| Bed::member(1, 1, 1_000 + n)));
+        (plan, all)
+    };
+    let (plan, jobs) = whole(&bed, 100_001);
+    let refused = bed.hand_in(plan, jobs).unwrap_err();
+    assert!(matches!(refused, Refusal::BulkTooLarge { jobs: 100_001, jobs_max: 100_000, .. }), "{refused}");
+    assert_eq!((bed.look(1), bed.flow_records()), (None, 0));
+    let (plan, jobs) = whole(&bed, 100_000);
+    assert_eq!(bed.hand_in(plan, jobs).unwrap().len(), 100_003);
+    assert_eq!(bed.counts(1, 1), counts(100_000, 0, 0, 0));
+}
+
+#[test]
 fn a_width_of_nothing_is_one() {
     let mut bed = Bed::new();
     bed.submit(1, vec![job(&[]), batch(&[(0, CANCEL)], true), job(&[(1, CANCEL)])]).unwrap();

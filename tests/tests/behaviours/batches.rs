@@ -249,9 +249,9 @@ async fn a_batch_is_taken_at_its_limits_and_refused_beyond_them() {
         }
         flow.output(&mails)
     };
-    let handle = engine.submit(whole(99_999)).await.unwrap();
-    assert_eq!(handle.wait().await.unwrap().done, 99_999);
-    let too_large = engine.submit(whole(100_000)).await.unwrap_err();
+    let handle = engine.submit(whole(100_000)).await.unwrap();
+    assert_eq!(handle.wait().await.unwrap().done, 100_000);
+    let too_large = engine.submit(whole(100_001)).await.unwrap_err();
     assert!(matches!(too_large, FlowError::Enqueue(EnqueueError::TooLarge { jobs: 100_001, .. })), "{too_large:?}");
 
     let over = handle.batch("mails").await.unwrap();

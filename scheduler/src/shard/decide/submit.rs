@@ -29,9 +29,9 @@ pub(crate) fn submit(state: &State, mut submit: Submit, now: Now) -> Result<Deci
     if state.draining {
         return Err(Refusal::Stopping);
     }
-    check_bulk(state, &submit.jobs)?;
-    let mut decision = Decision { events: Vec::with_capacity(submit.jobs.len()), ..Decision::default() };
     let steps = submit.flow.as_ref().map_or(0, |plan| plan.steps.len());
+    check_bulk(state, &submit.jobs, steps)?;
+    let mut decision = Decision { events: Vec::with_capacity(submit.jobs.len()), ..Decision::default() };
     if let Some(plan) = submit.flow.take() {
         if let Some(slot) = state.flows.by_id.get(&plan.id) {
             return Ok(same_flow(state, &state.flows.all[*slot], submit.request, submit.watch));
@@ -155,11 +155,12 @@ pub(crate) fn check(state: &State, job: &NewJob) -> Result<(), Refusal> {
     Intake::new(state, &[]).check(job).map(|_| ())
 }
 
-fn check_bulk(state: &State, jobs: &[NewJob]) -> Result<(), Refusal> {
+/// The steps of a flow have a limit of their own: of its jobs only those of batches count, of its bytes all.
+fn check_bulk(state: &State, jobs: &[NewJob], steps: usize) -> Result<(), Refusal> {
     let (jobs_max, bytes_max) = (state.settings.bulk_jobs_max, state.settings.bulk_bytes_max);
-    let bytes = NewJob::bytes_of(jobs);
-    if jobs.len() > jobs_max || bytes > bytes_max {
-        return Err(Refusal::BulkTooLarge { jobs: jobs.len(), jobs_max, bytes, bytes_max });
+    let (bytes, jobs) = (NewJob::bytes_of(jobs), jobs.len().saturating_sub(steps));
+    if jobs > jobs_max || bytes > bytes_max {
+        return Err(Refusal::BulkTooLarge { jobs, jobs_max, bytes, bytes_max });
     }
     Ok(())
 }
