@@ -182,8 +182,8 @@ impl Flow<()> {
 }
 
 impl<O> Flow<O> {
-    /// Chooses the id: a second flow with the same id, while the first is remembered, is the same flow, whatever it is made of. One whose
-    /// shape changes with a deploy needs another id.
+    /// Chooses the id: a second flow of this sort with the same id, while the first is remembered, is the same flow, whatever it is made
+    /// of, and one of another sort is refused. One whose shape changes with a deploy needs another id.
     pub fn id(mut self, id: FlowId) -> Self {
         self.id = Some(id);
         self

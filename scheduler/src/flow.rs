@@ -170,7 +170,7 @@ impl StepPlan {
 /// A flow, as it was planned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlowPlan {
-    /// Its id; a second flow with the same id is the same flow.
+    /// Its id; a second flow with the same id is the same flow, if it is of the same sort.
     pub id: FlowId,
     /// What sort of flow it is.
     pub name: Name,

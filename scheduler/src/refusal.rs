@@ -172,6 +172,13 @@ pub enum Refusal {
         /// How many may be.
         schedules_max: usize,
     },
+    /// Another flow, of another sort, has this id.
+    FlowTaken {
+        /// The id.
+        id: FlowId,
+        /// What sort of flow has it.
+        name: Name,
+    },
     /// A flow without steps, or with too many.
     FlowSize {
         /// The flow.
@@ -196,6 +203,8 @@ pub enum Refusal {
         flow: FlowId,
         /// The step's number.
         step: u32,
+        /// Its name. None where there is no such step.
+        name: Option<Arc<str>>,
         /// What is wrong with it, as the rest of a sentence: "the step *needs itself*".
         what: &'static str,
     },
@@ -320,7 +329,8 @@ impl fmt::Display for Refusal {
             Self::CheckpointTooLarge { id, bytes, bytes_max } => {
                 write!(f, "the checkpoint of job {id} has {bytes} bytes, {bytes_max} are allowed: keep where it got to")
             }
-            Self::FlowSize { .. }
+            Self::FlowTaken { .. }
+            | Self::FlowSize { .. }
             | Self::FlowNeeds { .. }
             | Self::BadStep { .. }
             | Self::FlowInTwoStores { .. }
@@ -371,6 +381,9 @@ impl Refusal {
 
     fn of_flow(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::FlowTaken { id, name } => {
+                write!(f, "flow {id} exists already and is a flow `{name}`: choose another id")
+            }
             Self::FlowSize { flow, steps, steps_max } => {
                 write!(f, "flow {flow} has {steps} steps, 1 to {steps_max} may be: make several flows, or a batch")
             }
@@ -379,7 +392,8 @@ impl Refusal {
                 "the steps of flow {flow} have {needs} needs together, up to {needs_max} may be: where each of many steps needs each \
                  of many others, put one step between that needs the ones and that the others need"
             ),
-            Self::BadStep { flow, step, what } => write!(f, "step {step} of flow {flow} {what}"),
+            Self::BadStep { flow, name: Some(name), what, .. } => write!(f, "step `{name}` of flow {flow} {what}"),
+            Self::BadStep { flow, step, name: None, what } => write!(f, "step {step} of flow {flow} {what}"),
             Self::FlowInTwoStores { flow, one, other } => write!(
                 f,
                 "only one of the queues `{one}` and `{other}` of flow {flow} is at level `Memory`: no commit holds steps of both"

@@ -197,7 +197,7 @@ fn a_batch_takes_no_more_jobs_than_it_can_count() {
     record.counts = counts(jobs, jobs, 0, 0);
     assert_eq!(bed.lose(&[]), []);
     let what = "is a batch of 2^31 jobs, and more it cannot have";
-    let refused = Err(Refusal::BadStep { flow: super::flow_id(1), step: 0, what });
+    let refused = Err(Refusal::BadStep { flow: super::flow_id(1), step: 0, name: Some("s0".into()), what });
     assert_eq!(bed.add(vec![Bed::member(1, 0, 1_000), Bed::member(1, 0, 1_001)]), refused);
     bed.add(vec![Bed::member(1, 0, 1_000)]).unwrap();
     assert_eq!(bed.counts(1, 0), counts(BatchCounts::JOBS_MAX, jobs, 0, 0));
@@ -297,7 +297,7 @@ fn a_job_with_a_key_is_of_no_batch() {
     bed.submit_plain(vec![plain]);
     let member = replacing(Bed::member(1, 1, 1_001));
     let what = "was given a job with a unique key, and another job would stand for that: say `.unique(None)`";
-    let refused = Refusal::BadStep { flow: super::flow_id(1), step: 1, what };
+    let refused = Refusal::BadStep { flow: super::flow_id(1), step: 1, name: Some("s1".into()), what };
     assert_eq!(bed.add(vec![member.clone()]), Err(refused));
     bed.done_with(100, vec![member]);
     assert_eq!((bed.counts(1, 1), bed.states(1)[1]), (BatchCounts::NONE, State::Done));

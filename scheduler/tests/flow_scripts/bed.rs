@@ -179,6 +179,13 @@ impl Bed {
         }
     }
 
+    /// Nothing is written before the next seal.
+    pub(crate) fn submit_unsealed(&mut self, plan: FlowPlan, jobs: Vec<NewJob>) -> Request {
+        let (request, flow) = (self.request(), Some(Box::new(plan)));
+        self.driver.handle(Command::Submit(Submit { request, watch: None, jobs, flow }));
+        request
+    }
+
     pub(crate) fn submit_plain(&mut self, jobs: Vec<NewJob>) {
         self.ask(|request| Command::Submit(Submit { request, watch: None, jobs, flow: None })).unwrap();
     }

@@ -284,6 +284,7 @@ async fn a_batch_is_taken_at_its_limits_and_refused_beyond_them() {
             assert!(matches!(over, EnqueueError::Range(_)), "{over}");
             let of_other_kind = batch.follow_up(&windlass_tests::script::block("x")).unwrap_err();
             assert!(matches!(of_other_kind, EnqueueError::Refused(Refusal::BadStep { .. })), "{of_other_kind}");
+            assert!(of_other_kind.to_string().contains("step `spread` of flow"), "{of_other_kind}");
             let nowhere = cx.batch("nowhere").await.unwrap_err();
             let told = format!("{nowhere:?}");
             assert!(told.contains("no step `nowhere`"), "{told}");

@@ -41,41 +41,41 @@ pub(crate) fn check(state: &State, plan: &mut FlowPlan, jobs: &mut [NewJob]) -> 
     if needs > needs_max {
         return Err(Refusal::FlowNeeds { flow: id, needs, needs_max });
     }
-    let bad = |step: u32, what: &'static str| Refusal::BadStep { flow: id, step, what };
     if plan.steps.len() > jobs.len() || plan.output.is_some_and(|output| output as usize >= plan.steps.len()) {
-        return Err(bad(plan.steps.len() as u32, "has a job, or an output, that is no step's"));
+        return Err(bad(plan, plan.steps.len() as u32, "has a job, or an output, that is no step's"));
     }
     let mut stores = Stores { state, flow: id, first: None };
     let (jobs, members) = jobs.split_at_mut(plan.steps.len());
     let undoing: BTreeSet<u32> = (0..).zip(&plan.steps).filter_map(|(no, step)| step.undoes.map(|_| no)).collect();
     for (no, (step, job)) in (0..).zip(plan.steps.iter_mut().zip(jobs)) {
+        let bad = |what| Refusal::BadStep { flow: id, step: no, name: Some(step.name.clone()), what };
         let comes_before = |other: u32| other < no;
         if !step.needs.iter().all(|need| comes_before(need.step)) || !step.undoes.is_none_or(comes_before) {
-            return Err(bad(no, "needs a step that does not come before it"));
+            return Err(bad("needs a step that does not come before it"));
         }
         let needed = step.needs.iter().map(|need| need.step).collect::<BTreeSet<_>>();
         if needed.len() != step.needs.len() {
-            return Err(bad(no, "needs a step twice"));
+            return Err(bad("needs a step twice"));
         }
         let undoes = |other: u32| undoing.contains(&other);
         if step.needs.iter().any(|need| undoes(need.step)) || step.undoes.is_some_and(undoes) {
-            return Err(bad(no, "needs, or undoes, a step that undoes another one"));
+            return Err(bad("needs, or undoes, a step that undoes another one"));
         }
         if step.undoes.is_some() && (!step.needs.is_empty() || step.work != Work::Job) {
-            return Err(bad(no, "undoes another one, and needs nothing else"));
+            return Err(bad("undoes another one, and needs nothing else"));
         }
         let is_its_job = step.job == job.id && step.kind == job.kind && step.queue == job.queue;
         if !is_its_job || job.body.labels.step() != Some(StepOf { flow: id, no }) {
-            return Err(bad(no, "is not the one that its job says"));
+            return Err(bad("is not the one that its job says"));
         }
         if job.body.labels.member().is_some() {
-            return Err(bad(no, "is a job of a batch, too"));
+            return Err(bad("is a job of a batch, too"));
         }
         if job.body.labels.unique().is_some() {
-            return Err(bad(no, "has a unique key, and another job would stand for it: say `.unique(None)`"));
+            return Err(bad("has a unique key, and another job would stand for it: say `.unique(None)`"));
         }
         if step.batch.is_some() != (step.work == Work::Batch) {
-            return Err(bad(no, "is a batch without saying what of, or says it and is none"));
+            return Err(bad("is a batch without saying what of, or says it and is none"));
         }
         stores.check(&job.queue)?;
         if !step.needs.is_empty() || step.undoes.is_some() || step.work != Work::Job {
@@ -85,6 +85,12 @@ pub(crate) fn check(state: &State, plan: &mut FlowPlan, jobs: &mut [NewJob]) -> 
     }
     members.iter().try_for_each(|job| stores.check(&job.queue))?;
     batch::enter(plan, members)
+}
+
+/// That a flow cannot be because of this step.
+pub(super) fn bad(plan: &FlowPlan, step: u32, what: &'static str) -> Refusal {
+    let name = plan.steps.get(step as usize).map(|step| step.name.clone());
+    Refusal::BadStep { flow: plan.id, step, name, what }
 }
 
 /// The queues of a flow, which are all in one store.
