@@ -190,8 +190,8 @@ impl<O> Flow<O> {
     }
 
     /// How long it is remembered after its end, with what its steps left; a day unless said, up to 36,500 days. The engine forgets
-    /// those that ended first, however they did, sooner where they have more than 200,000 steps together. Whoever waits for its end reads the
-    /// output after it: with no time at all that is gone.
+    /// those that ended first sooner where they have more than 200,000 steps together; those that went well before those that did not, as
+    /// long as these have no more than half of that. Whoever waits for its end reads the output after it: with no time at all that is gone.
     pub fn keep_for(mut self, time: Duration) -> Self {
         self.keep = time;
         self

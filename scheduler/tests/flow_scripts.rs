@@ -276,6 +276,45 @@ fn flows_that_ended_first_make_room() {
     assert_eq!(bed.flow_records(), 3);
 }
 
+/// Those that went well go first, however late they ended; of the others what is more than half of the room, the first one first.
+#[test]
+fn flows_that_failed_make_room_last() {
+    let mut bed = Bed::with(|settings| settings.flow_steps_kept_max = 4);
+    let remembered = |bed: &Bed| bed.driver.shard.portrait().flows.into_keys().collect::<Vec<_>>();
+    let submit = |bed: &mut Bed, n| {
+        bed.driver.advance(1);
+        bed.submit(n, vec![job(&[])]).unwrap();
+    };
+    submit(&mut bed, 1);
+    bed.die(100);
+    for n in 2..=9 {
+        submit(&mut bed, n);
+        bed.done(n * 100);
+    }
+    assert_eq!(remembered(&bed), [1, 7, 8, 9].map(flow_id));
+    bed.reload();
+    // A step that comes back takes its flow out of those that have ended; and how it ends then counts.
+    bed.retry(1, "s0").unwrap();
+    bed.driver.advance(1);
+    bed.done(100);
+    bed.driver.shard.audit().unwrap();
+    submit(&mut bed, 10);
+    bed.cancel(10).unwrap();
+    submit(&mut bed, 11);
+    bed.die(1_100);
+    assert_eq!(remembered(&bed), [1, 9, 10, 11].map(flow_id));
+    // Whoever waits for one that goes well finds it, however many fail.
+    for n in 12..=14 {
+        submit(&mut bed, n);
+        bed.die(n * 100);
+    }
+    assert_eq!(remembered(&bed), [1, 9, 13, 14].map(flow_id));
+    submit(&mut bed, 15);
+    bed.done(1_500);
+    assert_eq!(remembered(&bed), [1, 13, 14, 15].map(flow_id));
+    bed.driver.shard.audit().unwrap();
+}
+
 #[test]
 fn a_long_chain_is_called_off_without_a_deep_stack() {
     const STEPS: u32 = 10_000;

@@ -9,7 +9,7 @@ use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::super::flows::{Flow, Is, StepAt, Then};
+use super::super::flows::{Filed, Flow, Is, StepAt, Then};
 use super::super::outbox::Mark;
 use super::super::slab::Slot;
 use super::super::state::{Live, Queue, State};
@@ -339,7 +339,7 @@ pub(crate) fn summary(flow: &Flow) -> FlowSummary {
         name: flow.name.clone(),
         state: flow.state(),
         created: flow.created,
-        ended: flow.ended,
+        ended: flow.ended.map(|filed| filed.at),
         steps: flow.steps.len(),
         steps_ended: flow.steps.len() - flow.open - flow.undo_open,
         failed: flow.failed(),
@@ -427,18 +427,23 @@ pub(crate) fn outdated(queue: &Queue, state: &State, now: Timestamp, decision: &
     }
 }
 
-/// More steps of ended flows are remembered than may be: the flows that ended first go.
+/// More steps of ended flows are remembered than may be: those that went well go, the first ones first. Half of the room is theirs all
+/// the same: who waits for one reads what it left after its end, however many failed before.
 pub(crate) fn surplus(state: &State) -> Decision {
     let mut decision = Decision::default();
-    let mut kept = state.flows.steps_kept;
-    for (_, slot) in &state.flows.ended {
-        if kept <= state.settings.flow_steps_kept_max {
+    let (flows, kept_max) = (&state.flows, state.settings.flow_steps_kept_max);
+    let (mut kept, mut failed_kept) = (flows.steps_kept, flows.failed_kept);
+    let first_failed = (Filed { has_failed: true, at: Timestamp(0) }, 0);
+    let (mut good, mut failed) = (flows.ended.range(..first_failed), flows.ended.range(first_failed..));
+    while kept > kept_max {
+        let is_failed = failed_kept > kept_max / 2;
+        let Some((_, slot)) = (if is_failed { failed.next() } else { good.next() }) else { break };
+        let flow = &flows.all[*slot];
+        if !batch::forget_notes(*slot, flow, &mut decision) {
             break;
         }
-        if !batch::forget_notes(*slot, &state.flows.all[*slot], &mut decision) {
-            break;
-        }
-        kept -= state.flows.all[*slot].steps.len();
+        kept -= flow.steps.len();
+        failed_kept -= if is_failed { flow.steps.len() } else { 0 };
         decision.events.push(Event::FlowForgotten { flow: *slot });
     }
     decision
