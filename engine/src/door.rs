@@ -341,9 +341,9 @@ impl Door {
     }
 
     /// Waits for a turn to speak. It is a step of its own, so that a crowd which waits for its turn holds its jobs and not
-    /// what comes after: that goes into a box.
-    pub(crate) async fn turn(&self, jobs: &[NewJob]) -> Result<OwnedSemaphorePermit, EnqueueError> {
-        self.check_room(jobs)?;
+    /// what comes after: that goes into a box. The first so many jobs are steps of a flow.
+    pub(crate) async fn turn(&self, jobs: &[NewJob], steps: usize) -> Result<OwnedSemaphorePermit, EnqueueError> {
+        self.check_room(jobs, steps)?;
         self.calls.clone().acquire_owned().await.map_err(closed)
     }
 
@@ -371,9 +371,11 @@ impl Door {
     ) -> Result<Answer, EnqueueError> {
         let Some(id) = jobs.first().map(|job| job.id) else { return Ok(Answer::Enqueued(Vec::new())) };
         let many = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        // With its steps a flow may have more jobs than there are permits.
+        let room = jobs.len().min(self.jobs_max);
         let ticket = Ticket {
             _call: Some(call),
-            _jobs: Some(self.jobs.clone().acquire_many_owned(many(jobs.len())).await.map_err(closed)?),
+            _jobs: Some(self.jobs.clone().acquire_many_owned(many(room)).await.map_err(closed)?),
             _bytes: self.bytes.clone().acquire_many_owned(many(NewJob::bytes_of(&jobs))).await.map_err(closed)?,
         };
         let (reply, answer) = oneshot::channel();
@@ -404,13 +406,13 @@ impl Door {
         self.say(self.next_request(), message).await
     }
 
-    fn check_room(&self, jobs: &[NewJob]) -> Result<(), EnqueueError> {
+    fn check_room(&self, jobs: &[NewJob], steps: usize) -> Result<(), EnqueueError> {
         if let Some((free_bytes, free_bytes_min)) = self.vitals.nearly_full().filter(|_| !bug!(FullDiskIgnored)) {
             return Err(EnqueueError::DiskNearlyFull { free_bytes, free_bytes_min });
         }
-        let bytes = NewJob::bytes_of(jobs);
-        if jobs.len() > self.jobs_max || bytes > self.bytes_max {
-            let (jobs, jobs_max, bytes_max) = (jobs.len(), self.jobs_max, self.bytes_max);
+        let (bytes, jobs) = (NewJob::bytes_of(jobs), jobs.len().saturating_sub(steps));
+        if jobs > self.jobs_max || bytes > self.bytes_max {
+            let (jobs_max, bytes_max) = (self.jobs_max, self.bytes_max);
             return Err(EnqueueError::TooLarge { jobs, jobs_max, bytes, bytes_max });
         }
         Ok(())

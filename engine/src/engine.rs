@@ -120,7 +120,7 @@ impl Engine {
     }
 
     pub(crate) async fn enqueue_jobs(&self, jobs: Vec<NewJob>) -> Result<Vec<Receipt>, EnqueueError> {
-        let turn = self.door().turn(&jobs).await?;
+        let turn = self.door().turn(&jobs, 0).await?;
         Ok(receipts(Box::pin(self.door().submit(turn, jobs, None, None)).await?))
     }
 
@@ -141,7 +141,7 @@ impl Engine {
         let mut guard = WatchGuard { door: self.door().clone(), request, of, is_over: false };
         let (ending, ended) = oneshot::channel();
         let jobs = vec![job];
-        let turn = self.door().turn(&jobs).await?;
+        let turn = self.door().turn(&jobs, 0).await?;
         let taken = receipts(Box::pin(self.door().submit(turn, jobs, None, Some((request, ending)))).await?);
         // Another job may have its key, and is the one that is waited for.
         let id = taken.first().map_or(id, |receipt| receipt.id);

@@ -19,6 +19,7 @@ use std::time::{Duration, SystemTime};
 use windlass_scheduler::batch::BatchPlan;
 use windlass_scheduler::flow::{FlowId, IfFailed, Need, StepPlan};
 use windlass_scheduler::job::{JobId, Priority, When};
+use windlass_scheduler::settings::ShardSettings;
 
 pub use self::batch::{Batch, BatchFailure, BatchHandle, BatchReport};
 pub use self::graph::FlowGraph;
@@ -31,8 +32,10 @@ use crate::job::{Draft, Job, Options, at};
 use crate::range;
 use crate::unique::Unique;
 
-/// How long a flow is remembered after its end, unless it says otherwise.
+/// How long a flow that went well is remembered after its end, unless it says otherwise.
 const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
+/// And another one: as long as dead letters, unless their queue says otherwise.
+const KEEP_FAILED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Numbers of builders: a handle on a step means nothing to another one.
 static BUILDERS: AtomicU64 = AtomicU64::new(1);
@@ -148,9 +151,12 @@ pub struct Flow<O = ()> {
     builder: u64,
     name: String,
     keep: Duration,
+    keep_failed: Duration,
     fail_fast: bool,
     output: Option<u32>,
     steps: Vec<Planned>,
+    /// How many needs these have together; those beyond what may be are counted only.
+    needs: usize,
     /// Jobs of batches, each with its batch's number.
     members: Vec<(u32, Draft)>,
     names: HashMap<String, u32>,
@@ -171,9 +177,11 @@ impl Flow<()> {
             builder: BUILDERS.fetch_add(1, Ordering::Relaxed),
             name: name.into(),
             keep: KEEP,
+            keep_failed: KEEP_FAILED,
             fail_fast: false,
             output: None,
             steps: Vec::new(),
+            needs: 0,
             members: Vec::new(),
             names: HashMap::new(),
             kinds: HashMap::new(),
@@ -185,18 +193,26 @@ impl Flow<()> {
 }
 
 impl<O> Flow<O> {
-    /// Chooses the id: a second flow with the same id, while the first is remembered, is the same flow, whatever it is made of. One whose
-    /// shape changes with a deploy needs another id.
+    /// Chooses the id: a second flow of this sort with the same id, while the first is remembered, is the same flow, whatever it is made
+    /// of, and one of another sort is refused. One whose shape changes with a deploy needs another id.
     pub fn id(mut self, id: FlowId) -> Self {
         self.id = Some(id);
         self
     }
 
-    /// How long it is remembered after its end, with what its steps left; a day unless said, up to 36,500 days. The engine forgets
-    /// those that ended first, however they did, sooner where they have more than 200,000 steps together. Whoever waits for its end reads the
-    /// output after it: with no time at all that is gone.
+    /// How long it is remembered after its end, with what its steps left, if it went well; a day unless said, a minute to 36,500 days:
+    /// whoever waits for its end reads the output after it. The engine forgets those that ended first sooner where they have more than
+    /// 200,000 steps together; those that went well before those that did not, as long as these have no more than half of that.
     pub fn keep_for(mut self, time: Duration) -> Self {
         self.keep = time;
+        self
+    }
+
+    /// As [`keep_for`](Self::keep_for), if it failed or was called off: 30 days unless said, as dead letters are
+    /// [retained](crate::Retention::dead). What it takes to [`retry`](FlowHandle::retry) it, the jobs of its steps, is retained as their queues
+    /// say: a dead letter as long as that, and what was called off for want of it a day.
+    pub fn keep_failed_for(mut self, time: Duration) -> Self {
+        self.keep_failed = time;
         self
     }
 
@@ -310,9 +326,11 @@ impl<O> Flow<O> {
             builder: self.builder,
             name: self.name,
             keep: self.keep,
+            keep_failed: self.keep_failed,
             fail_fast: self.fail_fast,
             output: Some(step.no),
             steps: self.steps,
+            needs: self.needs,
             members: self.members,
             names: self.names,
             kinds: self.kinds,
@@ -359,10 +377,11 @@ impl<O> Flow<O> {
     ) -> StepRef<P> {
         let mut all = Vec::new();
         needs.list(&mut |flow, need| {
-            if flow == self.builder {
-                all.push(need);
-            } else {
+            self.needs += 1;
+            if flow != self.builder {
                 self.wrong.get_or_insert(FlowError::OtherFlow);
+            } else if self.needs <= ShardSettings::FLOW_NEEDS_MAX {
+                all.push(need);
             }
         });
         self.plan_with(name, doing, all, input, is_optional)

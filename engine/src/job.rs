@@ -469,7 +469,7 @@ impl<J: Job> IntoFuture for Enqueue<J> {
             Ok(job) => {
                 let jobs = vec![job];
                 Box::pin(async move {
-                    let turn = engine.door().turn(&jobs).await?;
+                    let turn = engine.door().turn(&jobs, 0).await?;
                     let receipt = Box::pin(engine.submit_one(turn, jobs)).await?;
                     Ok(JobHandle::new(engine, receipt.id, receipt.fresh))
                 })

@@ -172,6 +172,13 @@ pub enum Refusal {
         /// How many may be.
         schedules_max: usize,
     },
+    /// Another flow, of another sort, has this id.
+    FlowTaken {
+        /// The id.
+        id: FlowId,
+        /// What sort of flow has it.
+        name: Name,
+    },
     /// A flow without steps, or with too many.
     FlowSize {
         /// The flow.
@@ -181,12 +188,23 @@ pub enum Refusal {
         /// Steps that one may have.
         steps_max: usize,
     },
+    /// A flow whose steps need too many others, all counted together.
+    FlowNeeds {
+        /// The flow.
+        flow: FlowId,
+        /// Needs that its steps have.
+        needs: usize,
+        /// Needs that they may have.
+        needs_max: usize,
+    },
     /// A step that cannot be.
     BadStep {
         /// The flow.
         flow: FlowId,
         /// The step's number.
         step: u32,
+        /// Its name. None where there is no such step.
+        name: Option<Arc<str>>,
         /// What is wrong with it, as the rest of a sentence: "the step *needs itself*".
         what: &'static str,
     },
@@ -270,18 +288,8 @@ impl fmt::Display for Refusal {
             Self::TooManyWaiters { queue, waiters_max } => {
                 write!(f, "queue `{queue}` is full, and {waiters_max} callers wait already, as many as may: come later")
             }
-            Self::PayloadTooLarge { queue, bytes, bytes_max } => {
-                write!(
-                    f,
-                    "the payload has {bytes} bytes, queue `{queue}` allows {bytes_max}: keep what is large elsewhere and hand in \
-                     where it is, or raise the queue's payload_bytes_max"
-                )
-            }
-            Self::BulkTooLarge { jobs, jobs_max, bytes, bytes_max } => {
-                write!(
-                    f,
-                    "{jobs} jobs of {bytes} bytes in one call, {jobs_max} jobs of {bytes_max} bytes allowed: split it"
-                )
+            Self::PayloadTooLarge { .. } | Self::BulkTooLarge { .. } | Self::CheckpointTooLarge { .. } => {
+                self.too_large(f)
             }
             Self::IdTaken { .. } | Self::KeyTaken { .. } => self.taken(f),
             Self::Forgotten { id } => write!(
@@ -308,10 +316,9 @@ impl fmt::Display for Refusal {
                 f,
                 "the lease on job {id} is not its current one: its attempt has ended, and what it says is too late"
             ),
-            Self::CheckpointTooLarge { id, bytes, bytes_max } => {
-                write!(f, "the checkpoint of job {id} has {bytes} bytes, {bytes_max} are allowed: keep where it got to")
-            }
-            Self::FlowSize { .. }
+            Self::FlowTaken { .. }
+            | Self::FlowSize { .. }
+            | Self::FlowNeeds { .. }
             | Self::BadStep { .. }
             | Self::FlowInTwoStores { .. }
             | Self::NoFlow { .. }
@@ -342,6 +349,29 @@ impl Refusal {
         }
     }
 
+    /// Of something that has too many bytes.
+    fn too_large(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PayloadTooLarge { queue, bytes, bytes_max } => {
+                write!(
+                    f,
+                    "the payload has {bytes} bytes, queue `{queue}` allows {bytes_max}: keep what is large elsewhere and hand in \
+                     where it is, or raise the queue's payload_bytes_max"
+                )
+            }
+            Self::BulkTooLarge { jobs, jobs_max, bytes, bytes_max } => {
+                write!(
+                    f,
+                    "{jobs} jobs of {bytes} bytes in one call, {jobs_max} jobs of {bytes_max} bytes allowed: split it"
+                )
+            }
+            Self::CheckpointTooLarge { id, bytes, bytes_max } => {
+                write!(f, "the checkpoint of job {id} has {bytes} bytes, {bytes_max} are allowed: keep where it got to")
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Of an id, or a key, that is another job's.
     fn taken(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -361,10 +391,19 @@ impl Refusal {
 
     fn of_flow(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::FlowTaken { id, name } => {
+                write!(f, "flow {id} exists already and is a flow `{name}`: choose another id")
+            }
             Self::FlowSize { flow, steps, steps_max } => {
                 write!(f, "flow {flow} has {steps} steps, 1 to {steps_max} may be: make several flows, or a batch")
             }
-            Self::BadStep { flow, step, what } => write!(f, "step {step} of flow {flow} {what}"),
+            Self::FlowNeeds { flow, needs, needs_max } => write!(
+                f,
+                "the steps of flow {flow} have {needs} needs together, up to {needs_max} may be: where each of many steps needs each \
+                 of many others, put one step between that needs the ones and that the others need"
+            ),
+            Self::BadStep { flow, name: Some(name), what, .. } => write!(f, "step `{name}` of flow {flow} {what}"),
+            Self::BadStep { flow, step, name: None, what } => write!(f, "step {step} of flow {flow} {what}"),
             Self::FlowInTwoStores { flow, one, other } => write!(
                 f,
                 "only one of the queues `{one}` and `{other}` of flow {flow} is at level `Memory`: no commit holds steps of both"

@@ -228,6 +228,8 @@ pub struct ShardSettings {
     pub limit_keys_max: usize,
     /// The most steps that a flow has.
     pub flow_steps_max: usize,
+    /// The most needs that the steps of a flow have together.
+    pub flow_needs_max: usize,
     /// The most steps of flows that have ended are remembered: each is in memory.
     pub flow_steps_kept_max: usize,
     /// The limits that several queues share.
@@ -258,6 +260,8 @@ pub struct Notices {
 impl ShardSettings {
     /// How often a job is lost in a row, unless said, until it is dead. Less would hit those that were merely there.
     pub const LOST_MAX: u32 = 3;
+    /// How many needs the steps of a flow have together at most, unless said: each is in memory, from both ends.
+    pub const FLOW_NEEDS_MAX: usize = 100_000;
 
     /// Settings with the default limits.
     #[must_use]
@@ -274,6 +278,7 @@ impl ShardSettings {
             unique_keys_max: 1_000_000,
             limit_keys_max: 1_000_000,
             flow_steps_max: 10_000,
+            flow_needs_max: Self::FLOW_NEEDS_MAX,
             flow_steps_kept_max: 200_000,
             shared: Vec::new(),
             memory_bytes_max: u64::MAX,

@@ -3,6 +3,7 @@
 //! Owns what callers say and see of them. Never counts: the core does, in the commit of each job's end.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use windlass_scheduler::attempt::Failure;
@@ -103,7 +104,7 @@ impl<O> Flow<O> {
         self.plan(name, Doing::Batch(plan), needs, Vec::new(), false)
     }
 
-    /// A job that the batch has from the beginning. Steps and such jobs together are up to 100,000, and 64 MiB; more may come later.
+    /// A job that the batch has from the beginning. Up to 100,000 such jobs, and with the steps 64 MiB; more may come later.
     pub fn add_to<P, J: Job>(&mut self, batch: &StepRef<P>, job: &J) {
         self.add_draft_to(batch, Draft::new(job));
     }
@@ -252,6 +253,7 @@ pub(super) fn of_batch(mut job: NewJob, member: MemberOf) -> NewJob {
 /// A batch of the flow that a running job belongs to, to be added to: what is added comes in with the job's success.
 pub struct Batch<'a> {
     attempt: &'a AttemptCore,
+    name: Arc<str>,
     view: BatchView,
 }
 
@@ -286,7 +288,7 @@ impl AttemptCore {
         loop {
             let question = Question::Flow(FlowCommand::Batch { id, step: name.into() });
             let answered = match self.door.ask(question).await {
-                Ok(Answer::Batch(view)) => Ok(Batch { attempt: self, view: *view }),
+                Ok(Answer::Batch(view)) => Ok(Batch { attempt: self, name: name.into(), view: *view }),
                 Ok(other) => unreachable!("a look at a batch was answered with {other:?}"),
                 Err(ControlError::Refused(refusal)) => Err(InputError::NoBatch { refusal }),
                 Err(error) => Err(error.into()),
@@ -334,7 +336,8 @@ impl Batch<'_> {
             let (one, other) = (self.view.queue.clone(), job.queue.clone());
             return Err(Refusal::FlowInTwoStores { flow: of.flow, one, other });
         }
-        self.view.plan.check(job).map_err(|what| Refusal::BadStep { flow: of.flow, step: of.no, what })
+        let name = Some(self.name.clone());
+        self.view.plan.check(job).map_err(|what| Refusal::BadStep { flow: of.flow, step: of.no, name, what })
     }
 }
 

@@ -92,6 +92,7 @@ impl FlowGraph {
         let mut flow = Flow::new(self.name);
         for (name, needs) in planned {
             if let Some(doing) = steps.remove(&name) {
+                flow.needs += needs.len();
                 let _: StepRef<()> = flow.plan_with(&name, doing, needs, Vec::new(), false);
             }
         }

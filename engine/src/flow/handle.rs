@@ -33,7 +33,7 @@ pub struct FlowHandle<O = ()> {
 
 impl Engine {
     /// Hands in a flow, whole or not at all: all its jobs are stored in one commit, and each begins when its turn comes. `Ok` means that
-    /// it has reached the strongest durability of its queues. Up to 10,000 steps and 64 MiB. Its queues are all at level `Memory`, or none
+    /// it has reached the strongest durability of its queues. Up to 10,000 steps with 100,000 needs together, and 64 MiB. Its queues are all at level `Memory`, or none
     /// of them; and its steps have no unique keys, for another job would stand for them: the flow's own id says what there is to be once.
     ///
     /// A flow goes on where it stands after a crash or a deploy: the end of a step, what it left, and what becomes of those that need it
@@ -44,7 +44,7 @@ impl Engine {
     pub async fn submit<O>(&self, flow: Flow<O>) -> Result<FlowHandle<O>, FlowError> {
         let (plan, jobs) = flow.into_plan(self.door())?;
         let id = plan.id;
-        let turn = self.door().turn(&jobs).await?;
+        let turn = self.door().turn(&jobs, plan.steps.len()).await?;
         let answer = Box::pin(self.door().submit(turn, jobs, Some(Box::new(plan)), None)).await?;
         let Answer::Enqueued(receipts) = answer else { unreachable!("a flow was answered with {answer:?}") };
         let is_fresh = receipts.iter().any(|receipt| receipt.fresh);

@@ -35,10 +35,12 @@ pub(crate) struct StepAt {
 pub(crate) struct Flows {
     pub(crate) all: Slab<Flow>,
     pub(crate) by_id: BTreeMap<FlowId, Slot>,
-    /// Those that have ended, by when.
-    pub(crate) ended: BTreeSet<(Timestamp, Slot)>,
+    /// Those that have ended: first those that went well, the oldest one first.
+    pub(crate) ended: BTreeSet<(Filed, Slot)>,
     /// Steps of those.
     pub(crate) steps_kept: usize,
+    /// And of these those of flows that did not go well.
+    pub(crate) failed_kept: usize,
     /// What all of them take in memory.
     pub(crate) bytes: usize,
     /// Retained jobs whose steps hold others up: with the job goes the hold.
@@ -50,6 +52,14 @@ pub(crate) struct Flows {
     pub(crate) loaded_members: Vec<(Slot, MemberOf)>,
 }
 
+/// Under what a flow that has ended is filed. The step that comes back changes how its flow ended before anybody looks for that here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Filed {
+    /// It failed, or was called off: somebody may want to look at it, or run it again.
+    pub(crate) has_failed: bool,
+    pub(crate) at: Timestamp,
+}
+
 /// A flow.
 #[derive(Debug)]
 pub(crate) struct Flow {
@@ -57,6 +67,7 @@ pub(crate) struct Flow {
     pub(crate) name: Name,
     pub(crate) created: Timestamp,
     pub(crate) keep_ms: u64,
+    pub(crate) keep_failed_ms: u64,
     pub(crate) fail_fast: bool,
     pub(crate) output: Option<u32>,
     /// Which store its records are in, as of keys.
@@ -72,7 +83,7 @@ pub(crate) struct Flow {
     pub(crate) undo_open: usize,
     /// Steps whose turn has come and that have not ended.
     pub(crate) going: usize,
-    pub(crate) ended: Option<Timestamp>,
+    pub(crate) ended: Option<Filed>,
 }
 
 /// A step.
@@ -193,6 +204,16 @@ impl Flow {
         result
     }
 
+    /// Under what it is filed if it ends as it stands.
+    pub(crate) fn filed(&self, at: Timestamp) -> Filed {
+        Filed { has_failed: self.result() != FlowState::Done, at }
+    }
+
+    /// When it is forgotten, ended as it is.
+    pub(crate) const fn forgotten_at(&self, filed: Filed) -> Timestamp {
+        filed.at.plus_ms(if filed.has_failed { self.keep_failed_ms } else { self.keep_ms })
+    }
+
     pub(crate) fn state(&self) -> FlowState {
         match (self.ended, self.open) {
             (Some(_), _) => self.result(),
@@ -259,6 +280,7 @@ impl Flows {
             by_id: BTreeMap::new(),
             ended: BTreeSet::new(),
             steps_kept: 0,
+            failed_kept: 0,
             bytes: 0,
             holding: BTreeMap::new(),
             watchers: Map::with_hasher(hash),
@@ -308,6 +330,7 @@ impl State {
             name: plan.name,
             created,
             keep_ms: plan.keep_ms,
+            keep_failed_ms: plan.keep_failed_ms,
             fail_fast: plan.fail_fast,
             output: plan.output,
             store: Keys::store(self.queue(home).level()),
@@ -373,23 +396,29 @@ pub(crate) fn portrait(state: &State, slot: Slot) -> (FlowState, Vec<(StepState,
 
 /// Checks flows against jobs, both ways, and every number against a recount.
 pub(crate) fn audit(state: &State) -> Result<(), String> {
-    let (mut steps_kept, mut bytes, mut ended) = (0, 0, 0);
+    let (mut steps_kept, mut failed_kept, mut bytes, mut ended) = (0, 0, 0, 0);
     for (slot, flow) in state.flows.all.iter() {
         check(state, slot, flow).map_err(|wrong| format!("flow {}: {wrong}", flow.id))?;
         bytes += flow.steps.iter().map(Step::bytes).sum::<usize>();
-        if let Some(at) = flow.ended {
-            let forgotten = (at.plus_ms(flow.keep_ms), slot);
-            if !state.flows.ended.contains(&(at, slot)) || !state.queue(flow.home).flows.contains(&forgotten) {
+        if let Some(filed) = flow.ended {
+            let forgotten = (flow.forgotten_at(filed), slot);
+            if filed != flow.filed(filed.at) {
+                return Err(format!("flow {} is {:?}, and filed as {filed:?}", flow.id, flow.result()));
+            }
+            if !state.flows.ended.contains(&(filed, slot)) || !state.queue(flow.home).flows.contains(&forgotten) {
                 return Err(format!("flow {} has ended, and nobody will forget it", flow.id));
             }
             (ended, steps_kept) = (ended + 1, steps_kept + flow.steps.len());
+            failed_kept += if filed.has_failed { flow.steps.len() } else { 0 };
         }
     }
     let flows = &state.flows;
     let armed: usize = state.queues.iter().map(|queue| queue.flows.len()).sum();
-    let counted = (flows.steps_kept, flows.bytes, flows.ended.len(), armed, flows.by_id.len());
-    if counted != (steps_kept, bytes, ended, ended, flows.all.len()) {
-        return Err(format!("flows are counted {counted:?}, and should be {:?}", (steps_kept, bytes, ended)));
+    let kept = (flows.steps_kept, flows.failed_kept);
+    let counted = (kept, flows.bytes, flows.ended.len(), armed, flows.by_id.len());
+    let should_be = ((steps_kept, failed_kept), bytes, ended, ended, flows.all.len());
+    if counted != should_be {
+        return Err(format!("flows are counted {counted:?}, and should be {should_be:?}"));
     }
     for (slot, live) in state.jobs.iter() {
         let waits = state.waits_for_key(live) || state.waits_for_step(live);

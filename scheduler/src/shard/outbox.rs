@@ -51,7 +51,9 @@ impl State {
             }
             _ if bug!(RefusalEarly) => return Mark::Sealed,
             Refusal::KeyTaken { key, .. } => return self.key_mark(key),
-            Refusal::StepForbidden { flow, .. } | Refusal::StepForgotten { flow, .. } => {
+            Refusal::FlowTaken { id: flow, .. }
+            | Refusal::StepForbidden { flow, .. }
+            | Refusal::StepForgotten { flow, .. } => {
                 let flow = self.flows.by_id.get(flow).map(|slot| &self.flows.all[*slot]);
                 return flow.map_or(Mark::Sealed, |flow| flow.level.into());
             }

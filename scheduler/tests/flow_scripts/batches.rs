@@ -12,7 +12,7 @@ use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::state::State;
 use windlass_scheduler::unique::{KeyOf, OnConflict, Unique, UniqueKey, Until};
 
-use super::bed::{Bed, FLOW_KEEP_MS, KEEP_MS, batch, job};
+use super::bed::{Bed, FLOW_KEEP_FAILED_MS, FLOW_KEEP_MS, KEEP_MS, batch, job};
 use super::{CANCEL, GO_ON, of};
 
 fn counts(jobs: u32, done: u32, dead: u32, cancelled: u32) -> BatchCounts {
@@ -45,6 +45,23 @@ fn a_step_decides_how_wide_the_next_one_is() {
     bed.driver.advance(FLOW_KEEP_MS);
     bed.fire();
     assert_eq!(bed.flow_records(), 0, "all of it is forgotten");
+}
+
+#[test]
+fn as_many_jobs_come_in_with_a_flow_as_one_call_may_have_and_its_steps_besides() {
+    let mut bed = Bed::new();
+    let whole = |bed: &Bed, jobs: u64| {
+        let (plan, mut all) = bed.plan(1, vec![job(&[]), batch(&[], false), job(&[(1, CANCEL)])]);
+        all.extend((0..jobs).map(|n| Bed::member(1, 1, 1_000 + n)));
+        (plan, all)
+    };
+    let (plan, jobs) = whole(&bed, 100_001);
+    let refused = bed.hand_in(plan, jobs).unwrap_err();
+    assert!(matches!(refused, Refusal::BulkTooLarge { jobs: 100_001, jobs_max: 100_000, .. }), "{refused}");
+    assert_eq!((bed.look(1), bed.flow_records()), (None, 0));
+    let (plan, jobs) = whole(&bed, 100_000);
+    assert_eq!(bed.hand_in(plan, jobs).unwrap().len(), 100_003);
+    assert_eq!(bed.counts(1, 1), counts(100_000, 0, 0, 0));
 }
 
 #[test]
@@ -180,7 +197,7 @@ fn a_batch_takes_no_more_jobs_than_it_can_count() {
     record.counts = counts(jobs, jobs, 0, 0);
     assert_eq!(bed.lose(&[]), []);
     let what = "is a batch of 2^31 jobs, and more it cannot have";
-    let refused = Err(Refusal::BadStep { flow: super::flow_id(1), step: 0, what });
+    let refused = Err(Refusal::BadStep { flow: super::flow_id(1), step: 0, name: Some("s0".into()), what });
     assert_eq!(bed.add(vec![Bed::member(1, 0, 1_000), Bed::member(1, 0, 1_001)]), refused);
     bed.add(vec![Bed::member(1, 0, 1_000)]).unwrap();
     assert_eq!(bed.counts(1, 0), counts(BatchCounts::JOBS_MAX, jobs, 0, 0));
@@ -225,7 +242,7 @@ fn is_asked_to_stop(bed: &Bed, n: u64) -> bool {
 #[test]
 fn a_flow_that_is_forgotten_takes_nobody_along_that_is_to_be_called_off() {
     let mut bed = one_that_came_too_late();
-    bed.driver.advance(FLOW_KEEP_MS);
+    bed.driver.advance(FLOW_KEEP_FAILED_MS);
     bed.fire();
     assert_eq!(bed.flow_records(), 0);
     assert!(is_asked_to_stop(&bed, 1_001), "it was called off, as the batch was");
@@ -280,7 +297,7 @@ fn a_job_with_a_key_is_of_no_batch() {
     bed.submit_plain(vec![plain]);
     let member = replacing(Bed::member(1, 1, 1_001));
     let what = "was given a job with a unique key, and another job would stand for that: say `.unique(None)`";
-    let refused = Refusal::BadStep { flow: super::flow_id(1), step: 1, what };
+    let refused = Refusal::BadStep { flow: super::flow_id(1), step: 1, name: Some("s1".into()), what };
     assert_eq!(bed.add(vec![member.clone()]), Err(refused));
     bed.done_with(100, vec![member]);
     assert_eq!((bed.counts(1, 1), bed.states(1)[1]), (BatchCounts::NONE, State::Done));

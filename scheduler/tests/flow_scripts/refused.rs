@@ -3,19 +3,25 @@
 use std::sync::Arc;
 
 use windlass_scheduler::effect::Answer;
-use windlass_scheduler::flow::{FlowState, Need};
+use windlass_scheduler::flow::{FlowPlan, FlowState, Need};
 use windlass_scheduler::job::{Body, NewJob};
 use windlass_scheduler::limit::Share;
 use windlass_scheduler::refusal::Refusal;
+use windlass_scheduler::settings::ShardSettings;
 use windlass_scheduler::unique::{KeyOf, OnConflict, Unique, UniqueKey, Until};
 use windlass_scheduler::verb::Verb;
 
-use super::bed::{Bed, Planned, flow_id, job, signal};
+use super::bed::{Bed, FLOW_KEEP_MS, Planned, flow_id, job, signal};
 use super::common::{bare, id};
 use super::{CANCEL, GO_ON};
 
 fn bad(step: u32, what: &'static str) -> Refusal {
-    Refusal::BadStep { flow: flow_id(1), step, what }
+    Refusal::BadStep { flow: flow_id(1), step, name: Some(format!("s{step}").into()), what }
+}
+
+/// Where there is no such step.
+fn no_step(step: u32, what: &'static str) -> Refusal {
+    Refusal::BadStep { flow: flow_id(1), step, name: None, what }
 }
 
 #[test]
@@ -33,6 +39,33 @@ fn the_same_flow_twice_is_one() {
     let third = bed.submit(1, vec![job(&[])]).unwrap();
     assert!(third.len() == 2 && third.iter().all(|receipt| !receipt.fresh));
     assert_eq!(bed.state(1), FlowState::Done);
+}
+
+/// I2: what a refusal says of a flow is true after a loss of power, too.
+#[test]
+fn another_sort_of_flow_with_the_same_id_is_another_flow() {
+    let mut bed = Bed::new();
+    let (plan, jobs) = bed.plan(1, vec![job(&[])]);
+    let other = FlowPlan { name: "refund".into(), ..plan.clone() };
+    let (first, second) =
+        (bed.submit_unsealed(plan.clone(), jobs.clone()), bed.submit_unsealed(other.clone(), jobs.clone()));
+    assert_eq!((bed.told(first), bed.told(second)), (None, None), "nothing is written yet");
+    bed.driver.settle();
+    let taken = Refusal::FlowTaken { id: flow_id(1), name: "order".into() };
+    assert!(matches!(bed.told(first), Some(Ok(Answer::Enqueued(_)))));
+    assert_eq!(bed.told(second), Some(Err(taken.clone())));
+    assert_eq!(
+        taken.to_string(),
+        format!("flow {} exists already and is a flow `order`: choose another id", flow_id(1))
+    );
+    // An ended one has its id as long as it is remembered.
+    bed.done(100);
+    assert_eq!(bed.hand_in(other.clone(), jobs.clone()), Err(taken));
+    assert!(!bed.hand_in(plan, jobs).unwrap()[0].fresh);
+    bed.driver.advance(FLOW_KEEP_MS);
+    bed.fire();
+    let (_, jobs) = bed.plan(1, vec![job(&[])]);
+    assert!(bed.hand_in(other, jobs).unwrap()[0].fresh);
 }
 
 #[test]
@@ -79,6 +112,10 @@ fn steps_need_earlier_ones_and_each_once() {
     let undo = |step| Planned { undoes: Some(step), ..job(&[]) };
     assert_eq!(bed.submit(1, vec![undo(1), job(&[])]), Err(bad(0, forward)));
     assert_eq!(bed.submit(1, vec![job(&[]), job(&[(0, CANCEL), (0, GO_ON)])]), Err(bad(1, "needs a step twice")));
+    assert_eq!(
+        bad(1, "needs a step twice").to_string(),
+        format!("step `s1` of flow {} needs a step twice", flow_id(1))
+    );
 }
 
 #[test]
@@ -110,9 +147,9 @@ fn a_step_has_its_own_job_and_no_key() {
     let jobs = jobs.into_iter().map(|job| NewJob { body: Arc::default(), ..job }).collect();
     assert_eq!(bed.hand_in(plan, jobs), Err(bad(0, "is not the one that its job says")));
     let (plan, mut jobs) = bed.plan(1, vec![job(&[])]);
-    assert_eq!(bed.hand_in(plan.clone(), Vec::new()), Err(bad(1, "has a job, or an output, that is no step's")));
+    assert_eq!(bed.hand_in(plan.clone(), Vec::new()), Err(no_step(1, "has a job, or an output, that is no step's")));
     jobs.push(bare(101, "mail"));
-    assert_eq!(bed.hand_in(plan, jobs), Err(bad(1, "has a job that is no step's, and of no batch")));
+    assert_eq!(bed.hand_in(plan, jobs), Err(no_step(1, "has a job that is no step's, and of no batch")));
     // Nor may another one have its id.
     bed.submit(1, vec![job(&[])]).unwrap();
     let (mut plan, mut jobs) = bed.plan(2, vec![job(&[])]);
@@ -130,6 +167,20 @@ fn a_flow_has_steps_and_not_too_many() {
     let mut plan = bed.plan(1, vec![job(&[]), job(&[])]);
     plan.0.steps[1].needs.push(Need { step: 7, if_failed: CANCEL });
     assert!(bed.hand_in(plan.0, plan.1).is_err());
+}
+
+#[test]
+fn the_needs_of_a_flow_are_bounded_all_together() {
+    let mut bed = Bed::with(|settings| settings.flow_needs_max = 4);
+    let firsts = || vec![job(&[]); 2];
+    let both = job(&[(0, CANCEL), (1, CANCEL)]);
+    let refused = Refusal::FlowNeeds { flow: flow_id(1), needs: 6, needs_max: 4 };
+    let told = refused.to_string();
+    assert!(told.contains("6 needs") && told.contains("up to 4") && told.contains("put one step between"), "{told}");
+    assert_eq!(bed.submit(1, [firsts(), vec![both.clone(); 3]].concat()), Err(refused));
+    assert_eq!((bed.look(1), bed.flow_records()), (None, 0));
+    bed.submit(1, [firsts(), vec![both; 2]].concat()).unwrap();
+    assert_eq!(ShardSettings::new(1, 7, Vec::new(), Vec::new()).flow_needs_max, 100_000);
 }
 
 #[test]

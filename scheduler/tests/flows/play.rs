@@ -16,7 +16,9 @@ use windlass_scheduler::state::{EndState, State};
 use super::How;
 use super::batches::Batch;
 use super::common::{Driver, bare, id};
-use super::plan::{KEEP_MS, KEPT_MAX, QUEUES, Spec, StepSpec, flow_id, hand_in, job_ids, settings, start};
+use super::plan::{
+    KEEP_FAILED_MS, KEEP_MS, KEPT_MAX, QUEUES, Spec, StepSpec, flow_id, hand_in, job_ids, settings, start,
+};
 use super::world::{Flow, Job, Kept, Phase, SaidEnds, Step, World};
 
 /// How a flow may be said to stand.
@@ -276,21 +278,31 @@ impl Play {
         told.collect()
     }
 
-    /// Flows that ended are forgotten when their time has come, or to make room; the first ones first.
+    /// Flows that ended are forgotten when their time has come, or to make room: those that went well, and of the others what is more
+    /// than half of it, the first ones first. What ended by this move may have done so after room was made.
     fn forget(&mut self) {
         let (now, flows) = (self.driver.now.wall.0, self.driver.shard.portrait().flows);
         let is_there = |no: u8| flows.contains_key(&super::plan::flow_id(no));
-        let ended = self.world.flows.iter().filter_map(|(no, flow)| Some((*no, flow, flow.ended?)));
-        let steps = ended.clone().map(|(_, flow, _)| flow.steps.len()).sum::<usize>();
-        let last_there = ended.clone().filter(|(no, ..)| is_there(*no)).map(|(_, _, at)| at).min();
+        let ended: Vec<_> = self.world.flows.iter().filter_map(|(no, flow)| Some((*no, flow, flow.ended?))).collect();
+        let sum = |of: &dyn Fn(u8, &super::world::Flow, u64) -> bool| {
+            let those = ended.iter().filter(|(no, flow, at)| of(*no, flow, *at));
+            those.map(|(_, flow, _)| flow.steps.len()).sum::<usize>()
+        };
+        let (steps, failed) = (sum(&|_, _, _| true), sum(&|_, flow, _| !flow.is_done()));
+        let failed_there = sum(&|no, flow, at| !flow.is_done() && is_there(no) && at < now);
         let mut gone = Vec::new();
-        for (no, flow, at) in ended {
-            let is_over = at + KEEP_MS <= now && self.retains == Some(flow.plan[0].queue);
-            assert!(!(is_over && is_there(no)), "flow {no} ended at {at}, and is remembered at {now}");
-            let is_first = self.is_load || last_there.is_none_or(|last| at <= last);
+        for (no, flow, at) in &ended {
+            let keep_ms = if flow.is_done() { KEEP_MS } else { KEEP_FAILED_MS };
+            let is_over = at + keep_ms <= now && self.retains == Some(flow.plan[0].queue);
+            assert!(!(is_over && is_there(*no)), "flow {no} ended at {at}, and is remembered at {now}");
+            let is_earlier = |(other, of, other_at): &(u8, &super::world::Flow, u64)| {
+                of.is_done() == flow.is_done() && is_there(*other) && other_at < at && *other_at < now
+            };
+            let is_its_turn = if flow.is_done() { failed_there <= KEPT_MAX / 2 } else { failed > KEPT_MAX / 2 };
+            let is_first = self.is_load || (is_its_turn && !ended.iter().any(is_earlier));
             let makes_room = steps > KEPT_MAX && is_first;
-            assert!(is_there(no) || is_over || makes_room, "flow {no} was forgotten at {now}: {flow:?}");
-            gone.extend((!is_there(no)).then_some(no));
+            assert!(is_there(*no) || is_over || makes_room, "flow {no} was forgotten at {now}: {flow:?}");
+            gone.extend((!is_there(*no)).then_some(*no));
         }
         self.world.flows.retain(|no, _| !gone.contains(no));
         for job in self.world.jobs.values_mut() {

@@ -188,7 +188,7 @@ impl Flow {
         results
     }
 
-    fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.results().contains(&FlowState::Done)
     }
 

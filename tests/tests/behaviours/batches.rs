@@ -249,9 +249,9 @@ async fn a_batch_is_taken_at_its_limits_and_refused_beyond_them() {
         }
         flow.output(&mails)
     };
-    let handle = engine.submit(whole(99_999)).await.unwrap();
-    assert_eq!(handle.wait().await.unwrap().done, 99_999);
-    let too_large = engine.submit(whole(100_000)).await.unwrap_err();
+    let handle = engine.submit(whole(100_000)).await.unwrap();
+    assert_eq!(handle.wait().await.unwrap().done, 100_000);
+    let too_large = engine.submit(whole(100_001)).await.unwrap_err();
     assert!(matches!(too_large, FlowError::Enqueue(EnqueueError::TooLarge { jobs: 100_001, .. })), "{too_large:?}");
 
     let over = handle.batch("mails").await.unwrap();
@@ -284,6 +284,7 @@ async fn a_batch_is_taken_at_its_limits_and_refused_beyond_them() {
             assert!(matches!(over, EnqueueError::Range(_)), "{over}");
             let of_other_kind = batch.follow_up(&windlass_tests::script::block("x")).unwrap_err();
             assert!(matches!(of_other_kind, EnqueueError::Refused(Refusal::BadStep { .. })), "{of_other_kind}");
+            assert!(of_other_kind.to_string().contains("step `spread` of flow"), "{of_other_kind}");
             let nowhere = cx.batch("nowhere").await.unwrap_err();
             let told = format!("{nowhere:?}");
             assert!(told.contains("no step `nowhere`"), "{told}");

@@ -211,10 +211,11 @@ impl State {
     /// A flow is none any more of those that have ended.
     fn flow_not_ended(&mut self, slot: Slot) {
         let flow = &mut self.flows.all[slot];
-        if let Some(ended) = flow.ended.take() {
+        if let Some(filed) = flow.ended.take() {
             self.flows.steps_kept -= flow.steps.len();
-            self.flows.ended.remove(&(ended, slot));
-            self.queues[flow.home.0 as usize].flows.remove(&(ended.plus_ms(flow.keep_ms), slot));
+            self.flows.failed_kept -= if filed.has_failed { flow.steps.len() } else { 0 };
+            self.flows.ended.remove(&(filed, slot));
+            self.queues[flow.home.0 as usize].flows.remove(&(flow.forgotten_at(filed), slot));
         }
     }
 
@@ -226,10 +227,12 @@ impl State {
 
     fn flow_ended(&mut self, slot: Slot, at: Timestamp) {
         let flow = &mut self.flows.all[slot];
-        flow.ended = Some(at);
+        let filed = flow.filed(at);
+        flow.ended = Some(filed);
         self.flows.steps_kept += flow.steps.len();
-        self.flows.ended.insert((at, slot));
-        self.queues[flow.home.0 as usize].flows.insert((at.plus_ms(flow.keep_ms), slot));
+        self.flows.failed_kept += if filed.has_failed { flow.steps.len() } else { 0 };
+        self.flows.ended.insert((filed, slot));
+        self.queues[flow.home.0 as usize].flows.insert((flow.forgotten_at(filed), slot));
         self.flows.watchers.remove(&flow.id);
         if !self.flows.holding.is_empty() {
             for step in &flow.steps {

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use super::super::flows::{Flow, Is, Step, StepAt};
 use super::super::slab::Slot;
 use super::super::state::{Live, Queue, State};
-use super::{AsStep, Decision, end_as_step, steer, steer_flow};
+use super::{AsStep, Decision, end_as_step, flow, steer, steer_flow};
 use crate::attempt::{Failure, FailureKind, Output};
 use crate::batch::{BatchCounts, BatchPlan, BatchView, CalledOff, MemberOf};
 use crate::event::{BatchEvent, Event};
@@ -30,14 +30,15 @@ const NOTES_PER_STEP_MAX: u32 = 10_000;
 pub(super) fn enter(plan: &FlowPlan, jobs: &mut [NewJob]) -> Result<(), Refusal> {
     let mut places: Vec<u32> = plan.steps.iter().map(|_| 0).collect();
     for job in jobs {
-        let bad = |step: u32, what: &'static str| Refusal::BadStep { flow: plan.id, step, what };
         let member = job.body.labels.member().filter(|member| member.of.flow == plan.id);
         let Some(MemberOf { of: StepOf { no, .. }, batch, .. }) = member else {
-            return Err(bad(plan.steps.len() as u32, "has a job that is no step's, and of no batch"));
+            return Err(flow::bad(plan, plan.steps.len() as u32, "has a job that is no step's, and of no batch"));
         };
         let step = plan.steps.get(no as usize).filter(|step| step.job == batch);
-        let batch = step.and_then(|step| step.batch.as_ref()).ok_or_else(|| bad(no, "has jobs, and is no batch"))?;
-        batch.check(job).map_err(|what| bad(no, what))?;
+        let batch = step
+            .and_then(|step| step.batch.as_ref())
+            .ok_or_else(|| flow::bad(plan, no, "has jobs, and is no batch"))?;
+        batch.check(job).map_err(|what| flow::bad(plan, no, what))?;
         let place = &mut places[no as usize];
         take_place(job, *place);
         *place += 1;
@@ -46,9 +47,14 @@ pub(super) fn enter(plan: &FlowPlan, jobs: &mut [NewJob]) -> Result<(), Refusal>
 }
 
 /// Whether nothing about the job itself keeps it from being of the batch that it says. Asked before it meets whoever has its key.
-pub(super) fn check_label(job: &NewJob) -> Result<(), Refusal> {
+pub(super) fn check_label(state: &State, job: &NewJob) -> Result<(), Refusal> {
     let Some(MemberOf { of, .. }) = job.body.labels.member() else { return Ok(()) };
-    BatchPlan::default().check(job).map_err(|what| Refusal::BadStep { flow: of.flow, step: of.no, what })
+    let name = || {
+        let flow = &state.flows.all[*state.flows.by_id.get(&of.flow)?];
+        flow.steps.get(of.no as usize).map(|step| step.plan.name.clone())
+    };
+    let bad = |what| Refusal::BadStep { flow: of.flow, step: of.no, name: name(), what };
+    BatchPlan::default().check(job).map_err(bad)
 }
 
 /// The job has this place in the batch that it says.
@@ -82,7 +88,7 @@ pub(super) fn may_join(
         let (one, other) = (home.settings.name.clone(), job.queue.clone());
         return Err(Refusal::FlowInTwoStores { flow: id, one, other });
     }
-    let bad = |what: &'static str| Refusal::BadStep { flow: id, step: at.no, what };
+    let bad = |what| Refusal::BadStep { flow: id, step: at.no, name: Some(step.plan.name.clone()), what };
     plan.check(job).map_err(bad)?;
     if batch.counts.jobs.saturating_add(others(at)) >= BatchCounts::JOBS_MAX {
         return Err(bad("is a batch of 2^31 jobs, and more it cannot have"));

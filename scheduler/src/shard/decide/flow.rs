@@ -9,7 +9,7 @@ use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::super::flows::{Flow, Is, StepAt, Then};
+use super::super::flows::{Filed, Flow, Is, StepAt, Then};
 use super::super::outbox::Mark;
 use super::super::slab::Slot;
 use super::super::state::{Live, Queue, State};
@@ -37,41 +37,45 @@ pub(crate) fn check(state: &State, plan: &mut FlowPlan, jobs: &mut [NewJob]) -> 
     if plan.steps.is_empty() || plan.steps.len() > steps_max {
         return Err(Refusal::FlowSize { flow: id, steps: plan.steps.len(), steps_max });
     }
-    let bad = |step: u32, what: &'static str| Refusal::BadStep { flow: id, step, what };
+    let (needs, needs_max) = (plan.steps.iter().map(|step| step.needs.len()).sum(), state.settings.flow_needs_max);
+    if needs > needs_max {
+        return Err(Refusal::FlowNeeds { flow: id, needs, needs_max });
+    }
     if plan.steps.len() > jobs.len() || plan.output.is_some_and(|output| output as usize >= plan.steps.len()) {
-        return Err(bad(plan.steps.len() as u32, "has a job, or an output, that is no step's"));
+        return Err(bad(plan, plan.steps.len() as u32, "has a job, or an output, that is no step's"));
     }
     let mut stores = Stores { state, flow: id, first: None };
     let (jobs, members) = jobs.split_at_mut(plan.steps.len());
     let undoing: BTreeSet<u32> = (0..).zip(&plan.steps).filter_map(|(no, step)| step.undoes.map(|_| no)).collect();
     for (no, (step, job)) in (0..).zip(plan.steps.iter_mut().zip(jobs)) {
+        let bad = |what| Refusal::BadStep { flow: id, step: no, name: Some(step.name.clone()), what };
         let comes_before = |other: u32| other < no;
         if !step.needs.iter().all(|need| comes_before(need.step)) || !step.undoes.is_none_or(comes_before) {
-            return Err(bad(no, "needs a step that does not come before it"));
+            return Err(bad("needs a step that does not come before it"));
         }
         let needed = step.needs.iter().map(|need| need.step).collect::<BTreeSet<_>>();
         if needed.len() != step.needs.len() {
-            return Err(bad(no, "needs a step twice"));
+            return Err(bad("needs a step twice"));
         }
         let undoes = |other: u32| undoing.contains(&other);
         if step.needs.iter().any(|need| undoes(need.step)) || step.undoes.is_some_and(undoes) {
-            return Err(bad(no, "needs, or undoes, a step that undoes another one"));
+            return Err(bad("needs, or undoes, a step that undoes another one"));
         }
         if step.undoes.is_some() && (!step.needs.is_empty() || step.work != Work::Job) {
-            return Err(bad(no, "undoes another one, and needs nothing else"));
+            return Err(bad("undoes another one, and needs nothing else"));
         }
         let is_its_job = step.job == job.id && step.kind == job.kind && step.queue == job.queue;
         if !is_its_job || job.body.labels.step() != Some(StepOf { flow: id, no }) {
-            return Err(bad(no, "is not the one that its job says"));
+            return Err(bad("is not the one that its job says"));
         }
         if job.body.labels.member().is_some() {
-            return Err(bad(no, "is a job of a batch, too"));
+            return Err(bad("is a job of a batch, too"));
         }
         if job.body.labels.unique().is_some() {
-            return Err(bad(no, "has a unique key, and another job would stand for it: say `.unique(None)`"));
+            return Err(bad("has a unique key, and another job would stand for it: say `.unique(None)`"));
         }
         if step.batch.is_some() != (step.work == Work::Batch) {
-            return Err(bad(no, "is a batch without saying what of, or says it and is none"));
+            return Err(bad("is a batch without saying what of, or says it and is none"));
         }
         stores.check(&job.queue)?;
         if !step.needs.is_empty() || step.undoes.is_some() || step.work != Work::Job {
@@ -81,6 +85,12 @@ pub(crate) fn check(state: &State, plan: &mut FlowPlan, jobs: &mut [NewJob]) -> 
     }
     members.iter().try_for_each(|job| stores.check(&job.queue))?;
     batch::enter(plan, members)
+}
+
+/// That a flow cannot be because of this step.
+pub(super) fn bad(plan: &FlowPlan, step: u32, what: &'static str) -> Refusal {
+    let name = plan.steps.get(step as usize).map(|step| step.name.clone());
+    Refusal::BadStep { flow: plan.id, step, name, what }
 }
 
 /// The queues of a flow, which are all in one store.
@@ -330,7 +340,7 @@ pub(crate) fn summary(flow: &Flow) -> FlowSummary {
         name: flow.name.clone(),
         state: flow.state(),
         created: flow.created,
-        ended: flow.ended,
+        ended: flow.ended.map(|filed| filed.at),
         steps: flow.steps.len(),
         steps_ended: flow.steps.len() - flow.open - flow.undo_open,
         failed: flow.failed(),
@@ -418,18 +428,23 @@ pub(crate) fn outdated(queue: &Queue, state: &State, now: Timestamp, decision: &
     }
 }
 
-/// More steps of ended flows are remembered than may be: the flows that ended first go.
+/// More steps of ended flows are remembered than may be: those that went well go, the first ones first. Half of the room is theirs all
+/// the same: who waits for one reads what it left after its end, however many failed before.
 pub(crate) fn surplus(state: &State) -> Decision {
     let mut decision = Decision::default();
-    let mut kept = state.flows.steps_kept;
-    for (_, slot) in &state.flows.ended {
-        if kept <= state.settings.flow_steps_kept_max {
+    let (flows, kept_max) = (&state.flows, state.settings.flow_steps_kept_max);
+    let (mut kept, mut failed_kept) = (flows.steps_kept, flows.failed_kept);
+    let first_failed = (Filed { has_failed: true, at: Timestamp(0) }, 0);
+    let (mut good, mut failed) = (flows.ended.range(..first_failed), flows.ended.range(first_failed..));
+    while kept > kept_max {
+        let is_failed = failed_kept > kept_max / 2;
+        let Some((_, slot)) = (if is_failed { failed.next() } else { good.next() }) else { break };
+        let flow = &flows.all[*slot];
+        if !batch::forget_notes(*slot, flow, &mut decision) {
             break;
         }
-        if !batch::forget_notes(*slot, &state.flows.all[*slot], &mut decision) {
-            break;
-        }
-        kept -= state.flows.all[*slot].steps.len();
+        kept -= flow.steps.len();
+        failed_kept -= if is_failed { flow.steps.len() } else { 0 };
         decision.events.push(Event::FlowForgotten { flow: *slot });
     }
     decision

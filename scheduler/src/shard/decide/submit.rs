@@ -29,12 +29,12 @@ pub(crate) fn submit(state: &State, mut submit: Submit, now: Now) -> Result<Deci
     if state.draining {
         return Err(Refusal::Stopping);
     }
-    check_bulk(state, &submit.jobs)?;
-    let mut decision = Decision { events: Vec::with_capacity(submit.jobs.len()), ..Decision::default() };
     let steps = submit.flow.as_ref().map_or(0, |plan| plan.steps.len());
+    check_bulk(state, &submit.jobs, steps)?;
+    let mut decision = Decision { events: Vec::with_capacity(submit.jobs.len()), ..Decision::default() };
     if let Some(plan) = submit.flow.take() {
         if let Some(slot) = state.flows.by_id.get(&plan.id) {
-            return Ok(same_flow(state, &state.flows.all[*slot], submit.request, submit.watch));
+            return same_flow(state, &state.flows.all[*slot], &plan, submit.request, submit.watch);
         }
         enter(state, *plan, &mut submit.jobs, now, &mut decision)?;
     }
@@ -92,14 +92,23 @@ fn by_itself(job: &mut NewJob) {
     }
 }
 
-/// A flow that is there already.
-fn same_flow(state: &State, flow: &Flow, request: Request, watch: Option<Request>) -> Decision {
+/// A flow that is there already; one of another sort is another flow, and only its id is the same.
+fn same_flow(
+    state: &State,
+    flow: &Flow,
+    plan: &FlowPlan,
+    request: Request,
+    watch: Option<Request>,
+) -> Result<Decision, Refusal> {
+    if flow.name != plan.name {
+        return Err(Refusal::FlowTaken { id: flow.id, name: flow.name.clone() });
+    }
     let (mark, mut decision) = (Mark::from(flow.level), Decision::default());
     let receipts: Vec<_> = flow.steps.iter().map(|step| Receipt { id: step.plan.job, fresh: false }).collect();
     if let Some(watch) = watch {
         decision = watch_last(state, watch, &receipts, mark, decision);
     }
-    decision.reply(mark, request, Ok(Answer::Enqueued(receipts)))
+    Ok(decision.reply(mark, request, Ok(Answer::Enqueued(receipts))))
 }
 
 /// Who waits for the end of the last of these jobs.
@@ -131,7 +140,7 @@ pub(crate) fn follow_ups(state: &State, jobs: Vec<NewJob>, now: Now, decision: &
             continue;
         }
         by_itself(&mut job);
-        if batch::check_label(&job).is_err() {
+        if batch::check_label(state, &job).is_err() {
             batch::relabel(&mut job, None);
         }
         if intake.check_policy(&job).is_err() {
@@ -155,11 +164,12 @@ pub(crate) fn check(state: &State, job: &NewJob) -> Result<(), Refusal> {
     Intake::new(state, &[]).check(job).map(|_| ())
 }
 
-fn check_bulk(state: &State, jobs: &[NewJob]) -> Result<(), Refusal> {
+/// The steps of a flow have a limit of their own: of its jobs only those of batches count, of its bytes all.
+fn check_bulk(state: &State, jobs: &[NewJob], steps: usize) -> Result<(), Refusal> {
     let (jobs_max, bytes_max) = (state.settings.bulk_jobs_max, state.settings.bulk_bytes_max);
-    let bytes = NewJob::bytes_of(jobs);
-    if jobs.len() > jobs_max || bytes > bytes_max {
-        return Err(Refusal::BulkTooLarge { jobs: jobs.len(), jobs_max, bytes, bytes_max });
+    let (bytes, jobs) = (NewJob::bytes_of(jobs), jobs.len().saturating_sub(steps));
+    if jobs > jobs_max || bytes > bytes_max {
+        return Err(Refusal::BulkTooLarge { jobs, jobs_max, bytes, bytes_max });
     }
     Ok(())
 }
@@ -257,7 +267,7 @@ impl<'a> Intake<'a> {
         if bytes > bytes_max {
             return Err(Refusal::PayloadTooLarge { queue: job.queue.clone(), bytes, bytes_max });
         }
-        batch::check_label(job)?;
+        batch::check_label(self.state, job)?;
         self.check_policy(job)?;
         self.check_limit_key(job, no)?;
         Ok(no)
