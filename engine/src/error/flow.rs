@@ -109,6 +109,14 @@ pub enum InputError {
         /// What the core said.
         refusal: Refusal,
     },
+    /// The batch is over: what came now would be no part of it.
+    #[error(
+        "batch `{step}` is over, and a job that came now would run by itself: let the batch need the step that fills it, or plan it as an `open_batch`, which waits to be closed"
+    )]
+    BatchOver {
+        /// The batch.
+        step: String,
+    },
     /// A step left more than its queue keeps.
     #[error(
         "step `{step}` left {bytes} bytes, over its queue's limit of {bytes_max}, and they were not kept: keep it elsewhere and pass on where"
