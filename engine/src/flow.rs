@@ -276,13 +276,18 @@ impl<O> Flow<O> {
     /// What this step leaves is what the flow gives: [`FlowHandle::wait`] returns it.
     pub fn output<P>(mut self, step: &StepRef<P>) -> Flow<P> {
         self.check_owner(step.flow);
+        self.gives(Some(step.no))
+    }
+
+    /// The flow that gives what the step with this number leaves, or nothing.
+    fn gives<P>(self, output: Option<u32>) -> Flow<P> {
         Flow {
             id: self.id,
             builder: self.builder,
             name: self.name,
             keep: self.keep,
             fail_fast: self.fail_fast,
-            output: Some(step.no),
+            output,
             steps: self.steps,
             members: self.members,
             names: self.names,

@@ -28,9 +28,19 @@ pub enum FlowError {
         /// The name.
         name: String,
     },
-    /// A need names a step that the flow does not have. Nothing was stored.
-    #[error("step `{step}` needs step `{needs}`, and the flow does not have both of them")]
+    /// Something was said of a step that the flow does not have. Nothing was stored.
+    #[error("the flow has no step `{step}`, and {why}")]
     UnknownStep {
+        /// The name.
+        step: String,
+        /// What was said of it.
+        why: String,
+    },
+    /// A step is said to need, or to undo, another one twice. Nothing was stored.
+    #[error(
+        "step `{step}` is said to need step `{needs}` twice, and what counts where that fails is not clear: say it once"
+    )]
+    NeedTwice {
         /// The step.
         step: String,
         /// What it needs.
@@ -135,6 +145,14 @@ pub enum InputError {
         /// The step.
         step: String,
     },
+    /// The step was asked for what another one left that it does not need.
+    #[error("this step needs no step `{step}`, and gets nothing of it: it needs {}", listed(needs))]
+    NotNeeded {
+        /// The name that was asked for.
+        step: String,
+        /// The steps that it needs, or undoes.
+        needs: Vec<String>,
+    },
     /// What the steps left is not of the type that is asked for.
     #[error("what the steps left is not of the type that is asked for: {reason}")]
     Decode {
@@ -144,4 +162,18 @@ pub enum InputError {
     /// It could not be asked for or read.
     #[error(transparent)]
     Control(#[from] ControlError),
+}
+
+impl InputError {
+    /// No further attempt would be given it.
+    pub(crate) const fn is_for_good(&self) -> bool {
+        !matches!(self, Self::Control(_))
+    }
+}
+
+fn listed(names: &[String]) -> String {
+    match names {
+        [] => "none".to_owned(),
+        names => format!("`{}`", names.join("`, `")),
+    }
 }

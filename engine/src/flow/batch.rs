@@ -15,7 +15,7 @@ use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::state::{EndState, State};
 use windlass_storage::Reader;
 
-use super::input::{TRIES_MAX, asks_again, into_job_error};
+use super::input::{TRIES_MAX, asks_again};
 use super::{Doing, Flow, FlowHandle, Needs, StepRef};
 use crate::context::{AttemptCore, Context};
 use crate::engine::Engine;
@@ -264,7 +264,7 @@ impl<A> Context<A> {
     /// # Errors
     /// A failure of the policy where it could not be asked for, and one for good where there is no such batch, or it is over.
     pub async fn batch(&self, name: &str) -> Result<Batch<'_>, JobError> {
-        self.attempt.batch(name).await.map_err(into_job_error)
+        self.attempt.batch(name).await.map_err(JobError::from)
     }
 
     /// As [`batch`](Self::batch), for blocking handlers: it blocks their thread. Never call it from async code.
@@ -272,7 +272,7 @@ impl<A> Context<A> {
     /// # Errors
     /// As of [`batch`](Self::batch).
     pub fn batch_blocking(&self, name: &str) -> Result<Batch<'_>, JobError> {
-        futures_executor::block_on(self.attempt.batch(name)).map_err(into_job_error)
+        futures_executor::block_on(self.attempt.batch(name)).map_err(JobError::from)
     }
 }
 

@@ -24,6 +24,7 @@ mod events;
 mod every_step;
 mod evolution;
 mod find;
+mod flow_graphs;
 mod flow_steps;
 mod flows;
 mod follow_ups;
