@@ -140,6 +140,8 @@ pub struct Flow<O = ()> {
     /// Which builder handles on steps are of.
     builder: u64,
     name: String,
+    /// Where what has no job of its own stands.
+    queue: Option<String>,
     keep: Duration,
     fail_fast: bool,
     output: Option<u32>,
@@ -163,6 +165,7 @@ impl Flow<()> {
             id: None,
             builder: BUILDERS.fetch_add(1, Ordering::Relaxed),
             name: name.into(),
+            queue: None,
             keep: KEEP,
             fail_fast: false,
             output: None,
@@ -182,6 +185,14 @@ impl<O> Flow<O> {
     /// shape changes with a deploy needs another id.
     pub fn id(mut self, id: FlowId) -> Self {
         self.id = Some(id);
+        self
+    }
+
+    /// The queue that its batches, timers and signals stand in, which no worker has anything to do with; unless said that of its first job. It
+    /// says at which level they are stored, and for how long their ends are retained. To be said where a flow has no job when it is
+    /// submitted: a batch that is filled from outside.
+    pub fn queue(mut self, queue: impl Into<String>) -> Self {
+        self.queue = Some(queue.into());
         self
     }
 
@@ -285,6 +296,7 @@ impl<O> Flow<O> {
             id: self.id,
             builder: self.builder,
             name: self.name,
+            queue: self.queue,
             keep: self.keep,
             fail_fast: self.fail_fast,
             output,

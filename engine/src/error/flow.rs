@@ -55,8 +55,10 @@ pub enum FlowError {
     /// A handle on a step of another flow was used. Nothing was stored.
     #[error("a step needs one of another flow: handles are of the flow that gave them")]
     OtherFlow,
-    /// Nothing in the flow runs. Nothing was stored.
-    #[error("the flow has no job: add a step that runs")]
+    /// Nothing in the flow runs, and no queue is said. Nothing was stored.
+    #[error(
+        "the flow has no job to tell its queue by: add one to it or to its batch, or say where its batches are to stand, with `Flow::queue`"
+    )]
     NoJob,
 }
 

@@ -11,12 +11,13 @@ use super::{Doing, Flow, Planned};
 use crate::config::ms;
 use crate::door::Door;
 use crate::error::{EnqueueError, FlowError};
+use crate::job::Draft;
 use crate::range::{self, check_when};
 
 impl<O> Flow<O> {
     /// The plan, and the jobs of its steps in their order.
-    pub(super) fn into_plan(self, door: &Door) -> Result<(FlowPlan, Vec<NewJob>), FlowError> {
-        if let Some(wrong) = self.wrong {
+    pub(super) fn into_plan(mut self, door: &Door) -> Result<(FlowPlan, Vec<NewJob>), FlowError> {
+        if let Some(wrong) = self.wrong.take() {
             return Err(wrong);
         }
         if !Name::is_valid(&self.name) {
@@ -25,16 +26,7 @@ impl<O> Flow<O> {
         range::FLOW_KEEP.check(ms(self.keep)).map_err(EnqueueError::from)?;
         let id = self.id.unwrap_or_else(|| FlowId(door.new_id().0));
         let mut names = Names::default();
-        // Whatever waits without a worker stands in the queue of the first job.
-        let home = self.steps.iter().find_map(|step| match &step.doing {
-            Doing::Job(draft) => Some(draft.options.queue_or(door.queue_of(draft.kind, draft.default_queue))),
-            Doing::Timer(_) | Doing::Signal(_) | Doing::Batch(_) => None,
-        });
-        let home = home.or_else(|| {
-            let (_, draft) = self.members.first()?;
-            Some(draft.options.queue_or(door.queue_of(draft.kind, draft.default_queue)))
-        });
-        let home = names.get(&home.ok_or(FlowError::NoJob)?);
+        let home = names.get(&self.home(door).ok_or(FlowError::NoJob)?);
         let (mut jobs, mut steps) = (Vec::with_capacity(self.steps.len()), Vec::with_capacity(self.steps.len()));
         for (no, step) in (0..).zip(self.steps) {
             let Planned { name, doing, needs, input, undoes, is_optional } = step;
@@ -79,6 +71,17 @@ impl<O> Flow<O> {
         }
         let (keep_ms, fail_fast, output) = (ms(self.keep), self.fail_fast, self.output);
         Ok((FlowPlan { id, name: Name::from(self.name.as_str()), keep_ms, fail_fast, output, steps }, jobs))
+    }
+
+    /// Whatever waits without a worker stands in the queue of the first job, unless another one is said.
+    fn home(&self, door: &Door) -> Option<String> {
+        let of_steps = self.steps.iter().find_map(|step| match &step.doing {
+            Doing::Job(draft) => Some(&**draft),
+            Doing::Timer(_) | Doing::Signal(_) | Doing::Batch(_) => None,
+        });
+        let first = of_steps.or_else(|| self.members.first().map(|(_, draft)| draft));
+        let of_first = |draft: &Draft| draft.options.queue_or(door.queue_of(draft.kind, draft.default_queue));
+        self.queue.clone().or_else(|| first.map(of_first))
     }
 }
 

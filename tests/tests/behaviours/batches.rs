@@ -229,6 +229,35 @@ async fn a_graph_by_names_may_have_a_batch() {
     assert_eq!(script.order(), ["list", "a", "b", "end"]);
 }
 
+/// An empty mailing, and one that is filled from outside.
+#[tokio::test(start_paused = true)]
+async fn a_flow_may_have_no_job_yet_where_it_says_its_queue() {
+    let script = Script::new();
+    let engine = start(&script, once()).await;
+    let empty = || {
+        let mut flow = Flow::new("mails");
+        let mails = flow.batch("mails", ());
+        flow.output(&mails)
+    };
+    let refused = engine.submit(empty()).await.unwrap_err();
+    assert!(matches!(refused, FlowError::NoJob) && refused.to_string().contains("Flow::queue"), "{refused}");
+    let report = engine.submit(empty().queue("work")).await.unwrap().wait().await.unwrap();
+    assert_eq!(report, BatchReport::default());
+    let nowhere = engine.submit(empty().queue("nowhere")).await.unwrap_err();
+    assert!(matches!(nowhere, FlowError::Enqueue(EnqueueError::Refused(Refusal::NoQueue { .. }))), "{nowhere}");
+    let no_name = engine.submit(empty().queue("no name")).await.unwrap_err();
+    assert!(matches!(no_name, FlowError::Enqueue(_)), "{no_name}");
+
+    let mut flow = Flow::new("import");
+    let rows = flow.open_batch("rows", ());
+    let handle = engine.submit(flow.output(&rows).queue("work")).await.unwrap();
+    assert_eq!(handle.status().await.unwrap().step("rows").unwrap().queue, "work");
+    let rows = handle.batch("rows").await.unwrap();
+    rows.add(&step("row")).await.unwrap();
+    rows.close().await.unwrap();
+    assert_eq!(handle.wait().await.unwrap().done, 1);
+}
+
 /// A spread that does not need the step that fills it is over before that begins.
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_is_over_is_refused_to_who_would_fill_it() {
