@@ -17,7 +17,8 @@ pub use self::schedule::ScheduleError;
 pub use crate::config::file::{ConfigFileError, ConfigProblem};
 use crate::config::{ConfigPlace, ms};
 
-/// What a handler says where it does not succeed. Every error type becomes one with `?` and is then retried by the policy.
+/// What a handler says where it does not succeed. Every error type becomes one with `?` and is then retried by the policy, but for an
+/// [`InputError`] that no retry can mend.
 ///
 /// It does not implement [`std::error::Error`] itself, so that `?` can turn every error into it, `anyhow`'s included.
 #[derive(Debug)]
@@ -72,7 +73,11 @@ impl JobError {
 
 impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for JobError {
     fn from(error: E) -> Self {
-        Self { kind: JobErrorKind::Retry(chain(error.into().as_ref())) }
+        let error = error.into();
+        if error.downcast_ref::<InputError>().is_some_and(InputError::is_for_good) {
+            return Self::permanent(error);
+        }
+        Self { kind: JobErrorKind::Retry(chain(error.as_ref())) }
     }
 }
 

@@ -150,6 +150,8 @@ pub struct Flow<O = ()> {
     /// Which builder handles on steps are of.
     builder: u64,
     name: String,
+    /// Where what has no job of its own stands.
+    queue: Option<String>,
     keep: Duration,
     keep_failed: Duration,
     fail_fast: bool,
@@ -176,6 +178,7 @@ impl Flow<()> {
             id: None,
             builder: BUILDERS.fetch_add(1, Ordering::Relaxed),
             name: name.into(),
+            queue: None,
             keep: KEEP,
             keep_failed: KEEP_FAILED,
             fail_fast: false,
@@ -197,6 +200,14 @@ impl<O> Flow<O> {
     /// of, and one of another sort is refused. One whose shape changes with a deploy needs another id.
     pub fn id(mut self, id: FlowId) -> Self {
         self.id = Some(id);
+        self
+    }
+
+    /// The queue that its batches, timers and signals stand in, which no worker has anything to do with; unless said that of its first job. It
+    /// says at which level they are stored, and for how long their ends are retained. To be said where a flow has no job when it is
+    /// submitted: a batch that is filled from outside.
+    pub fn queue(mut self, queue: impl Into<String>) -> Self {
+        self.queue = Some(queue.into());
         self
     }
 
@@ -321,14 +332,20 @@ impl<O> Flow<O> {
     /// What this step leaves is what the flow gives: [`FlowHandle::wait`] returns it.
     pub fn output<P>(mut self, step: &StepRef<P>) -> Flow<P> {
         self.check_owner(step.flow);
+        self.gives(Some(step.no))
+    }
+
+    /// The flow that gives what the step with this number leaves, or nothing.
+    fn gives<P>(self, output: Option<u32>) -> Flow<P> {
         Flow {
             id: self.id,
             builder: self.builder,
             name: self.name,
+            queue: self.queue,
             keep: self.keep,
             keep_failed: self.keep_failed,
             fail_fast: self.fail_fast,
-            output: Some(step.no),
+            output,
             steps: self.steps,
             needs: self.needs,
             members: self.members,

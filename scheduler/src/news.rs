@@ -131,6 +131,13 @@ pub enum NewsOf {
         /// What sort of flow it is.
         name: Name,
     },
+    /// A step of a flow failed, and others wait until somebody does something about that.
+    FlowHeld {
+        /// What sort of flow it is.
+        name: Name,
+        /// The step's name.
+        step: Arc<str>,
+    },
     /// All steps of a flow are over.
     FlowEnded {
         /// What sort of flow it is.

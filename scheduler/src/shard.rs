@@ -392,7 +392,7 @@ impl Shard {
         self.take(load::load_end(&self.state, live, self.step, now));
         self.take(flow::loaded(&self.state, now));
         for at in flow::all(&self.state) {
-            self.take(flow::look(&self.state, at, now));
+            self.recall(flow::look(&self.state, at, now));
         }
         self.take(flow::surplus(&self.state));
         for name in recur::names(&self.state) {

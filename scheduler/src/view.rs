@@ -342,8 +342,10 @@ pub struct Measures {
     pub limits: Vec<LimitView>,
     /// Acknowledgements refused since the load because their token was not current.
     pub stale_acks: u64,
-    /// Flows that have not ended.
+    /// Flows that have not ended, and that nobody has to do anything for.
     pub flows_open: u64,
+    /// Flows with a step that failed and that others hold for: these are counted one by one.
+    pub flows_held: u64,
     /// Flows that have, and are remembered.
     pub flows_ended: u64,
 }

@@ -53,6 +53,9 @@ pub(crate) struct EventView {
     /// What sort of flow it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) flow_name: Option<String>,
+    /// The step that failed, and that others of the flow hold for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) flow_step: Option<String>,
     /// How the flow ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) flow_state: Option<&'static str>,
@@ -76,6 +79,7 @@ impl From<&Event> for EventView {
             priority: None,
             from: None,
             flow_name: None,
+            flow_step: None,
             flow_state: None,
         };
         match event.what() {
@@ -88,6 +92,9 @@ impl From<&Event> for EventView {
             What::Reprioritised { priority } => view.priority = Some(priority.0),
             What::Moved { from } => view.from = Some(from.to_string()),
             What::FlowSubmitted { name } => view.flow_name = Some(name.to_string()),
+            What::FlowHeld { name, step } => {
+                (view.flow_name, view.flow_step) = (Some(name.to_string()), Some(step.to_string()));
+            }
             What::FlowEnded { name, state } => {
                 (view.flow_name, view.flow_state) = (Some(name.to_string()), Some(state.as_str()));
             }

@@ -28,9 +28,19 @@ pub enum FlowError {
         /// The name.
         name: String,
     },
-    /// A need names a step that the flow does not have. Nothing was stored.
-    #[error("step `{step}` needs step `{needs}`, and the flow does not have both of them")]
+    /// Something was said of a step that the flow does not have. Nothing was stored.
+    #[error("the flow has no step `{step}`, and {why}")]
     UnknownStep {
+        /// The name.
+        step: String,
+        /// What was said of it.
+        why: String,
+    },
+    /// A step is said to need, or to undo, another one twice. Nothing was stored.
+    #[error(
+        "step `{step}` is said to need step `{needs}` twice, and what counts where that fails is not clear: say it once"
+    )]
+    NeedTwice {
         /// The step.
         step: String,
         /// What it needs.
@@ -45,8 +55,10 @@ pub enum FlowError {
     /// A handle on a step of another flow was used. Nothing was stored.
     #[error("a step needs one of another flow: handles are of the flow that gave them")]
     OtherFlow,
-    /// Nothing in the flow runs. Nothing was stored.
-    #[error("the flow has no job: add a step that runs")]
+    /// Nothing in the flow runs, and no queue is said. Nothing was stored.
+    #[error(
+        "the flow has no job to tell its queue by: add one to it or to its batch, or say where its batches are to stand, with `Flow::queue`"
+    )]
     NoJob,
 }
 
@@ -119,6 +131,14 @@ pub enum InputError {
         /// What the core said.
         refusal: Refusal,
     },
+    /// The batch is over: what came now would be no part of it.
+    #[error(
+        "batch `{step}` is over, and a job that came now would run by itself: let the batch need the step that fills it, or plan it as an `open_batch`, which waits to be closed"
+    )]
+    BatchOver {
+        /// The batch.
+        step: String,
+    },
     /// A step left more than its queue keeps.
     #[error(
         "step `{step}` left {bytes} bytes, over its queue's limit of {bytes_max}, and they were not kept: keep it elsewhere and pass on where"
@@ -137,6 +157,14 @@ pub enum InputError {
         /// The step.
         step: String,
     },
+    /// The step was asked for what another one left that it does not need.
+    #[error("this step needs no step `{step}`, and gets nothing of it: it needs {}", listed(needs))]
+    NotNeeded {
+        /// The name that was asked for.
+        step: String,
+        /// The steps that it needs, or undoes.
+        needs: Vec<String>,
+    },
     /// What the steps left is not of the type that is asked for.
     #[error("what the steps left is not of the type that is asked for: {reason}")]
     Decode {
@@ -146,4 +174,18 @@ pub enum InputError {
     /// It could not be asked for or read.
     #[error(transparent)]
     Control(#[from] ControlError),
+}
+
+impl InputError {
+    /// No further attempt would be given it.
+    pub(crate) const fn is_for_good(&self) -> bool {
+        !matches!(self, Self::Control(_))
+    }
+}
+
+fn listed(names: &[String]) -> String {
+    match names {
+        [] => "none".to_owned(),
+        names => format!("`{}`", names.join("`, `")),
+    }
 }

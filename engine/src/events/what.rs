@@ -1,6 +1,7 @@
 //! What may happen.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use windlass_scheduler::attempt::Failure;
@@ -131,6 +132,14 @@ events! {
         /// What sort of flow it is.
         name: Name,
     }, "flow submitted";
+    /// A step of a flow failed, and others [hold](crate::StepRef::hold) until somebody requeues, skips or gives it up. The event's job,
+    /// kind and queue are the step's.
+    FlowHeld {
+        /// What sort of flow it is.
+        name: Name,
+        /// The name of the step that failed.
+        step: Arc<str>,
+    }, "flow held";
     /// All steps of a flow are over.
     FlowEnded {
         /// What sort of flow it is.
@@ -173,6 +182,7 @@ impl From<NewsOf> for What {
             NewsOf::Paused => Self::Paused,
             NewsOf::Resumed => Self::Resumed,
             NewsOf::FlowSubmitted { name } => Self::FlowSubmitted { name },
+            NewsOf::FlowHeld { name, step } => Self::FlowHeld { name, step },
             NewsOf::FlowEnded { name, state } => Self::FlowEnded { name, state },
         }
     }

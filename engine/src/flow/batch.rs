@@ -13,10 +13,10 @@ use windlass_scheduler::effect::{Answer, Receipt};
 use windlass_scheduler::flow::{FlowCommand, FlowId, StepState};
 use windlass_scheduler::job::{JobId, Name, Names, NewJob};
 use windlass_scheduler::refusal::Refusal;
-use windlass_scheduler::state::EndState;
+use windlass_scheduler::state::{EndState, State};
 use windlass_storage::Reader;
 
-use super::input::{TRIES_MAX, asks_again, into_job_error};
+use super::input::{TRIES_MAX, asks_again};
 use super::{Doing, Flow, FlowHandle, Needs, StepRef};
 use crate::context::{AttemptCore, Context};
 use crate::engine::Engine;
@@ -260,10 +260,13 @@ pub struct Batch<'a> {
 impl<A> Context<A> {
     /// The batch of this name in the flow that this job is a step of, or of a batch of.
     ///
+    /// One that is over is refused, for what is added to it would be no part of it: let the batch need the step that fills it, or plan an
+    /// [`open_batch`](Flow::open_batch). One that was called off, failed or was skipped is given all the same.
+    ///
     /// # Errors
-    /// A failure of the policy where it could not be asked for, and one for good where there is no such batch.
+    /// A failure of the policy where it could not be asked for, and one for good where there is no such batch, or it is over.
     pub async fn batch(&self, name: &str) -> Result<Batch<'_>, JobError> {
-        self.attempt.batch(name).await.map_err(into_job_error)
+        self.attempt.batch(name).await.map_err(JobError::from)
     }
 
     /// As [`batch`](Self::batch), for blocking handlers: it blocks their thread. Never call it from async code.
@@ -271,7 +274,7 @@ impl<A> Context<A> {
     /// # Errors
     /// As of [`batch`](Self::batch).
     pub fn batch_blocking(&self, name: &str) -> Result<Batch<'_>, JobError> {
-        futures_executor::block_on(self.attempt.batch(name)).map_err(into_job_error)
+        futures_executor::block_on(self.attempt.batch(name)).map_err(JobError::from)
     }
 }
 
@@ -288,6 +291,10 @@ impl AttemptCore {
         loop {
             let question = Question::Flow(FlowCommand::Batch { id, step: name.into() });
             let answered = match self.door.ask(question).await {
+                // Of one that was called off or skipped somebody knows already that it goes on without.
+                Ok(Answer::Batch(view)) if view.state == StepState::Job(State::Done) => {
+                    Err(InputError::BatchOver { step: name.to_owned() })
+                }
                 Ok(Answer::Batch(view)) => Ok(Batch { attempt: self, name: name.into(), view: *view }),
                 Ok(other) => unreachable!("a look at a batch was answered with {other:?}"),
                 Err(ControlError::Refused(refusal)) => Err(InputError::NoBatch { refusal }),
@@ -304,7 +311,8 @@ impl Batch<'_> {
     /// Adds a job that is stored in the same commit as the running job's success, and not at all if that does not succeed: as a
     /// [follow-up](Context::follow_up), up to 10,000 of them an attempt. Returns its id.
     ///
-    /// A batch that ended well meanwhile has no need of it: then the job runs by itself. One that was called off calls it off.
+    /// A batch that ends well before the running job does has no need of it: then the added job runs by itself. One that was called off
+    /// calls it off.
     ///
     /// # Errors
     /// [`EnqueueError`], and the job is not added.

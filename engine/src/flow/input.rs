@@ -1,5 +1,7 @@
 //! What a step gets from those before it: read where they left it, put together as its type wants it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -38,7 +40,7 @@ impl<A> Context<A> {
     /// # Errors
     /// [`InputError`] as a failure: of the policy where reading broke, for good where there is no such input.
     pub async fn input<J: FlowStep>(&self) -> Result<J::Input, JobError> {
-        self.attempt.input(false).await.map_err(into_job_error)
+        self.attempt.input(false).await.map_err(JobError::from)
     }
 
     /// As [`input`](Self::input), for blocking handlers: it blocks their thread. Never call it from async code.
@@ -46,7 +48,26 @@ impl<A> Context<A> {
     /// # Errors
     /// As of [`input`](Self::input).
     pub fn input_blocking<J: FlowStep>(&self) -> Result<J::Input, JobError> {
-        futures_executor::block_on(self.attempt.input(true)).map_err(into_job_error)
+        futures_executor::block_on(self.attempt.input(true)).map_err(JobError::from)
+    }
+
+    /// What the step of this name left, which this one [needs](crate::Flow::after) or [undoes](crate::Flow::undo), with or without a typed
+    /// [`input`](Self::input): the way to it in a [`FlowGraph`](crate::FlowGraph). `None` where it did not succeed, or left nothing (`()`). Of a
+    /// [`batch`](crate::Flow::batch) it is a [`BatchReport`], of a [`spread`](crate::Flow::spread) the list. It is read anew at every call.
+    ///
+    /// # Errors
+    /// [`InputError`]: `NotNeeded`, which says what names there are; others where it cannot be read. With `?` it is a failure of the policy
+    /// where reading broke, and one for good otherwise.
+    pub async fn left_by<T: DeserializeOwned>(&self, step: &str) -> Result<Option<T>, InputError> {
+        self.attempt.left_by(step, false).await
+    }
+
+    /// As [`left_by`](Self::left_by), for blocking handlers: it blocks their thread. Never call it from async code.
+    ///
+    /// # Errors
+    /// As of [`left_by`](Self::left_by).
+    pub fn left_by_blocking<T: DeserializeOwned>(&self, step: &str) -> Result<Option<T>, InputError> {
+        futures_executor::block_on(self.attempt.left_by(step, true))
     }
 }
 
@@ -59,30 +80,44 @@ pub(super) fn asks_again<T>(answered: &Result<T, InputError>, tries_left: &mut u
     is_between && core::mem::replace(tries_left, tries_left.saturating_sub(1)) > 0
 }
 
-pub(super) fn into_job_error(error: InputError) -> JobError {
-    if matches!(error, InputError::Control(_)) { error.into() } else { JobError::permanent(error) }
-}
-
 impl AttemptCore {
     async fn input<T: DeserializeOwned>(&self, may_block: bool) -> Result<T, InputError> {
-        let of = self.body.labels.step().ok_or(InputError::NoFlow { id: self.lease.id })?;
-        let mut tries_left = TRIES_MAX;
-        let json = loop {
-            let read = self.read_input(of, may_block).await;
-            if !asks_again(&read, &mut tries_left) {
-                break read?;
-            }
-        };
-        serde_json::from_slice(&json).map_err(|error| InputError::Decode { reason: error.to_string() })
+        decoded(&self.read_inputs(may_block, put_together).await?)
     }
 
-    async fn read_input(&self, of: StepOf, may_block: bool) -> Result<Vec<u8>, InputError> {
+    async fn left_by<T: DeserializeOwned>(&self, step: &str, may_block: bool) -> Result<Option<T>, InputError> {
+        let step: Arc<str> = step.into();
+        let read = self.read_inputs(may_block, move |inputs, reader| named(inputs, &step, reader)).await?;
+        read.map(|json| decoded(&json)).transpose()
+    }
+
+    /// Reads some of what this step gets.
+    async fn read_inputs<R, F>(&self, may_block: bool, read: F) -> Result<R, InputError>
+    where
+        R: Send + 'static,
+        F: Fn(&StepInputs, &dyn Reader) -> Result<R, InputError> + Clone + Send + 'static,
+    {
+        let of = self.body.labels.step().ok_or(InputError::NoFlow { id: self.lease.id })?;
+        let mut tries_left = TRIES_MAX;
+        loop {
+            let read = self.read_once(of, may_block, read.clone()).await;
+            if !asks_again(&read, &mut tries_left) {
+                return read;
+            }
+        }
+    }
+
+    async fn read_once<R, F>(&self, of: StepOf, may_block: bool, read: F) -> Result<R, InputError>
+    where
+        R: Send + 'static,
+        F: FnOnce(&StepInputs, &dyn Reader) -> Result<R, InputError> + Send + 'static,
+    {
         let answer = self.door.ask(Question::Flow(FlowCommand::Inputs { of })).await?;
         let Answer::Inputs(inputs) = answer else { unreachable!("inputs were answered with {answer:?}") };
         let door = self.door.clone();
         let read = move || {
             let reader = door.reader(&inputs.queue).map_err(ControlError::from)?;
-            put_together(&inputs, reader.as_ref())
+            read(&inputs, reader.as_ref())
         };
         match Handle::try_current() {
             Ok(runtime) if !may_block => {
@@ -93,6 +128,23 @@ impl AttemptCore {
             _ => read(),
         }
     }
+}
+
+fn decoded<T: DeserializeOwned>(json: &[u8]) -> Result<T, InputError> {
+    serde_json::from_slice(json).map_err(|error| InputError::Decode { reason: error.to_string() })
+}
+
+/// What the one of this name left, as JSON.
+fn named(inputs: &StepInputs, name: &str, reader: &dyn Reader) -> Result<Option<Vec<u8>>, InputError> {
+    let Some(need) = inputs.needs.iter().find(|need| &*need.name == name) else {
+        let needs = inputs.needs.iter().map(|need| need.name.to_string()).collect();
+        return Err(InputError::NotNeeded { step: name.to_owned(), needs });
+    };
+    // A batch has no output of its own.
+    if need.batch.is_none() && matches!(need.output, None | Some(Output::None)) {
+        return Ok(None);
+    }
+    Ok(Some(output(need, reader)?.get().as_bytes().to_vec()))
 }
 
 /// The input as JSON.

@@ -13,6 +13,7 @@ use super::{Doing, Flow, Planned};
 use crate::config::ms;
 use crate::door::Door;
 use crate::error::{EnqueueError, FlowError};
+use crate::job::Draft;
 use crate::range::{self, check_when};
 
 impl<O> Flow<O> {
@@ -24,16 +25,7 @@ impl<O> Flow<O> {
         let id = self.id.unwrap_or_else(|| FlowId(door.new_id().0));
         self.check(id)?;
         let mut names = Names::default();
-        // Whatever waits without a worker stands in the queue of the first job.
-        let home = self.steps.iter().find_map(|step| match &step.doing {
-            Doing::Job(draft) => Some(draft.options.queue_or(door.queue_of(draft.kind, draft.default_queue))),
-            Doing::Timer(_) | Doing::Signal(_) | Doing::Batch(_) => None,
-        });
-        let home = home.or_else(|| {
-            let (_, draft) = self.members.first()?;
-            Some(draft.options.queue_or(door.queue_of(draft.kind, draft.default_queue)))
-        });
-        let home = names.get(&home.ok_or(FlowError::NoJob)?);
+        let home = names.get(&self.home(door).ok_or(FlowError::NoJob)?);
         let (mut jobs, mut steps) = (Vec::with_capacity(self.steps.len()), Vec::with_capacity(self.steps.len()));
         for (no, step) in (0..).zip(self.steps) {
             let Planned { name, doing, needs, input, undoes, is_optional } = step;
@@ -100,6 +92,17 @@ impl<O> Flow<O> {
             return Err(EnqueueError::from(Refusal::FlowNeeds { flow: id, needs, needs_max }).into());
         }
         Ok(())
+    }
+
+    /// Whatever waits without a worker stands in the queue of the first job, unless another one is said.
+    fn home(&self, door: &Door) -> Option<String> {
+        let of_steps = self.steps.iter().find_map(|step| match &step.doing {
+            Doing::Job(draft) => Some(&**draft),
+            Doing::Timer(_) | Doing::Signal(_) | Doing::Batch(_) => None,
+        });
+        let first = of_steps.or_else(|| self.members.first().map(|(_, draft)| draft));
+        let of_first = |draft: &Draft| draft.options.queue_or(door.queue_of(draft.kind, draft.default_queue));
+        self.queue.clone().or_else(|| first.map(of_first))
     }
 }
 

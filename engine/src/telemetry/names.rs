@@ -71,7 +71,7 @@ metrics! {
     LIMIT_SLOTS: Gauge "windlass_limit_slots" in Count by ["scope", "limit"], "Attempts that may run under it at once, where that is limited";
     BREAKER: Gauge "windlass_breaker_state" in Count by ["scope", "limit", "state"], "1: its circuit breaker stands here";
     BREAKER_OPENED: Counter "windlass_breaker_opened_total" in Count by ["scope", "limit"], "How often its circuit breaker opened in this process; those of its keys count together";
-    FLOWS: Gauge "windlass_flows" in Count by ["state"], "Flows that are open, and flows that have ended and are remembered";
+    FLOWS: Gauge "windlass_flows" in Count by ["state"], "Flows that go on, that somebody has to do something for, and that have ended and are remembered";
     MEMORY: Gauge "windlass_memory_bytes" in Bytes by ["part"], "What the memory is used for";
     MEMORY_MAX: Gauge "windlass_memory_max_bytes" in Bytes by [], "Its budget";
     PAGED_OUT: Gauge "windlass_paged_out_jobs" in Count by [], "Live jobs whose payloads are on disk only";

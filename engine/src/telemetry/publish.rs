@@ -150,7 +150,7 @@ struct OfWhole {
     free: Option<Gauge>,
     quarantined: Counter,
     stale_acks: Counter,
-    flows: [Gauge; 2],
+    flows: [Gauge; 3],
     memory: [Gauge; 4],
     memory_max: Gauge,
     paged_out: Gauge,
@@ -167,7 +167,7 @@ impl OfWhole {
             free: None,
             quarantined: counter(&names::QUARANTINED_RECORDS, &[]),
             stale_acks: counter(&names::STALE_ACKS, &[]),
-            flows: ["open", "ended"].map(|state| gauge(&names::FLOWS, &[state])),
+            flows: ["open", "held", "ended"].map(|state| gauge(&names::FLOWS, &[state])),
             memory: ["heads", "stubs", "volatile", "payloads"].map(|part| gauge(&names::MEMORY, &[part])),
             memory_max: plain(&names::MEMORY_MAX),
             paged_out: plain(&names::PAGED_OUT),
@@ -188,7 +188,7 @@ impl OfWhole {
 
     fn measured(&self, measures: &Measures, stale_acks: u64) {
         self.stale_acks.increment(stale_acks);
-        set(&self.flows, [measures.flows_open, measures.flows_ended]);
+        set(&self.flows, [measures.flows_open, measures.flows_held, measures.flows_ended]);
         let MemoryUse { heads_bytes, stubs_bytes, volatile_bytes, bodies_bytes, .. } = measures.memory;
         set(&self.memory, [heads_bytes, stubs_bytes, volatile_bytes, bodies_bytes]);
         self.paged_out.set(number(measures.memory.paged_out));

@@ -46,6 +46,7 @@ pub struct TestContext<A> {
     left: Option<Word>,
     step_name: Option<String>,
     input: Option<Bytes>,
+    left_by: Vec<(String, Option<Bytes>)>,
     batches: Vec<String>,
     signals: Arc<Signals>,
 }
@@ -82,6 +83,7 @@ impl<A: Send + Sync + 'static> TestContext<A> {
             left: None,
             step_name: None,
             input: None,
+            left_by: Vec::new(),
             batches: Vec::new(),
             signals: Arc::default(),
         }
@@ -198,8 +200,17 @@ impl<A: Send + Sync + 'static> TestContext<A> {
     /// Where it is no JSON.
     #[must_use]
     pub fn input<T: Serialize + ?Sized>(mut self, input: &T) -> Self {
-        let json = serde_json::to_vec(input).unwrap_or_else(|error| panic!("an input is JSON: {error}"));
-        self.input = Some(json.into());
+        self.input = Some(json_of(input));
+        self
+    }
+
+    /// The job is a step of a flow that needs a step of this name, and this is what that [left](crate::Context::left_by); `None`: it failed.
+    ///
+    /// # Panics
+    /// Where it is no JSON.
+    #[must_use]
+    pub fn left_by<T: Serialize + ?Sized>(mut self, step: &str, left: Option<&T>) -> Self {
+        self.left_by.push((step.to_owned(), left.map(json_of)));
         self
     }
 
@@ -222,8 +233,9 @@ impl<A: Send + Sync + 'static> TestContext<A> {
         let left = self.left.map(|left| left.encode().unwrap_or_else(|error| panic!("it is JSON: {error}")));
         let (bytes, bytes_max) = (left.as_ref().map_or(0, Bytes::len), CHECKPOINT_BYTES_MAX);
         assert!(bytes <= bytes_max, "the checkpoint has {bytes} bytes, {bytes_max} are allowed");
-        let has_batches = !self.batches.is_empty();
-        let stand_in = Arc::new(StandIn::new(id, self.signals.clone(), left, self.input.clone(), self.batches));
+        let is_in_flow = self.input.is_some() || !self.left_by.is_empty() || !self.batches.is_empty();
+        let inputs = (self.input, self.left_by);
+        let stand_in = Arc::new(StandIn::new(id, self.signals.clone(), left, inputs, self.batches));
         let door = Door::without_engine(self.settled, &default_queue(), stand_in.clone());
         let draft = self.tags.iter().fold(Draft::new(job).id(id), |draft, tag| draft.tag(tag));
         let draft = self.queue.iter().fold(draft, |draft, queue| draft.queue(queue));
@@ -234,7 +246,7 @@ impl<A: Send + Sync + 'static> TestContext<A> {
         let NewJob { queue, kind, body, .. } =
             taken.unwrap_or_else(|refused| panic!("no engine would take this job: {refused}"));
         let (token, created) = (LeaseToken { term: 1, n: 1 }, timestamp(self.created));
-        let is_step = self.step_name.is_some() || self.input.is_some() || has_batches;
+        let is_step = self.step_name.is_some() || is_in_flow;
         let step = is_step.then(|| self.step_name.unwrap_or_else(|| J::KIND.to_owned()).into());
         let lease =
             Lease { token, id, queue, kind, attempt, failures, lost: 0, created, waited_ms: 0, step, body: None };
@@ -263,6 +275,10 @@ impl Stopper {
     pub fn stop(&self, reason: StopReason) {
         self.signals.stop(reason);
     }
+}
+
+fn json_of<T: Serialize + ?Sized>(input: &T) -> Bytes {
+    serde_json::to_vec(input).unwrap_or_else(|error| panic!("an input is JSON: {error}")).into()
 }
 
 /// A queue as it is where nobody has said anything of it.

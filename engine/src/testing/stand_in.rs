@@ -23,6 +23,9 @@ use windlass_storage::{Reader, StorageError};
 use crate::live::Signals;
 use crate::messages::{Question, QueueMsg};
 
+/// The step with this number is the first one that left something by name; the one of the attempt comes before it.
+const FIRST_NAMED: u32 = 2;
+
 /// The queues and kinds that an attempt can speak of.
 pub(crate) struct Settled {
     pub(crate) shard: ShardSettings,
@@ -41,8 +44,10 @@ pub(crate) struct StandIn {
     id: JobId,
     signals: Arc<Signals>,
     left: Mutex<Left>,
-    /// What the step before it left.
+    /// What the steps before it left.
     input: Option<Bytes>,
+    /// The same by name, as far as it was given so; `None`: that one failed.
+    left_by: Vec<(String, Option<Bytes>)>,
     /// The batches of its flow.
     batches: Vec<String>,
 }
@@ -60,10 +65,10 @@ impl StandIn {
         id: JobId,
         signals: Arc<Signals>,
         checkpoint: Option<Bytes>,
-        input: Option<Bytes>,
+        (input, left_by): (Option<Bytes>, Vec<(String, Option<Bytes>)>),
         batches: Vec<String>,
     ) -> Self {
-        Self { id, signals, left: Mutex::new(Left { checkpoint, ..Left::default() }), input, batches }
+        Self { id, signals, left: Mutex::new(Left { checkpoint, ..Left::default() }), input, left_by, batches }
     }
 
     fn lock(&self) -> MutexGuard<'_, Left> {
@@ -87,10 +92,7 @@ impl StandIn {
                 let _ = reply.send(self.checkpoint(bytes));
             }
             QueueMsg::Ask { question: Question::Flow(FlowCommand::Inputs { of }), reply, .. } => {
-                // Without any it is as if it had asked for nothing.
-                let output = self.input.as_ref().map(|_| Output::Bytes(Bytes::new()));
-                let needs = vec![StepInput { of, name: "given".into(), output, batch: None }];
-                let inputs = StepInputs { queue: Name::from("given"), input: vec![StepPlan::ALONE], needs };
+                let inputs = self.inputs(of);
                 let _ = reply.send(Ok(Answer::Inputs(Box::new(inputs))));
             }
             QueueMsg::Ask { question: Question::Flow(FlowCommand::Batch { id, step }), reply, .. } => {
@@ -98,6 +100,20 @@ impl StandIn {
             }
             other => unreachable!("a context asks for nothing else than this: {other:?}"),
         }
+    }
+
+    /// Without an input it is as if it had asked for none.
+    fn inputs(&self, of: StepOf) -> StepInputs {
+        let need = |no: u32, name: &str, left: &Option<Bytes>| StepInput {
+            of: StepOf { no, ..of },
+            name: name.into(),
+            output: left.as_ref().map(|_| Output::Bytes(Bytes::new())),
+            batch: None,
+        };
+        let given = self.input.as_ref().map(|_| need(of.no, "the input", &self.input));
+        let input = given.iter().map(|_| StepPlan::ALONE).collect();
+        let named = (FIRST_NAMED..).zip(&self.left_by).map(|(no, (name, left))| need(no, name, left));
+        StepInputs { queue: Name::from("given"), input, needs: given.into_iter().chain(named).collect() }
     }
 
     fn batch(&self, flow: FlowId, name: &Arc<str>) -> Result<Answer, Refusal> {
@@ -138,8 +154,12 @@ impl StandIn {
 
 impl Reader for StandIn {
     fn get(&self, key: &Key) -> Result<Option<Record>, StorageError> {
-        if let (Key::StepOutput(of), Some(input)) = (key, &self.input) {
-            return Ok(Some(Record::StepOutput(*of, input.clone())));
+        if let Key::StepOutput(of) = key {
+            let left = match of.no.checked_sub(FIRST_NAMED) {
+                Some(place) => self.left_by.get(place as usize).and_then(|(_, left)| left.clone()),
+                None => self.input.clone(),
+            };
+            return Ok(left.map(|json| Record::StepOutput(*of, json)));
         }
         let checkpoint = self.lock().checkpoint.clone().filter(|_| *key == Key::Checkpoint(self.id));
         Ok(checkpoint.map(|json| Record::Checkpoint(self.id, json)))

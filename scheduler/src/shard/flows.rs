@@ -363,6 +363,12 @@ impl State {
         self.flows.holding.contains_key(&flow.step(at.no).plan.job) && flow.is_waited_for(at.no)
     }
 
+    /// Flows that wait for somebody, whatever else of them goes on.
+    pub(crate) fn flows_held(&self) -> usize {
+        let holding = self.flows.holding.values().filter(|at| self.is_holding(**at));
+        holding.map(|at| at.flow).collect::<BTreeSet<_>>().len()
+    }
+
     /// Whether the delay of a job that is not among the timers is over.
     pub(crate) fn is_due(live: &Live, now: Now) -> bool {
         let clock = if live.due_by_wall { now.wall.0 } else { now.mono.0 };

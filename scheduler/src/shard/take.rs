@@ -17,6 +17,16 @@ impl Shard {
         self.teller.close(self.step);
     }
 
+    /// As [`take`](Self::take), of how flows stood when all was loaded: that one is held, or has ended, was told when it came to be so.
+    pub(super) fn recall(&mut self, decision: Decision) {
+        let mut steps = Vec::new();
+        self.teller.recalls(true);
+        self.take_but_for(decision, &mut steps);
+        self.teller.recalls(false);
+        self.settle(steps);
+        self.teller.close(self.step);
+    }
+
     /// Takes all of it, but for what comes of it for these steps.
     fn take_but_for(&mut self, decision: Decision, steps: &mut Vec<Touched>) {
         steps.extend(decision.steps.into_iter().map(|(at, now)| (at, now, false)));

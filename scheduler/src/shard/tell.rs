@@ -6,6 +6,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use super::flows::StepAt;
 use super::outbox::Mark;
 use super::slab::Slot;
 use super::state::{Live, State};
@@ -27,6 +28,8 @@ pub(super) struct Teller {
     news: Vec<News>,
     /// What they wait for.
     mark: Option<Mark>,
+    /// What is said of flows now was so before.
+    recalls: bool,
     /// The job whose attempt the last event ended.
     ended: Option<Slot>,
     waiting: VecDeque<(Mark, Told)>,
@@ -41,6 +44,10 @@ impl Teller {
 
     pub(super) const fn is_on(&self) -> bool {
         self.max.is_some()
+    }
+
+    pub(super) const fn recalls(&mut self, recalls: bool) {
+        self.recalls = recalls;
     }
 
     /// This is about to happen.
@@ -92,6 +99,8 @@ impl Teller {
                 // Its jobs come in with it, and it waits with them.
                 self.push(Mark::Sealed, News { flow: Some(record.plan.id), ..of_nothing(what, at) });
             }
+            Event::StepHolds { .. } | Event::FlowEnded { .. } if self.recalls => {}
+            Event::StepHolds { at: step } => self.held(state, *step, at),
             Event::FlowEnded { flow, .. } => {
                 let flow = &state.flows.all[*flow];
                 let what = NewsOf::FlowEnded { name: flow.name.clone(), state: flow.result() };
@@ -127,6 +136,25 @@ impl Teller {
             ..of_job(what, at, stub.id)
         };
         self.push(queue.level().into(), news);
+    }
+
+    /// A step failed that others hold for. Said of each of them, and told once.
+    fn held(&mut self, state: &State, step: StepAt, at: Timestamp) {
+        let flow = &state.flows.all[step.flow];
+        let plan = &flow.step(step.no).plan;
+        if state.flows.holding.contains_key(&plan.job) {
+            return;
+        }
+        // It may have been moved since it came in.
+        let queue = state.stub(plan.job).map_or(&plan.queue, |(_, stub)| &state.queue(stub.queue).settings.name);
+        let what = NewsOf::FlowHeld { name: flow.name.clone(), step: plan.name.clone() };
+        let news = News {
+            kind: Some(plan.kind.clone()),
+            queue: Some(queue.clone()),
+            flow: Some(flow.id),
+            ..of_job(what, at, plan.job)
+        };
+        self.push(flow.level.into(), news);
     }
 
     fn push(&mut self, mark: Mark, news: News) {

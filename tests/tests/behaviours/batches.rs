@@ -229,6 +229,77 @@ async fn a_graph_by_names_may_have_a_batch() {
     assert_eq!(script.order(), ["list", "a", "b", "end"]);
 }
 
+/// An empty mailing, and one that is filled from outside.
+#[tokio::test(start_paused = true)]
+async fn a_flow_may_have_no_job_yet_where_it_says_its_queue() {
+    let script = Script::new();
+    let engine = start(&script, once()).await;
+    let empty = || {
+        let mut flow = Flow::new("mails");
+        let mails = flow.batch("mails", ());
+        flow.output(&mails)
+    };
+    let refused = engine.submit(empty()).await.unwrap_err();
+    assert!(matches!(refused, FlowError::NoJob) && refused.to_string().contains("Flow::queue"), "{refused}");
+    let report = engine.submit(empty().queue("work")).await.unwrap().wait().await.unwrap();
+    assert_eq!(report, BatchReport::default());
+    let nowhere = engine.submit(empty().queue("nowhere")).await.unwrap_err();
+    assert!(matches!(nowhere, FlowError::Enqueue(EnqueueError::Refused(Refusal::NoQueue { .. }))), "{nowhere}");
+    let no_name = engine.submit(empty().queue("no name")).await.unwrap_err();
+    assert!(matches!(no_name, FlowError::Enqueue(_)), "{no_name}");
+
+    let mut flow = Flow::new("import");
+    let rows = flow.open_batch("rows", ());
+    let handle = engine.submit(flow.output(&rows).queue("work")).await.unwrap();
+    assert_eq!(handle.status().await.unwrap().step("rows").unwrap().queue, "work");
+    let rows = handle.batch("rows").await.unwrap();
+    rows.add(&step("row")).await.unwrap();
+    rows.close().await.unwrap();
+    assert_eq!(handle.wait().await.unwrap().done, 1);
+}
+
+/// A spread that does not need the step that fills it is over before that begins.
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_over_is_refused_to_who_would_fill_it() {
+    let script = Script::new();
+    let engine = start(&script, once()).await;
+    script.plan("split", [adds("parts", &["a"])]);
+    script.plan("all", [gather()]);
+    let mut flow = Flow::new("split");
+    let before = flow.first(StepDraft::new(&step("before")).named("before"));
+    let parts = flow.spread::<Step>("parts", ());
+    flow.after(&before, StepDraft::new(&step("split")).named("split"));
+    flow.then(&parts, StepDraft::new(&Gather(step("all"))).named("all"));
+    let handle = engine.submit(flow).await.unwrap();
+    let Err(FlowWaitError::Failed { step, failure: Some(failure), .. }) = handle.wait().await else { panic!("failed") };
+    assert_eq!(step, "split");
+    assert!(failure.message.contains("batch `parts` is over") && failure.message.contains("open_batch"), "{failure}");
+    assert_eq!((script.attempts("a"), script.attempts("split")), (vec![], vec![1]), "for good");
+}
+
+/// Whoever skipped a batch, or called it off, has said that the flow is to go on without.
+#[tokio::test(start_paused = true)]
+async fn a_step_whose_batch_was_skipped_or_called_off_does_not_fail_by_it() {
+    let script = Script::new();
+    let engine = start(&script, once()).await;
+    script.plan("lost", [Play::Fail]);
+    script.plan("fills", [adds("skipped", &["alone"])]);
+    script.plan("tries", [adds("off", &["off"])]);
+    let mut flow = Flow::new("mails");
+    let go = flow.signal::<()>("go", (), None);
+    let lost = flow.first(StepDraft::new(&step("lost")).optional());
+    flow.open_batch("skipped", ());
+    let off = flow.open_batch("off", &lost);
+    flow.after((&go, off.go_on()), step("fills"));
+    flow.after((&go, off.go_on()), step("tries"));
+    let handle = engine.submit(flow).await.unwrap();
+    handle.skip("skipped").await.unwrap();
+    assert_eq!(handle.wait_step("off").await.unwrap().state, StepState::Job(JobState::Cancelled));
+    engine.signal(handle.id(), "go", &()).await.unwrap();
+    handle.wait().await.unwrap();
+    assert_eq!((script.attempts("fills"), script.attempts("tries")), (vec![1], vec![1]));
+}
+
 fn refused<T: std::fmt::Debug>(result: Result<T, EnqueueError>) -> Refusal {
     match result {
         Err(EnqueueError::Refused(refusal)) => refusal,

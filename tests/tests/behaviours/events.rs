@@ -2,6 +2,7 @@
 //!
 //! Guards I2: nobody is told of what is not yet as safe as its queue promises.
 
+mod held;
 mod kept;
 
 use std::time::{Duration, SystemTime};

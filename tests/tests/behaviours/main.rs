@@ -25,6 +25,7 @@ mod every_step;
 mod evolution;
 mod find;
 mod flow_crashes;
+mod flow_graphs;
 mod flow_kept;
 mod flow_steps;
 mod flows;

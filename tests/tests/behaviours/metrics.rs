@@ -12,8 +12,8 @@ use metrics_util::MetricKind;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use windlass::storage::{Append, Batch, CommitNo, Journal};
 use windlass::{
-    CircuitBreaker, ConfigError, Engine, Flow, HOUR, ManualClock, MemoryJournal, Name, Priority, RetryPolicy, SEC,
-    SharedLimit, new_job_id,
+    CircuitBreaker, ConfigError, Engine, Flow, HOUR, MIN, ManualClock, MemoryJournal, Name, Priority, RetryPolicy, SEC,
+    SharedLimit, StepDraft, new_job_id,
 };
 use windlass_scheduler::change::{Change, Head, JobRecord, Record};
 use windlass_scheduler::job::{Body, Labels};
@@ -344,12 +344,23 @@ async fn the_journal_the_memory_the_disk_and_flows_are_told() {
     let _here = set_default_local_recorder(&recorder);
     let script = Script::new();
     script.plan("held", [Play::Hold]);
+    script.plan("bad", [Play::Permanent, Play::Permanent]);
     let (engine, faults) = start_with_faults(&script, work()).await;
     engine.enqueue(step("a")).and_wait().await.unwrap();
     let mut flow = Flow::new("import");
     flow.first(step("held"));
     engine.submit(flow).await.unwrap();
     script.started("held", 1).await;
+    // One that goes on, and that somebody has to look at all the same.
+    let mut flow = Flow::new("import");
+    flow.wait("long", (), MIN * 10);
+    for name in ["bad", "worse"] {
+        let failed = flow.first(StepDraft::new(&step("bad")).named(name));
+        flow.after(failed.hold(), step("next"));
+    }
+    let handle = engine.submit(flow).await.unwrap();
+    handle.wait_step("bad").await.unwrap();
+    handle.wait_step("worse").await.unwrap();
     faults.set_free_bytes(7);
     engine.enqueue(step("b")).and_wait().await.unwrap();
     // The writer looks at the disk once a second, too.
@@ -363,8 +374,8 @@ async fn the_journal_the_memory_the_disk_and_flows_are_told() {
     assert_eq!(seen.times("journal_write_seconds").len(), changes.len());
     assert_eq!(seen.times("journal_batch_bytes").len(), changes.len());
     assert!(!seen.times("journal_sync_seconds").is_empty());
-    let flows = ["open", "ended"].map(|state| seen.whole(&format!("flows{{state={state}}}")));
-    assert_eq!(flows, [1, 0]);
+    let flows = ["open", "held", "ended"].map(|state| seen.whole(&format!("flows{{state={state}}}")));
+    assert_eq!(flows, [1, 1, 0]);
     assert!(seen.gauge("memory_bytes{part=heads}") > 0.0 && seen.whole("memory_max_bytes") == 1 << 30);
     assert_eq!([seen.whole("serving"), seen.whole("accepting"), seen.whole("journal_free_bytes")], [1, 0, 7]);
     assert_eq!([seen.whole("attempts_stuck"), seen.whole("paged_out_jobs")], [0, 0]);

@@ -301,6 +301,27 @@ async fn a_step_of_a_flow_gets_the_input_that_it_is_given() {
 }
 
 #[tokio::test]
+async fn a_step_of_a_flow_is_given_by_name_what_others_left() {
+    let sum = async |_: Task, cx: Context<()>| {
+        let first: u64 = cx.left_by("first").await?.unwrap_or(100);
+        let second = cx.left_by::<u64>("second").await?.unwrap_or(100);
+        Ok((first + second).to_string())
+    };
+    let given = || TestContext::new(()).left_by("first", Some(&1));
+    assert_eq!(testing::run(sum, Task::Tell, given().left_by("second", Some(&2))).await.output(), Some("3".to_owned()));
+    assert_eq!(
+        testing::run(sum, Task::Tell, given().left_by::<u64>("second", None)).await.output(),
+        Some("101".to_owned())
+    );
+    let missing = testing::run(sum, Task::Tell, given()).await;
+    let failure = missing.failure().unwrap();
+    assert!(failure.kind == FailureKind::Permanent && failure.message.ends_with("it needs `first`"), "{failure}");
+    // Beside what it gets as its input.
+    let given = given().input(&[3, 4]);
+    assert_eq!(testing::run(sum, Task::Tell, given.left_by("second", Some(&2))).await.output(), Some("3".to_owned()));
+}
+
+#[tokio::test]
 async fn a_step_of_a_flow_adds_to_the_batch_that_it_is_given() {
     let split = async |_: Task, cx: Context<()>| {
         let parts = cx.batch("parts").await?;

@@ -231,13 +231,14 @@ pub(crate) fn stats(state: &State, waiting: impl Fn(usize) -> usize, now: Now) -
 
 /// The numbers of the whole.
 pub(crate) fn measures(state: &State, waiting: impl Fn(usize) -> usize, now: Now) -> Measures {
-    let flows_ended = state.flows.ended.len();
+    let (flows_ended, flows_held) = (state.flows.ended.len(), state.flows_held());
     Measures {
         queues: stats(state, waiting, now),
         memory: state.memory(),
         limits: limits::of_all(state, now),
         stale_acks: state.stale_acks,
-        flows_open: (state.flows.by_id.len() - flows_ended) as u64,
+        flows_open: (state.flows.by_id.len() - flows_ended - flows_held) as u64,
+        flows_held: flows_held as u64,
         flows_ended: flows_ended as u64,
     }
 }
