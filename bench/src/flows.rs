@@ -3,11 +3,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use windlass::{
-    Context, Draft, Durability, Engine, Flow, FlowStep, Job, JobError, JobId, KeepDone, Retention, RocksJournal,
+    Context, Draft, Durability, Engine, Flow, FlowStep, Job, JobError, JobId, KeepDone, MIN, Retention, RocksJournal,
     StepDraft, StepRef, new_job_id,
 };
 
@@ -186,7 +185,7 @@ fn small(dir: &Path, level: Durability) -> Result<Run, Failure> {
         by(CALLERS, SMALL, move || {
             let engine = engine.clone();
             async move {
-                let (mut flow, mut ids) = (Flow::new("small").keep_for(Duration::ZERO), Vec::new());
+                let (mut flow, mut ids) = (Flow::new("small").keep_for(MIN), Vec::new());
                 let mut last = flow.first(known(&Head, &mut ids));
                 for _ in 1..SMALL_STEPS {
                     last = flow.after(&last, known(&Head, &mut ids));

@@ -32,8 +32,10 @@ use crate::job::{Draft, Job, Options, at};
 use crate::range;
 use crate::unique::Unique;
 
-/// How long a flow is remembered after its end, unless it says otherwise.
+/// How long a flow that went well is remembered after its end, unless it says otherwise.
 const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
+/// And another one: as long as dead letters, unless their queue says otherwise.
+const KEEP_FAILED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Numbers of builders: a handle on a step means nothing to another one.
 static BUILDERS: AtomicU64 = AtomicU64::new(1);
@@ -142,6 +144,7 @@ pub struct Flow<O = ()> {
     builder: u64,
     name: String,
     keep: Duration,
+    keep_failed: Duration,
     fail_fast: bool,
     output: Option<u32>,
     steps: Vec<Planned>,
@@ -167,6 +170,7 @@ impl Flow<()> {
             builder: BUILDERS.fetch_add(1, Ordering::Relaxed),
             name: name.into(),
             keep: KEEP,
+            keep_failed: KEEP_FAILED,
             fail_fast: false,
             output: None,
             steps: Vec::new(),
@@ -189,11 +193,19 @@ impl<O> Flow<O> {
         self
     }
 
-    /// How long it is remembered after its end, with what its steps left; a day unless said, up to 36,500 days. The engine forgets
-    /// those that ended first sooner where they have more than 200,000 steps together; those that went well before those that did not, as
-    /// long as these have no more than half of that. Whoever waits for its end reads the output after it: with no time at all that is gone.
+    /// How long it is remembered after its end, with what its steps left, if it went well; a day unless said, a minute to 36,500 days:
+    /// whoever waits for its end reads the output after it. The engine forgets those that ended first sooner where they have more than
+    /// 200,000 steps together; those that went well before those that did not, as long as these have no more than half of that.
     pub fn keep_for(mut self, time: Duration) -> Self {
         self.keep = time;
+        self
+    }
+
+    /// As [`keep_for`](Self::keep_for), if it failed or was called off: 30 days unless said, as dead letters are
+    /// [retained](crate::Retention::dead). What it takes to [`retry`](FlowHandle::retry) it, the jobs of its steps, is retained as their queues
+    /// say: a dead letter as long as that, and what was called off for want of it a day.
+    pub fn keep_failed_for(mut self, time: Duration) -> Self {
+        self.keep_failed = time;
         self
     }
 
@@ -285,6 +297,7 @@ impl<O> Flow<O> {
             builder: self.builder,
             name: self.name,
             keep: self.keep,
+            keep_failed: self.keep_failed,
             fail_fast: self.fail_fast,
             output: Some(step.no),
             steps: self.steps,

@@ -122,8 +122,10 @@ pub(crate) const EXTENSION: Range = Range::ms("extension in ms", 1);
 pub(crate) const PROGRESS: Range = Range::bytes("bytes of progress", 0, 4_096);
 /// It stands beside its result.
 pub(crate) const STEP_NAME: Range = Range::bytes("bytes of a step's name", 1, 128);
-/// A hundred years are as good as for ever.
-pub(crate) const FLOW_KEEP: Range = Range::ms("time that a flow is kept in ms", 0);
+/// Whoever waits for its end reads what it left after it, and needs a while for that; a hundred years are as good as for ever.
+pub(crate) const FLOW_KEEP: Range = Range::ms("time that a flow is kept in ms", 60_000);
+/// As long: whoever waits reads why it failed.
+pub(crate) const FLOW_KEEP_FAILED: Range = Range::ms("time that a failed flow is kept in ms", 60_000);
 /// What an ack may overdraw a queue by (I9).
 pub(crate) const FOLLOW_UPS: Range = Range::count("follow-up jobs", 0, 10_000);
 /// An ack has to fit into one batch with everything that shares it.

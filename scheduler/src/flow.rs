@@ -174,8 +174,10 @@ pub struct FlowPlan {
     pub id: FlowId,
     /// What sort of flow it is.
     pub name: Name,
-    /// How long it is remembered after its end, in milliseconds.
+    /// How long it is remembered after its end, in milliseconds, if it went well.
     pub keep_ms: u64,
+    /// And how long if it failed or was called off.
+    pub keep_failed_ms: u64,
     /// The first failure calls off everything that has not ended, and not only what needs the step that failed.
     pub fail_fast: bool,
     /// The step whose output is the flow's.

@@ -288,18 +288,8 @@ impl fmt::Display for Refusal {
             Self::TooManyWaiters { queue, waiters_max } => {
                 write!(f, "queue `{queue}` is full, and {waiters_max} callers wait already, as many as may: come later")
             }
-            Self::PayloadTooLarge { queue, bytes, bytes_max } => {
-                write!(
-                    f,
-                    "the payload has {bytes} bytes, queue `{queue}` allows {bytes_max}: keep what is large elsewhere and hand in \
-                     where it is, or raise the queue's payload_bytes_max"
-                )
-            }
-            Self::BulkTooLarge { jobs, jobs_max, bytes, bytes_max } => {
-                write!(
-                    f,
-                    "{jobs} jobs of {bytes} bytes in one call, {jobs_max} jobs of {bytes_max} bytes allowed: split it"
-                )
+            Self::PayloadTooLarge { .. } | Self::BulkTooLarge { .. } | Self::CheckpointTooLarge { .. } => {
+                self.too_large(f)
             }
             Self::IdTaken { .. } | Self::KeyTaken { .. } => self.taken(f),
             Self::Forgotten { id } => write!(
@@ -326,9 +316,6 @@ impl fmt::Display for Refusal {
                 f,
                 "the lease on job {id} is not its current one: its attempt has ended, and what it says is too late"
             ),
-            Self::CheckpointTooLarge { id, bytes, bytes_max } => {
-                write!(f, "the checkpoint of job {id} has {bytes} bytes, {bytes_max} are allowed: keep where it got to")
-            }
             Self::FlowTaken { .. }
             | Self::FlowSize { .. }
             | Self::FlowNeeds { .. }
@@ -357,6 +344,29 @@ impl Refusal {
             Self::NoQueue { queue } => write!(f, "there is no queue `{queue}`: add it to the builder"),
             Self::NoHandler { kind } => {
                 write!(f, "no handler is registered for kind `{kind}`: register one, or allow unknown kinds")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Of something that has too many bytes.
+    fn too_large(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PayloadTooLarge { queue, bytes, bytes_max } => {
+                write!(
+                    f,
+                    "the payload has {bytes} bytes, queue `{queue}` allows {bytes_max}: keep what is large elsewhere and hand in \
+                     where it is, or raise the queue's payload_bytes_max"
+                )
+            }
+            Self::BulkTooLarge { jobs, jobs_max, bytes, bytes_max } => {
+                write!(
+                    f,
+                    "{jobs} jobs of {bytes} bytes in one call, {jobs_max} jobs of {bytes_max} bytes allowed: split it"
+                )
+            }
+            Self::CheckpointTooLarge { id, bytes, bytes_max } => {
+                write!(f, "the checkpoint of job {id} has {bytes} bytes, {bytes_max} are allowed: keep where it got to")
             }
             _ => Ok(()),
         }

@@ -18,13 +18,13 @@ mod steered;
 
 use windlass_scheduler::change::{Change, Key, Record};
 use windlass_scheduler::command::TimerClass;
-use windlass_scheduler::flow::{FlowState, IfFailed, StepHow, StepOf, Work};
+use windlass_scheduler::flow::{FlowPlan, FlowState, IfFailed, StepHow, StepOf, Work};
 use windlass_scheduler::job::When;
 use windlass_scheduler::settings::{Level, ShardSettings};
 use windlass_scheduler::state::{EndState, State};
 use windlass_scheduler::verb::Verb;
 
-use self::bed::{Bed, Planned, flow_id, job, timed};
+use self::bed::{Bed, Planned, flow_id, job, signal, timed};
 use self::common::id;
 
 const CANCEL: IfFailed = IfFailed::Cancel;
@@ -264,6 +264,39 @@ fn a_flow_is_forgotten_as_a_whole() {
 }
 
 #[test]
+fn a_flow_that_failed_is_remembered_longer_or_shorter_than_one_that_went_well() {
+    let mut bed = Bed::new();
+    for n in [1, 2, 4] {
+        bed.submit(n, vec![job(&[])]).unwrap();
+    }
+    bed.done(100);
+    bed.die(200);
+    bed.submit(3, vec![signal(&[])]).unwrap();
+    bed.cancel(3).unwrap();
+    // What it becomes when it is retried counts.
+    bed.die(400);
+    bed.retry(4, "s0").unwrap();
+    bed.done(400);
+    bed.reload();
+    let remembered = |bed: &Bed| bed.driver.shard.portrait().flows.into_keys().collect::<Vec<_>>();
+    bed.driver.advance(bed::FLOW_KEEP_MS);
+    bed.fire();
+    assert_eq!(remembered(&bed), [2, 3].map(flow_id));
+    bed.driver.advance(bed::FLOW_KEEP_FAILED_MS - bed::FLOW_KEEP_MS - 1);
+    bed.fire();
+    assert_eq!(remembered(&bed), [2, 3].map(flow_id));
+    bed.driver.advance(1);
+    bed.fire();
+    assert_eq!((remembered(&bed), bed.flow_records()), (vec![], 0));
+    let (plan, jobs) = bed.plan(5, vec![job(&[])]);
+    bed.hand_in(FlowPlan { keep_failed_ms: 10, ..plan }, jobs).unwrap();
+    bed.die(500);
+    bed.driver.advance(10);
+    bed.fire();
+    assert_eq!(remembered(&bed), []);
+}
+
+#[test]
 fn flows_that_ended_first_make_room() {
     let mut bed = Bed::with(|settings| settings.flow_steps_kept_max = 3);
     for n in 1..=3 {
@@ -298,7 +331,8 @@ fn flows_that_failed_make_room_last() {
     bed.driver.advance(1);
     bed.done(100);
     bed.driver.shard.audit().unwrap();
-    submit(&mut bed, 10);
+    bed.driver.advance(1);
+    bed.submit(10, vec![signal(&[])]).unwrap();
     bed.cancel(10).unwrap();
     submit(&mut bed, 11);
     bed.die(1_100);

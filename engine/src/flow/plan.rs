@@ -17,19 +17,12 @@ use crate::range::{self, check_when};
 
 impl<O> Flow<O> {
     /// The plan, and the jobs of its steps in their order.
-    pub(super) fn into_plan(self, door: &Door) -> Result<(FlowPlan, Vec<NewJob>), FlowError> {
-        if let Some(wrong) = self.wrong {
+    pub(super) fn into_plan(mut self, door: &Door) -> Result<(FlowPlan, Vec<NewJob>), FlowError> {
+        if let Some(wrong) = self.wrong.take() {
             return Err(wrong);
         }
-        if !Name::is_valid(&self.name) {
-            return Err(FlowError::Name { name: self.name, bytes_max: Name::BYTES_MAX });
-        }
-        range::FLOW_KEEP.check(ms(self.keep)).map_err(EnqueueError::from)?;
         let id = self.id.unwrap_or_else(|| FlowId(door.new_id().0));
-        let (needs, needs_max) = (self.needs, ShardSettings::FLOW_NEEDS_MAX);
-        if needs > needs_max {
-            return Err(EnqueueError::from(Refusal::FlowNeeds { flow: id, needs, needs_max }).into());
-        }
+        self.check(id)?;
         let mut names = Names::default();
         // Whatever waits without a worker stands in the queue of the first job.
         let home = self.steps.iter().find_map(|step| match &step.doing {
@@ -83,8 +76,30 @@ impl<O> Flow<O> {
             let member = MemberOf { of: StepOf { flow: id, no }, batch, place: 0 };
             jobs.push(of_batch(draft.into_new_job(door, &mut names)?, member));
         }
-        let (keep_ms, fail_fast, output) = (ms(self.keep), self.fail_fast, self.output);
-        Ok((FlowPlan { id, name: Name::from(self.name.as_str()), keep_ms, fail_fast, output, steps }, jobs))
+        let plan = FlowPlan {
+            id,
+            name: Name::from(self.name.as_str()),
+            keep_ms: ms(self.keep),
+            keep_failed_ms: ms(self.keep_failed),
+            fail_fast: self.fail_fast,
+            output: self.output,
+            steps,
+        };
+        Ok((plan, jobs))
+    }
+
+    /// What can be told before there is a plan. Needs beyond what may be are not even here.
+    fn check(&self, id: FlowId) -> Result<(), FlowError> {
+        if !Name::is_valid(&self.name) {
+            return Err(FlowError::Name { name: self.name.clone(), bytes_max: Name::BYTES_MAX });
+        }
+        range::FLOW_KEEP.check(ms(self.keep)).map_err(EnqueueError::from)?;
+        range::FLOW_KEEP_FAILED.check(ms(self.keep_failed)).map_err(EnqueueError::from)?;
+        let (needs, needs_max) = (self.needs, ShardSettings::FLOW_NEEDS_MAX);
+        if needs > needs_max {
+            return Err(EnqueueError::from(Refusal::FlowNeeds { flow: id, needs, needs_max }).into());
+        }
+        Ok(())
     }
 }
 

@@ -67,6 +67,7 @@ pub(crate) struct Flow {
     pub(crate) name: Name,
     pub(crate) created: Timestamp,
     pub(crate) keep_ms: u64,
+    pub(crate) keep_failed_ms: u64,
     pub(crate) fail_fast: bool,
     pub(crate) output: Option<u32>,
     /// Which store its records are in, as of keys.
@@ -205,7 +206,7 @@ impl Flow {
 
     /// When it is forgotten, ended as it is.
     pub(crate) const fn forgotten_at(&self, filed: Filed) -> Timestamp {
-        filed.at.plus_ms(self.keep_ms)
+        filed.at.plus_ms(if filed.has_failed { self.keep_failed_ms } else { self.keep_ms })
     }
 
     pub(crate) fn state(&self) -> FlowState {
@@ -324,6 +325,7 @@ impl State {
             name: plan.name,
             created,
             keep_ms: plan.keep_ms,
+            keep_failed_ms: plan.keep_failed_ms,
             fail_fast: plan.fail_fast,
             output: plan.output,
             store: Keys::store(self.queue(home).level()),

@@ -12,7 +12,7 @@ use windlass_scheduler::refusal::Refusal;
 use windlass_scheduler::state::State;
 use windlass_scheduler::unique::{KeyOf, OnConflict, Unique, UniqueKey, Until};
 
-use super::bed::{Bed, FLOW_KEEP_MS, KEEP_MS, batch, job};
+use super::bed::{Bed, FLOW_KEEP_FAILED_MS, FLOW_KEEP_MS, KEEP_MS, batch, job};
 use super::{CANCEL, GO_ON, of};
 
 fn counts(jobs: u32, done: u32, dead: u32, cancelled: u32) -> BatchCounts {
@@ -242,7 +242,7 @@ fn is_asked_to_stop(bed: &Bed, n: u64) -> bool {
 #[test]
 fn a_flow_that_is_forgotten_takes_nobody_along_that_is_to_be_called_off() {
     let mut bed = one_that_came_too_late();
-    bed.driver.advance(FLOW_KEEP_MS);
+    bed.driver.advance(FLOW_KEEP_FAILED_MS);
     bed.fire();
     assert_eq!(bed.flow_records(), 0);
     assert!(is_asked_to_stop(&bed, 1_001), "it was called off, as the batch was");

@@ -27,6 +27,8 @@ use super::common::{Driver, bare, id};
 pub(crate) const KEEP_MS: u64 = 10_000;
 /// And flows.
 pub(crate) const FLOW_KEEP_MS: u64 = 40_000;
+/// That failed.
+pub(crate) const FLOW_KEEP_FAILED_MS: u64 = 60_000;
 
 pub(crate) fn flow_id(n: u64) -> FlowId {
     FlowId(Uuid::from_u128(u128::from(n)))
@@ -159,6 +161,7 @@ impl Bed {
             id: flow_id(n),
             name: Name::from("order"),
             keep_ms: FLOW_KEEP_MS,
+            keep_failed_ms: FLOW_KEEP_FAILED_MS,
             fail_fast: self.fail_fast,
             output: None,
             steps: plans,

@@ -18,8 +18,10 @@ pub(crate) const QUEUES: [&str; 3] = ["fast", "safe", "ram"];
 pub(crate) const LEVELS: [Level; 3] = [Level::Process, Level::Durable, Level::Memory];
 /// The flow that is in memory: always the same one, as a job of one id always is in one queue.
 pub(crate) const IN_MEMORY: u8 = 2;
-/// How long an ended flow is remembered.
+/// How long a flow that went well is remembered.
 pub(crate) const KEEP_MS: u64 = 1_500;
+/// And one that did not.
+pub(crate) const KEEP_FAILED_MS: u64 = 1_800;
 /// Steps of ended flows.
 pub(crate) const KEPT_MAX: usize = 8;
 pub(crate) const RETRY_MS: u64 = 30;
@@ -217,7 +219,9 @@ pub(crate) fn hand_in(spec: &Spec, steps: &[StepSpec], first_job: u64, now: Now)
         }
     }
     let (id, name) = (flow_id(flow), Name::from("flow"));
-    (FlowPlan { id, name, keep_ms: KEEP_MS, fail_fast, output: None, steps: plans }, jobs)
+    let plan =
+        FlowPlan { id, name, keep_ms: KEEP_MS, keep_failed_ms: KEEP_FAILED_MS, fail_fast, output: None, steps: plans };
+    (plan, jobs)
 }
 
 pub(crate) fn name(no: usize) -> Arc<str> {

@@ -16,7 +16,9 @@ use windlass_scheduler::state::{EndState, State};
 use super::How;
 use super::batches::Batch;
 use super::common::{Driver, bare, id};
-use super::plan::{KEEP_MS, KEPT_MAX, QUEUES, Spec, StepSpec, flow_id, hand_in, job_ids, settings, start};
+use super::plan::{
+    KEEP_FAILED_MS, KEEP_MS, KEPT_MAX, QUEUES, Spec, StepSpec, flow_id, hand_in, job_ids, settings, start,
+};
 use super::world::{Flow, Job, Kept, Phase, SaidEnds, Step, World};
 
 /// How a flow may be said to stand.
@@ -290,7 +292,8 @@ impl Play {
         let failed_there = sum(&|no, flow, at| !flow.is_done() && is_there(no) && at < now);
         let mut gone = Vec::new();
         for (no, flow, at) in &ended {
-            let is_over = at + KEEP_MS <= now && self.retains == Some(flow.plan[0].queue);
+            let keep_ms = if flow.is_done() { KEEP_MS } else { KEEP_FAILED_MS };
+            let is_over = at + keep_ms <= now && self.retains == Some(flow.plan[0].queue);
             assert!(!(is_over && is_there(*no)), "flow {no} ended at {at}, and is remembered at {now}");
             let is_earlier = |(other, of, other_at): &(u8, &super::world::Flow, u64)| {
                 of.is_done() == flow.is_done() && is_there(*other) && other_at < at && *other_at < now

@@ -49,8 +49,15 @@ pub fn flow() -> Record {
         StepPlan { undoes: Some(0), ..step(3, Work::Job, &[]) },
         StepPlan { batch: Some(Box::new(batch)), ..step(4, Work::Batch, &[(0, IfFailed::Cancel)]) },
     ];
-    let plan =
-        FlowPlan { id: flow_id(), name: name("upload"), keep_ms: 86_400_000, fail_fast: true, output: Some(2), steps };
+    let plan = FlowPlan {
+        id: flow_id(),
+        name: name("upload"),
+        keep_ms: 86_400_000,
+        keep_failed_ms: 2_592_000_000,
+        fail_fast: true,
+        output: Some(2),
+        steps,
+    };
     Record::Flow(Box::new(FlowRecord { created: Timestamp(1_700_000_000_000), plan }))
 }
 

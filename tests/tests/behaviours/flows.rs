@@ -249,11 +249,13 @@ async fn a_flow_that_cannot_be_is_refused_before_anything_is_stored() {
     // Each of so many needs each of so many: 16 million are not even kept.
     let mut dense = Flow::new("dense");
     let firsts: Vec<_> = (0..4_000).map(|_| dense.first(step("x"))).collect();
-    (0..4_000).for_each(|_| drop(dense.after(&firsts, step("x"))));
+    (0..4_000).for_each(|_| _ = dense.after(&firsts, step("x")));
     assert!(matches!(refused(dense).await, Refusal::FlowNeeds { needs: 16_000_000, needs_max: 100_000, .. }));
     let mut graph = FlowGraph::new("dense");
-    (0..448).for_each(|no| drop(graph.step(format!("{no}"), Draft::new(&step("x")))));
-    (0..448).for_each(|no| (0..no).for_each(|needs| drop(graph.needs(format!("{no}"), format!("{needs}")))));
+    for no in 0..448 {
+        graph.step(format!("{no}"), Draft::new(&step("x")));
+        (0..no).for_each(|needs| _ = graph.needs(format!("{no}"), format!("{needs}")));
+    }
     assert!(matches!(refused(graph.build().unwrap()).await, Refusal::FlowNeeds { needs: 100_128, .. }));
     assert!(engine.flows(None, None, 10).await.unwrap().is_empty());
     assert_eq!(engine.stats().await.unwrap().iter().map(|stats| stats.totals.enqueued).sum::<u64>(), 0);
@@ -274,14 +276,19 @@ async fn a_flow_is_taken_at_its_limits_and_refused_beyond_them() {
     engine.submit(large).await.unwrap();
     let mut dense = Flow::new("dense");
     let firsts: Vec<_> = (0..250).map(|_| dense.first(StepDraft::new(&step("x")).delay(MIN))).collect();
-    (0..400).for_each(|_| drop(dense.after(&firsts, step("x"))));
+    (0..400).for_each(|_| _ = dense.after(&firsts, step("x")));
     engine.submit(dense).await.unwrap();
     engine.submit(one(&"n".repeat(128)).keep_for(36_500 * 24 * 60 * MIN)).await.unwrap();
     let is_range = |error: FlowError| matches!(error, FlowError::Enqueue(EnqueueError::Range(_)));
     for name in [String::new(), "n".repeat(129)] {
         assert!(is_range(engine.submit(one(&name)).await.unwrap_err()));
     }
-    assert!(is_range(engine.submit(one("x").keep_for(36_501 * 24 * 60 * MIN)).await.unwrap_err()));
+    engine.submit(one("x").keep_for(MIN).keep_failed_for(MIN)).await.unwrap();
+    engine.submit(one("x").keep_failed_for(36_500 * 24 * 60 * MIN)).await.unwrap();
+    for time in [Duration::from_millis(59_999), 36_501 * 24 * 60 * MIN] {
+        assert!(is_range(engine.submit(one("x").keep_for(time)).await.unwrap_err()));
+        assert!(is_range(engine.submit(one("x").keep_failed_for(time)).await.unwrap_err()));
+    }
     let nameless = engine.submit(Flow::new("a name with spaces")).await;
     assert!(matches!(nameless, Err(FlowError::Name { .. })));
     let mut keyed = Flow::new("keyed");
@@ -348,7 +355,7 @@ async fn a_flow_is_called_off_whole_and_forgotten_whole() {
     let script = Script::new();
     let engine = start_on_a_clock(&script, once()).await;
     script.plan("a", [Play::until_cancelled(Play::Fail)]);
-    let mut flow = Flow::new("story").keep_for(Duration::from_secs(60));
+    let mut flow = Flow::new("story").keep_failed_for(Duration::from_secs(60));
     let a = flow.first(StepDraft::new(&step("a")).named("a"));
     flow.after(&a, step("b"));
     let handle = engine.submit(flow).await.unwrap();

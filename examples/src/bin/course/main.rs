@@ -48,7 +48,8 @@ const STUDENTS: usize = 20;
 fn flow_of(course: &Course) -> Result<Flow<BatchReport>, Box<dyn Error>> {
     let name = || course.name.to_owned();
     // Remembered for long: while it is, each start finds it, and hands in nothing new.
-    let mut flow = Flow::new("course").id(course.flow.parse()?).keep_for(HOUR * 24 * 365);
+    let year = HOUR * 24 * 365;
+    let mut flow = Flow::new("course").id(course.flow.parse()?).keep_for(year).keep_failed_for(year);
     let probe = flow.first(Probe { course: name() });
     let renditions = HEIGHTS.map(|height| {
         let step = StepDraft::new(&Transcode { course: name(), height });

@@ -83,6 +83,7 @@ impl Play<'_> {
             id: flow_id(flow),
             name: Name::from("f"),
             keep_ms: self.input.byte().into(),
+            keep_failed_ms: self.input.byte().into(),
             fail_fast: self.input.one_in(4),
             output: None,
             steps,

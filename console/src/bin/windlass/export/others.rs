@@ -66,6 +66,7 @@ pub(super) enum Other {
         name: String,
         created_ms: u64,
         keep_ms: u64,
+        keep_failed_ms: u64,
         steps: Vec<Step>,
     },
     /// How a step of a flow ended.
@@ -187,6 +188,7 @@ fn of_flow(flow: &FlowRecord) -> Other {
         name: flow.plan.name.to_string(),
         created_ms: flow.created.0,
         keep_ms: flow.plan.keep_ms,
+        keep_failed_ms: flow.plan.keep_failed_ms,
         steps: steps.collect(),
     }
 }
