@@ -57,9 +57,9 @@ async fn a_flow_that_failed_is_remembered_as_long_as_it_says_and_unless_it_says_
         }
     };
     assert_eq!(remembered().await, vec![good.id(), short.id(), long.id()]);
-    tokio::time::advance(DAY / 2 - MIN).await;
+    tokio::time::advance(DAY / 3).await;
     assert_eq!(remembered().await, vec![good.id(), short.id(), long.id()]);
-    tokio::time::advance(MIN).await;
+    tokio::time::advance(DAY / 6).await;
     wait_for(vec![good.id(), long.id()]).await;
     tokio::time::advance(DAY / 2).await;
     wait_for(vec![long.id()]).await;

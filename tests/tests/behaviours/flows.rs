@@ -249,7 +249,7 @@ async fn a_flow_that_cannot_be_is_refused_before_anything_is_stored() {
     // Each of so many needs each of so many: 16 million are not even kept.
     let mut dense = Flow::new("dense");
     let firsts: Vec<_> = (0..4_000).map(|_| dense.first(step("x"))).collect();
-    (0..4_000).for_each(|_| drop(dense.after(&firsts, step("x"))));
+    (0..4_000).for_each(|_| _ = dense.after(&firsts, step("x")));
     assert!(matches!(refused(dense).await, Refusal::FlowNeeds { needs: 16_000_000, needs_max: 100_000, .. }));
     let mut graph = FlowGraph::new("dense");
     for no in 0..448 {
@@ -276,7 +276,7 @@ async fn a_flow_is_taken_at_its_limits_and_refused_beyond_them() {
     engine.submit(large).await.unwrap();
     let mut dense = Flow::new("dense");
     let firsts: Vec<_> = (0..250).map(|_| dense.first(StepDraft::new(&step("x")).delay(MIN))).collect();
-    (0..400).for_each(|_| drop(dense.after(&firsts, step("x"))));
+    (0..400).for_each(|_| _ = dense.after(&firsts, step("x")));
     engine.submit(dense).await.unwrap();
     engine.submit(one(&"n".repeat(128)).keep_for(36_500 * 24 * 60 * MIN)).await.unwrap();
     let is_range = |error: FlowError| matches!(error, FlowError::Enqueue(EnqueueError::Range(_)));
@@ -285,7 +285,7 @@ async fn a_flow_is_taken_at_its_limits_and_refused_beyond_them() {
     }
     engine.submit(one("x").keep_for(MIN).keep_failed_for(MIN)).await.unwrap();
     engine.submit(one("x").keep_failed_for(36_500 * 24 * 60 * MIN)).await.unwrap();
-    for time in [MIN - Duration::from_millis(1), 36_501 * 24 * 60 * MIN] {
+    for time in [Duration::from_millis(59_999), 36_501 * 24 * 60 * MIN] {
         assert!(is_range(engine.submit(one("x").keep_for(time)).await.unwrap_err()));
         assert!(is_range(engine.submit(one("x").keep_failed_for(time)).await.unwrap_err()));
     }
