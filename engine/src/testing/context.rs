@@ -215,7 +215,7 @@ impl<A: Send + Sync + 'static> TestContext<A> {
     }
 
     /// The job's flow has a batch of this name, which it can [add](crate::Context::batch) jobs to: they are among the
-    /// [follow-ups](Run::follow_ups).
+    /// [follow-ups](crate::testing::Run::follow_ups).
     #[must_use]
     pub fn batch(mut self, name: &str) -> Self {
         self.batches.push(name.to_owned());
